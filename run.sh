@@ -1,0 +1,101 @@
+#!/bin/sh
+# Sets the environment up if needed, then runs what it is given inside it.
+#   ./run.sh               the whole workflow: tables, figures and report of config/config.yaml
+#   ./run.sh COMMAND ...   any command in the environment, from the repository root: pytest, snakemake, dfml, ...
+# Needs nothing but Python 3.11, 3.12 or 3.13 with its venv module.
+set -eu
+
+usage() {
+  echo "usage: ./run.sh                 run the workflow, then print where its table and report are"
+  echo "       ./run.sh COMMAND [ARG]   run a command in the environment, e.g. ./run.sh pytest"
+}
+
+fail() {
+  printf 'run.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+case ${1-} in
+  -h | --help) usage; exit 0 ;;
+  -*) usage >&2; exit 2 ;;
+esac
+
+CDPATH='' cd -- "$(dirname -- "$0")"
+root=$(pwd -P)
+stamp=.venv/.set-up-from
+
+# What the environment was made from. Entry points hold the folder's own path, so a moved copy counts as new.
+wanted() {
+  printf '%s\n' "$root"
+  cksum requirements.lock
+  cksum pyproject.toml
+}
+
+is_current() {
+  [ -x .venv/bin/python ] && [ -f "$stamp" ] && [ "$(wanted)" = "$(cat "$stamp")" ]
+}
+
+# Prints the first interpreter of a supported version; a shim without a version behind it fails and is passed over.
+find_python() {
+  for candidate in python3 python3.13 python3.12 python3.11; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+  fail "Python 3.11, 3.12 or 3.13 is needed and none was found on PATH; install one, then run this again."
+}
+
+install() {
+  had=$(cat "$stamp" 2>/dev/null) || had=
+  if [ ! -x .uv/bin/uv ]; then
+    "$python" -m venv --clear .uv
+    PIP_DISABLE_PIP_VERSION_CHECK=1 .uv/bin/python -m pip install -qq 'uv>=0.9,<1'
+  fi
+  if [ ! -x .venv/bin/python ] || { [ -n "$had" ] && [ "$(printf '%s\n' "$had" | head -n 1)" != "$root" ]; }; then
+    .uv/bin/uv venv -q --clear --python "$python" .venv
+    had=
+  fi
+  rm -f "$stamp"
+  # Only a changed lock touches the packages: other processes may be at work in the environment.
+  if [ "$(printf '%s\n' "$had" | head -n 2)" != "$(wanted | head -n 2)" ]; then
+    echo "Installing the environment into .venv (the first time: about 3 GB to download, some minutes)." >&2
+    .uv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock
+  fi
+  .uv/bin/uv pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .
+  wanted >"$stamp"
+}
+
+set_up() {
+  python=$(find_python)
+  "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "$python has no venv module; install it (Debian and Ubuntu: apt-get install python3-venv), then run this again."
+  # The lock belongs to the open file, so it ends with this shell however that ends: none can be left behind.
+  exec 9>.setup.lock
+  "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 9>&9 2>/dev/null || {
+    echo "Waiting for another run.sh that is setting the environment up." >&2
+    "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' 9>&9
+  }
+  if ! is_current; then
+    # A subshell of its own, since -e is off inside a condition.
+    set +e
+    (set -e; install)
+    status=$?
+    set -e
+    [ "$status" -eq 0 ] || fail "the environment could not be set up, see above; what is done is kept, run this again."
+  fi
+  exec 9>&-
+}
+
+is_current || set_up
+VIRTUAL_ENV=$root/.venv
+PATH=$VIRTUAL_ENV/bin:$PATH
+export VIRTUAL_ENV PATH
+unset PYTHONHOME
+
+[ "$#" -eq 0 ] || exec "$@"
+
+experiment=$(sed -n 's/^experiment:[[:space:]]*\([a-z0-9_]*\).*/\1/p' config/config.yaml)
+snakemake --cores all
+echo "Main table: $root/results/$experiment/tables/main.md"
+echo "Report:     $root/results/$experiment/report.html"

@@ -1,0 +1,195 @@
+"""What must hold between sections. Rules inside one section stand beside its keys."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+from dfml.config.base import Problem, unknown
+from dfml.config.methods import FreeSettings, MethodName
+
+if TYPE_CHECKING:
+    from dfml.config.root import Config
+
+
+class EmbeddedSize(NamedTuple):
+    """Classes of one split of an embedded data set, and images of its smallest class."""
+
+    classes: int
+    images: int
+
+
+_ICONS = {
+    "meta_train": EmbeddedSize(64, 80),
+    "meta_val": EmbeddedSize(16, 89),
+    "meta_test": EmbeddedSize(20, 80),
+}
+EMBEDDED = {
+    "icons_colour": _ICONS,
+    "icons": _ICONS,
+    "emoji": {
+        "meta_train": EmbeddedSize(66, 21),
+        "meta_val": EmbeddedSize(16, 27),
+        "meta_test": EmbeddedSize(20, 21),
+    },
+    "glyphs": {
+        "meta_train": EmbeddedSize(64, 120),
+        "meta_val": EmbeddedSize(16, 120),
+        "meta_test": EmbeddedSize(20, 120),
+    },
+}
+
+
+def disagreements(config: "Config") -> Iterator[Problem]:
+    """Everything that is wrong between sections whose own values are all right."""
+    wrong_names = list(_names(config))
+    yield from wrong_names
+    yield from _bank(config)
+    yield from _meta_generator(config)
+    yield from _sides(config)
+    yield from _embedded_sizes(config)
+    yield from _pool_sizes(config)
+    if not wrong_names:
+        yield from _something_runs(config)
+
+
+def _names(config: "Config") -> Iterator[Problem]:
+    for name, dataset in config.datasets.items():
+        if dataset.source == "embedded" and name not in EMBEDDED:
+            message = (
+                f"not an embedded data set; {unknown(name, EMBEDDED)}. Your own images need `source: folder`"
+            )
+            yield Problem(f"datasets.{name}", message)
+    for pool, chosen in config.pools.items():
+        for name in chosen.datasets:
+            if name not in config.datasets:
+                known = [*config.datasets, *(one for one in EMBEDDED if one not in config.datasets)]
+                message = f"`{name}` is not under `datasets`; {unknown(name, known)}"
+                yield Problem(f"pools.{pool}.datasets", message, ("datasets",))
+        for name in chosen.networks:
+            if name not in config.networks:
+                message = f"`{name}` is not under `networks`; {unknown(name, config.networks)}"
+                yield Problem(f"pools.{pool}.networks", message, ("networks",))
+        for name in chosen.methods or ():
+            if name not in get_args(MethodName):
+                message = f"unknown method `{name}`; {unknown(name, get_args(MethodName))}"
+                yield Problem(f"pools.{pool}.methods", message)
+            elif name not in config.methods:
+                message = f"`{name}` is not in the top-level `methods`; add it there or remove it here"
+                yield Problem(f"pools.{pool}.methods", message, ("methods",))
+
+
+def _used_free(config: "Config") -> Iterator[tuple[str, FreeSettings]]:
+    """Dotted key and settings of every FREE section that some pool uses."""
+    used = {method for pool in config.pools for method in config.selected(pool)}
+    sections = {
+        "free": config.free,
+        "free_official": config.free_official,
+        "free_heads": config.free_heads.free,
+    }
+    for method, section in sections.items():
+        if method in used:
+            yield ("free_heads.free" if method == "free_heads" else method), section
+
+
+def _bank(config: "Config") -> Iterator[Problem]:
+    held, shots = config.inversion.images_per_class, max(config.shots)
+    for key, section in _used_free(config):
+        queries = section.replay.queries
+        if section.replay.max_outer and held < shots + queries:
+            message = (
+                f"{held} recovered images per class cannot give an episode of {shots} shots and {queries} "
+                f"queries (`{key}.replay.queries`); use at least {shots + queries}, or fewer queries"
+            )
+            yield Problem(
+                "inversion.images_per_class", message, ("shots", f"{key}.replay", "methods", "pools")
+            )
+
+
+def _meta_generator(config: "Config") -> Iterator[Problem]:
+    if config.inversion.inverter == "five":
+        return
+    for key, section in _used_free(config):
+        if section.online and section.generator == "inversion":
+            message = (
+                f"`inversion.inverter: {config.inversion.inverter}` leaves no meta-generator to continue; "
+                f"use `online: false`, `generator: fresh` or `inverter: five`"
+            )
+            yield Problem(
+                f"{key}.online", message, ("inversion.inverter", f"{key}.generator", "methods", "pools")
+            )
+
+
+def _sides(config: "Config") -> Iterator[Problem]:
+    for pool, chosen in config.pools.items():
+        sides = {config.datasets[name].side for name in chosen.datasets if name in config.datasets}
+        if len(sides) > 1:
+            listed = " and ".join(str(side) for side in sorted(sides))
+            message = f"unites images of side {listed}; give the folder data sets one `side`"
+            yield Problem(f"pools.{pool}.datasets", message, ("datasets",))
+
+
+def _embedded_sizes(config: "Config") -> Iterator[Problem]:
+    """More ways than classes, and fewer images than an episode needs; a folder is counted when it is read."""
+    shots, evaluation = max(config.shots), config.evaluation
+    episodes = {"meta_test": ("evaluation.queries", evaluation.queries)}
+    if evaluation.validation_episodes:
+        episodes["meta_val"] = ("evaluation.queries", evaluation.queries)
+    running = [pool for pool in config.pools if config.selected(pool)]
+    if any("supervised_maml" in config.selected(pool) for pool in running):
+        episodes["meta_train"] = ("supervised_maml.queries", config.supervised_maml.queries)
+    used = {name for pool in running for name in config.pools[pool].datasets}
+    for name in sorted(used & set(config.datasets) & set(EMBEDDED)):
+        if config.datasets[name].source != "embedded":
+            continue
+        for split in ("meta_train", "meta_val", "meta_test"):
+            size = EMBEDDED[name][split]
+            if (split in episodes or split == "meta_train") and config.ways > size.classes:
+                message = f"{config.ways} ways, but `{name}` has {size.classes} {split} classes; use fewer"
+                yield Problem("ways", message, ("pools", "evaluation.validation_episodes"))
+            key, queries = episodes.get(split, ("", 0))
+            if key and shots + queries > size.images:
+                message = (
+                    f"{shots} shots and {queries} queries need {shots + queries} images per class, but the "
+                    f"smallest {split} class of `{name}` has {size.images}; use fewer queries or shots"
+                )
+                yield Problem(key, message, ("shots", "pools", "methods"))
+
+
+def _pool_sizes(config: "Config") -> Iterator[Problem]:
+    """Models that are asked for at once, against the models there are."""
+    inversion = config.inversion
+    for pool, chosen in config.pools.items():
+        if not (
+            set(chosen.networks) <= set(config.networks) and set(chosen.datasets) <= set(config.datasets)
+        ):
+            continue
+        wanted: dict[str, int | None] = {}
+        selected = config.selected(pool)
+        free = {key: section for key, section in _used_free(config) if key.split(".")[0] in selected}
+        if free:
+            wanted["inversion.speed.models"] = inversion.speed.models
+            wanted["inversion.per_model.models"] = inversion.per_model.models
+            if inversion.five.sample == "without":
+                wanted["inversion.five.models_per_iteration"] = inversion.five.models_per_iteration
+        for key, section in free.items():
+            if section.five and section.five.sample == "without":
+                wanted[f"{key}.five.models_per_iteration"] = section.five.models_per_iteration
+        if "free_heads" in selected:
+            wanted["free_heads.heads.models_per_step"] = config.free_heads.heads.models_per_step
+        if "zoo_ensemble" in selected:
+            wanted["zoo_ensemble.models"] = config.zoo_ensemble.models
+        held = config.pool_models(pool)
+        for key, count in wanted.items():
+            if count is not None and count > held:
+                remedy = "use fewer, or raise `zoo.models`"
+                message = f"{count} different models, but pool `{pool}` has {held}; {remedy}"
+                yield Problem(key, message, ("zoo.models", "networks", "pools", "methods"))
+
+
+def _something_runs(config: "Config") -> Iterator[Problem]:
+    if not config.cells():
+        reasons = {
+            config.inapplicable(pool, method) for pool in config.pools for method in config.selected(pool)
+        } or {"no pool chooses any"}
+        yield Problem(
+            "methods", f"no method can run on any pool ({'; '.join(sorted(map(str, reasons)))})", ("pools",)
+        )

@@ -1,0 +1,99 @@
+"""Configuration of model inversion: how images are recovered from the zoo."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from dfml.config.base import Section, distinct
+
+
+class FiveSettings(Section):
+    """FIVE: a meta-generator adapts to each model in a few steps."""
+
+    iterations: int = Field(
+        60, ge=1, description="Outer iterations after the warm-up; their images fill the bank."
+    )
+    warmup: int = Field(19, ge=0, description="First iterations whose images are thrown away.")
+    models_per_iteration: int = Field(4, ge=1, description="Models inverted in one outer iteration, m (F24).")
+    steps: int = Field(5, ge=1, description="Inner steps per model, k.")
+    inner_optimiser: Literal["adam", "sgd"] = Field("adam", description="Optimiser of the inner steps.")
+    learning_rate: float = Field(1e-3, gt=0, description="Inner learning rate of the generator.")
+    latent_learning_rate: float = Field(1e-3, gt=0, description="Inner learning rate of the latents (F11).")
+    outer_rule: Literal["fomaml_last", "fomaml_sum", "reptile", "maml"] = Field(
+        "fomaml_sum", description="Meta-gradient of the generator (F08)."
+    )
+    outer_optimiser: Literal["adam_fresh", "adam_persistent", "sgd"] = Field(
+        "adam_persistent", description="Outer optimiser (F09); `adam_fresh` is rebuilt at every step."
+    )
+    outer_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Outer learning rate; null: `learning_rate`, times `steps` unless adam_fresh (F09).",
+    )
+    keep: Literal["pre_last", "best", "final"] = Field(
+        "best", description="Which inner iterate is kept (F10)."
+    )
+    ce_weight: float = Field(1.0, ge=0, description="Weight of the cross-entropy to the asked classes.")
+    bn_weight: float = Field(0.1, ge=0, description="Weight of the batch-norm statistics term (F07).")
+    sample: Literal["with_replacement", "without"] = Field("without", description="Sampling of models (F25).")
+
+    def resolved(self) -> "FiveSettings":
+        """The same settings with the outer learning rate in figures."""
+        if self.outer_learning_rate is not None:
+            return self
+        factor = 1 if self.outer_optimiser == "adam_fresh" else self.steps
+        return self.model_copy(update={"outer_learning_rate": self.learning_rate * factor})
+
+
+class PerModelSettings(Section):
+    """Inversion of each model by a generator of its own, from scratch: the slow arm."""
+
+    steps: int = Field(200, ge=1, description="Steps per model.")
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the generator.")
+    latent_learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the latents.")
+    ce_weight: float = Field(1.0, ge=0, description="Weight of the cross-entropy to the asked classes.")
+    bn_weight: float = Field(
+        1.0, ge=0, description="Weight of the statistics term in `gen_bn` (`gen_ce` has none)."
+    )
+    models: int | None = Field(
+        None, ge=1, description="How many models are inverted; null: every model of the pool."
+    )
+
+
+class SpeedSettings(Section):
+    """The speed table: FIVE against per-model inversion, timed in turn in one process."""
+
+    models: int = Field(3, ge=1, description="Models inverted by every arm.")
+    steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (50, 200),
+        min_length=1,
+        strict=False,
+        description="Steps of the per-model arms (same generator and batch).",
+    )
+
+    _no_repetition = field_validator("steps")(distinct)
+
+
+class InversionSettings(Section):
+    """What the `invert` rule does for every pool and seed."""
+
+    inverter: Literal["five", "gen_ce", "gen_bn"] = Field(
+        "five", description="How the shared bank is recovered."
+    )
+    latent: int = Field(256, ge=1, description="Size of a latent vector.")
+    width: int = Field(64, ge=1, description="Width of the generator, ngf.")
+    images_per_class: int = Field(
+        20, ge=1, description="Images recovered per class of a model in one inversion."
+    )
+    augment: Literal["per_sample", "per_batch"] = Field(
+        "per_sample", description="Random crops and flips drawn per image or once per batch (F17)."
+    )
+    crop_padding: int = Field(
+        4, ge=0, description="Zero padding of the random crop in pixels; 0 switches it off."
+    )
+    slots: int = Field(
+        20, ge=1, description="Ring slots per class in the bank, `images_per_class` images each."
+    )
+    five: FiveSettings = Field(FiveSettings(), description="Settings of `five`.")
+    per_model: PerModelSettings = Field(PerModelSettings(), description="Settings of `gen_ce` and `gen_bn`.")
+    speed: SpeedSettings = Field(SpeedSettings(), description="Settings of the speed table.")

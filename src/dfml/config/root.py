@@ -1,0 +1,129 @@
+"""The whole configuration and the grid of cells it asks for."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from dfml.config.base import DisagreementError, Section, distinct
+from dfml.config.checks import disagreements
+from dfml.config.data import DatasetSettings, LearnerSettings, Name, NetworkSettings, PoolSettings
+from dfml.config.evaluation import EvaluationSettings, RuntimeSettings
+from dfml.config.inversion import InversionSettings
+from dfml.config.methods import (
+    AverageSettings,
+    FreeHeadsSettings,
+    FreeOfficialSettings,
+    FreeSettings,
+    MethodName,
+    SupervisedSettings,
+    ZooEnsembleSettings,
+)
+from dfml.config.zoo import ZooSettings
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One learner: a method on a pool at a number of shots with a seed."""
+
+    pool: str
+    method: str
+    shots: int
+    seed: int
+
+
+class Config(Section):
+    """A whole experiment."""
+
+    experiment: Name = Field("demo", description="Name of the experiment and of its folder below `results/`.")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (0, 1, 2), min_length=1, strict=False, description="Seeds; each has its own zoos, banks and learners."
+    )
+    ways: int = Field(5, ge=2, description="Classes per task, of zoo models and of episodes.")
+    shots: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1,),
+        min_length=1,
+        strict=False,
+        description="Support images per class; each value is a training of its own.",
+    )
+    label_space: Literal["global", "per_model"] = Field(
+        "global",
+        description="`global`: models that share a class are known to share it; `per_model`: every output of "
+        "every model is a class of its own, so nothing beyond the weights is assumed (F16).",
+    )
+    datasets: dict[Name, DatasetSettings] = Field(
+        {"icons_colour": DatasetSettings()}, min_length=1, description="Data sets by name."
+    )
+    networks: dict[Name, NetworkSettings] = Field(
+        {"conv4": NetworkSettings()}, min_length=1, description="Networks of the zoo by name."
+    )
+    learner: LearnerSettings = Field(LearnerSettings(), description="The meta-learner's network: a Conv4.")
+    pools: dict[Name, PoolSettings] = Field(
+        {"single": PoolSettings()}, min_length=1, description="Pools by name."
+    )
+    zoo: ZooSettings = Field(ZooSettings(), description="Zoo training.")
+    inversion: InversionSettings = Field(InversionSettings(), description="Model inversion.")
+    methods: tuple[MethodName, ...] = Field(
+        ("random", "zoo_features", "free"), min_length=1, strict=False, description="Methods that are run."
+    )
+    average: AverageSettings = Field(AverageSettings(), description="Method `average`.")
+    zoo_ensemble: ZooEnsembleSettings = Field(ZooEnsembleSettings(), description="Method `zoo_ensemble`.")
+    free: FreeSettings = Field(FreeSettings(), description="Method `free`.")
+    free_official: FreeOfficialSettings = Field(
+        FreeOfficialSettings(), description="Method `free_official`: the published code's semantics."
+    )
+    free_heads: FreeHeadsSettings = Field(FreeHeadsSettings(), description="Method `free_heads`.")
+    supervised_maml: SupervisedSettings = Field(SupervisedSettings(), description="Method `supervised_maml`.")
+    evaluation: EvaluationSettings = Field(EvaluationSettings(), description="Evaluation.")
+    runtime: RuntimeSettings = Field(RuntimeSettings(), description="Running long jobs.")
+
+    _no_repetition = field_validator("seeds", "shots", "methods")(distinct)
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "Config":
+        if problems := list(disagreements(self)):
+            raise DisagreementError(problems)
+        return self
+
+    def inapplicable(self, pool: str, method: str) -> str | None:
+        """Why a method cannot run on a pool, or None if it can."""
+        if method == "average" and len(self.pools[pool].networks) > 1:
+            return "averaging weights needs models of one architecture"
+        network = self.networks[self.pools[pool].networks[0]]
+        if method == "average" and (network.family, network.width) != (
+            self.learner.family,
+            self.learner.width,
+        ):
+            return "the average of the models must have the meta-learner's architecture"
+        return None
+
+    def pool_models(self, pool: str) -> int:
+        """How many models a pool holds: those of every one of its data sets and networks."""
+        chosen = self.pools[pool]
+        models = (self.networks[network].models or self.zoo.models for network in chosen.networks)
+        return len(chosen.datasets) * sum(models)
+
+    def options(self, method: str) -> dict[str, Any]:
+        """The method's own section as plain values, nothing left to look up; empty if it has no settings."""
+        section = getattr(self, method, None)
+        if isinstance(section, FreeSettings):
+            section = section.resolved(self.inversion.five)
+        elif isinstance(section, FreeHeadsSettings):
+            section = section.model_copy(update={"free": section.free.resolved(self.inversion.five)})
+        return {} if section is None else section.model_dump(mode="json")
+
+    def selected(self, pool: str) -> tuple[str, ...]:
+        """Methods asked for on a pool, applicable or not."""
+        chosen = self.pools[pool].methods
+        return tuple(m for m in self.methods if chosen is None or m in chosen)
+
+    def cells(self) -> list[Cell]:
+        """Every learner of the experiment, in table order."""
+        return [
+            Cell(pool, method, shots, seed)
+            for pool in self.pools
+            for method in self.selected(pool)
+            if self.inapplicable(pool, method) is None
+            for shots in self.shots
+            for seed in self.seeds
+        ]

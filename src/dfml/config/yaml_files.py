@@ -1,0 +1,90 @@
+"""Reading configuration files: what a plain YAML reader passes over in silence is an error here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dfml.config.base import nearest
+from dfml.errors import ConfigError
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys of one YAML file.
+
+    Raises:
+        ConfigError: the file is missing, unreadable, empty, not YAML, not a mapping, or gives a key twice;
+            the message names the file and the line.
+    """
+    text = _read(path)
+    try:
+        loader = yaml.SafeLoader(text)
+        try:
+            root = loader.get_single_node()
+            twice = list(_given_twice(root, ()))
+            values = None if root is None or twice else loader.construct_document(root)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(_explain(path, text, error)) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if twice:
+        raise ConfigError("\n".join(f"{path}, {line}" for line in twice))
+    if values is None:
+        raise ConfigError(f"{path}: the file is empty; give at least one key, or leave the file out")
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected keys at the top level (`key: value`), got {_kind(values)}")
+    return values
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        others = [str(other) for other in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
+        meant = nearest(str(path), others)
+        remedy = (
+            f"did you mean {meant}?" if meant else "check the path; it is relative to the working directory"
+        )
+        raise ConfigError(f"{path}: there is no such configuration file; {remedy}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file in UTF-8; save it as UTF-8 YAML") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a readable YAML file") from None
+
+
+def _given_twice(node: yaml.Node | None, above: tuple[str, ...]) -> Iterator[str]:
+    """A line for every key that stands twice in one mapping, at any depth."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _given_twice(item, above)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    first: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        name = key.value if isinstance(key, yaml.ScalarNode) else ""
+        path = (*above, name)
+        if name and name != "<<" and name in first:
+            dotted = ".".join(path)
+            yield f"line {line}: `{dotted}` is given twice, first in line {first[name]}; keep one of them"
+        first.setdefault(name, line)
+        yield from _given_twice(value, path)
+
+
+def _explain(path: Path, text: str, error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    number = mark.line + 1 if mark else 1
+    line = "".join(text.splitlines()[number - 1 : number])
+    problem = error.problem or error.context or "cannot be read"
+    if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in problem:
+        return f"{path}, line {number}: a tab in `{line.strip()}`; YAML wants spaces"
+    quoted = f" in `{line.strip()}`" if line.strip() else ""
+    remedy = "check indentation, quotes and brackets there and above"
+    return f"{path}, line {number}: not valid YAML: {problem}{quoted}; {remedy}"
+
+
+def _kind(value: Any) -> str:
+    return "a list" if isinstance(value, list) else f"`{value}`"

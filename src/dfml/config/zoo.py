@@ -1,0 +1,59 @@
+"""Configuration of zoo training."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from dfml.config.base import Section, distinct
+
+
+class OptimiserSettings(Section):
+    """How the models of one network family are optimised."""
+
+    optimiser: Literal["adam", "sgd"] = Field("adam", description="Optimiser.")
+    learning_rate: float = Field(0.01, gt=0, description="Peak learning rate.")
+    momentum: float = Field(0.0, ge=0, lt=1, description="Momentum (sgd only).")
+    weight_decay: float = Field(0.0, ge=0, description="L2 weight decay.")
+    schedule: Literal["one_cycle", "multistep"] = Field(
+        "one_cycle", description="`one_cycle`, or `multistep` as in the published recipe."
+    )
+    milestones: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (70,), strict=False, description="Epochs of decay (multistep only)."
+    )
+    gamma: float = Field(0.2, gt=0, le=1, description="Decay factor at a milestone (multistep only).")
+
+    _no_repetition = field_validator("milestones")(distinct)
+
+
+class ZooSettings(Section):
+    """A zoo: many classifiers of random tasks of one data set and one architecture."""
+
+    models: int = Field(100, ge=1, le=10_000, description="Models per (data set, architecture, seed).")
+    judges: int = Field(
+        4,
+        ge=0,
+        description="Models trained anew on the classes of the first models; they judge recovered images.",
+    )
+    epochs: int = Field(60, ge=1, description="Training epochs of each model.")
+    batch_size: int = Field(128, ge=2, description="Images per step.")
+    train_fraction: float = Field(
+        0.8,
+        gt=0,
+        lt=1,
+        description="Share of each class's images that trains the model; the rest measures it.",
+    )
+    checkpoint: Literal["best", "last"] = Field(
+        "best", description="Which epoch is stored: `best` on the held-out share, or `last` (F12)."
+    )
+    augment: Literal["none", "crop", "crop_flip"] = Field(
+        "none", description="Augmentation of real images (F14)."
+    )
+    gradient_clip: float = Field(50.0, gt=0, description="Largest gradient norm of a step.")
+    stem_relu: bool = Field(True, description="ResNets: ReLU after the stem's batch norm (F33).")
+    conv4: OptimiserSettings = Field(OptimiserSettings(), description="Recipe of Conv4 models.")
+    resnet: OptimiserSettings = Field(
+        OptimiserSettings(
+            optimiser="sgd", momentum=0.9, weight_decay=5e-4, schedule="multistep", milestones=(30, 50, 80)
+        ),
+        description="Recipe of ResNet models.",
+    )

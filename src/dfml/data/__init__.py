@@ -1,0 +1,1 @@
+"""Real images: sources, class splits, fixed episodes and augmentation."""

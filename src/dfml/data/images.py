@@ -1,0 +1,221 @@
+"""Images by class, and the files they are kept in (``images.json`` beside one ``.npz`` per split)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfml.data.arrays import read_arrays
+from dfml.errors import DataError, FileFormatError
+from dfml.runtime.files import atomic_write, read_json, sha256_file, write_json
+
+SPLITS = ("meta_train", "meta_val", "meta_test")
+FORMAT = "dfml.images"
+VERSION = 1
+_ARRAYS = frozenset({"format", "version", "dataset", "split", "licence", "names", "x", "y"})
+
+
+@dataclass(frozen=True, eq=False)
+class ClassImages:
+    """The images of the classes of one split.
+
+    Classes are in the order of ``names`` (sorted by code point when made by `prepare_images`), images inside
+    a class in the order of their source, so an index pair (class, image) means the same picture everywhere.
+
+    Attributes:
+        dataset: Name of the data set.
+        split: ``meta_train``, ``meta_val`` or ``meta_test``.
+        names: Class names.
+        images: One uint8 tensor ``[n_i, channels, side, side]`` per class.
+        licence: Under which terms the images may be used.
+    """
+
+    dataset: str
+    split: str
+    names: tuple[str, ...]
+    images: list[Tensor]
+    licence: str
+
+    def __post_init__(self) -> None:
+        where = f"{self.dataset}/{self.split}"
+        if self.split not in SPLITS:
+            raise DataError(f"{where}: the split must be one of {', '.join(SPLITS)}")
+        if not self.names or len(self.names) != len(self.images) or len(set(self.names)) != len(self.names):
+            raise DataError(f"{where}: needs one name per class, all different, and at least one class")
+        shape = self.images[0].shape[1:]
+        for name, images in zip(self.names, self.images, strict=True):
+            if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
+                raise DataError(
+                    f"{where}: class {name!r} must be a non-empty uint8 tensor [n, channels, side, side]"
+                )
+            if images.shape[1:] != shape or shape[1] != shape[2]:
+                raise DataError(f"{where}: class {name!r} has images of another shape, or not square")
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+    @property
+    def side(self) -> int:
+        """Height and width of every image, in pixels."""
+        return self.images[0].shape[-1]
+
+    @property
+    def channels(self) -> int:
+        """Channels of every image."""
+        return self.images[0].shape[1]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of images of each class."""
+        return tuple(len(images) for images in self.images)
+
+    def packed(self) -> tuple[Tensor, Tensor]:
+        """All images as one tensor, for gathering by index.
+
+        Returns:
+            Images, uint8 ``[N, channels, side, side]``, and offsets, int64 ``[classes + 1]``: class ``c`` is
+            rows ``offsets[c]`` to ``offsets[c + 1]``.
+        """
+        offsets = torch.zeros(self.classes + 1, dtype=torch.int64)
+        offsets[1:] = torch.tensor(self.counts).cumsum(0)
+        return torch.cat(self.images), offsets
+
+
+def channel_statistics(images: ClassImages) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over all images, in units of [0, 1].
+
+    The sums are integers, so the result does not depend on the order of the images. The deviation is at
+    least one grey level: a constant channel can still be normalised.
+    """
+    x, _ = images.packed()
+    means, deviations = [], []
+    for channel in x.unbind(1):
+        histogram = torch.bincount(channel.flatten(), minlength=256).tolist()
+        count = sum(histogram)
+        mean = sum(level * n for level, n in enumerate(histogram)) / count
+        square = sum(level * level * n for level, n in enumerate(histogram)) / count
+        means.append(mean / 255)
+        deviations.append(max((square - mean * mean) ** 0.5, 1.0) / 255)
+    return means, deviations
+
+
+def save_images(folder: Path, splits: Mapping[str, ClassImages], *, source: str) -> None:
+    """Write ``{split}.npz`` for each split and then ``images.json``, which describes them.
+
+    Args:
+        folder: Where the files go; made if absent.
+        splits: All three splits, by name.
+        source: Where the images came from (``embedded`` or ``folder``); only recorded.
+
+    Raises:
+        DataError: a split is missing, or the splits differ in shape.
+        DfmlError: the disk is full.
+    """
+    if set(splits) != set(SPLITS):
+        raise DataError(f"{folder}: needs exactly the splits {', '.join(SPLITS)}, got {', '.join(splits)}")
+    if len({(s.side, s.channels) for s in splits.values()}) != 1:
+        raise DataError(f"{folder}: the splits differ in side or channels")
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {}
+    for split in SPLITS:
+        images, path = splits[split], folder / f"{split}.npz"
+        _write_npz(path, images)
+        described[split] = {
+            "file": path.name,
+            "sha256": sha256_file(path),
+            "names": list(images.names),
+            "counts": list(images.counts),
+        }
+    train = splits["meta_train"]
+    mean, std = channel_statistics(train)
+    write_json(
+        folder / "images.json",
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "dataset": train.dataset,
+            "source": source,
+            "licence": train.licence,
+            "side": train.side,
+            "channels": train.channels,
+            "mean": mean,
+            "std": std,
+            "splits": described,
+        },
+    )
+
+
+def load_manifest(folder: Path) -> dict[str, Any]:
+    """Read ``images.json``: class names, counts, side, channels, mean, std, licence and digests.
+
+    Raises:
+        FileFormatError: the file is missing, damaged or of another version.
+    """
+    return read_json(folder / "images.json", format=FORMAT, version=VERSION)
+
+
+def load_images(path: Path) -> ClassImages:
+    """Read one split written by `save_images`; nothing is resized or decoded.
+
+    Raises:
+        FileFormatError: the file is missing, truncated or not one of ours.
+    """
+    remedy = "delete its folder and run the rule prepare_images again"
+    arrays = read_arrays(path, _ARRAYS, remedy=remedy)
+    if str(arrays["format"]) != FORMAT:
+        raise FileFormatError(f"{path} is not a {FORMAT} file; {remedy}")
+    if int(arrays["version"]) != VERSION:
+        raise FileFormatError(
+            f"{path} has format version {int(arrays['version'])}, expected {VERSION}; {remedy}"
+        )
+    x, y, names = arrays["x"], arrays["y"], [str(name) for name in arrays["names"]]
+    sound = x.dtype == np.uint8 and x.ndim == 4 and y.dtype == np.int64 and y.shape == x.shape[:1]
+    if not sound or not np.array_equal(np.unique(y), np.arange(len(names))) or (np.diff(y) < 0).any():
+        raise FileFormatError(f"{path} has inconsistent arrays; {remedy}")
+    try:
+        return ClassImages(
+            dataset=str(arrays["dataset"]),
+            split=str(arrays["split"]),
+            names=tuple(names),
+            images=list(torch.from_numpy(x).split(np.bincount(y).tolist())),
+            licence=str(arrays["licence"]),
+        )
+    except DataError as error:
+        raise FileFormatError(f"{path} is not sound ({error}); {remedy}") from error
+
+
+def class_images(
+    dataset: str, split: str, arrays: Mapping[str, np.ndarray], names: Sequence[str], licence: str
+) -> ClassImages:
+    """Collect the classes ``names``, sorted, of ``arrays`` (uint8 ``[n, channels, side, side]`` each)."""
+    ordered = tuple(sorted(names))
+    tensors = [torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in ordered]
+    return ClassImages(dataset=dataset, split=split, names=ordered, images=tensors, licence=licence)
+
+
+def _write_npz(path: Path, images: ClassImages) -> None:
+    """Write one split, uncompressed so that it loads quickly; the same images give the same bytes."""
+    x, _ = images.packed()
+    arrays = {
+        "format": np.array(FORMAT),
+        "version": np.array(VERSION),
+        "dataset": np.array(images.dataset),
+        "split": np.array(images.split),
+        "licence": np.array(images.licence),
+        "names": np.array(images.names),
+        "x": x.numpy(),
+        "y": np.repeat(np.arange(images.classes, dtype=np.int64), images.counts),
+    }
+
+    def write(temporary: Path) -> None:
+        # A handle, because savez would append ".npz" to a path without that suffix.
+        with temporary.open("wb") as handle:
+            np.savez(handle, allow_pickle=False, **arrays)
+
+    atomic_write(path, write)

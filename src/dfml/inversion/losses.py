@@ -1,0 +1,75 @@
+"""Losses of model inversion (free.md §5.1)."""
+
+from types import TracebackType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfml.networks.batch_norm import EpisodicBatchNorm2d
+
+
+class StatisticsGap:
+    """DeepInversion's feature regulariser: how far batch-norm inputs are from the stored statistics.
+
+    Inside ``with StatisticsGap(network) as gap:`` a forward pass of ``network`` makes :meth:`value` return
+    Σ_layers ‖μ − μ̂‖₂ + ‖σ² − σ̂²‖₂ (unsquared norms, biased variance over batch and space). The hooks are gone after
+    the block, also when it raises (F07).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._norms = [m for m in network.modules() if isinstance(m, EpisodicBatchNorm2d)]
+        self._terms: list[Tensor] = []
+        self._hooks: list = []
+
+    def __enter__(self) -> "StatisticsGap":
+        self._hooks = [norm.register_forward_pre_hook(self._measure) for norm in self._norms]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _measure(self, norm: EpisodicBatchNorm2d, inputs: tuple[Tensor]) -> None:
+        # Flattened to rows, the reductions run over contiguous memory for channels-last activations.
+        rows = inputs[0].permute(0, 2, 3, 1).flatten(0, 2)
+        mean = rows.mean(0)
+        variance = (rows - mean).square().mean(0)
+        self._terms += [(mean - norm.running_mean).norm(), (variance - norm.running_var).norm()]
+
+    def value(self) -> Tensor:
+        """The term of the passes since the last call, a scalar."""
+        total = torch.stack(self._terms).sum()
+        self._terms = []
+        return total
+
+
+def adversarial_loss(teacher: Tensor, student: Tensor, kind: str) -> Tensor:
+    """Minimised, it makes teacher and student disagree where both predict the same class (free.md §5.1, F03).
+
+    Args:
+        teacher: logits ``[B, ways]``; the gradient reaches the image through them.
+        student: logits ``[B, ways]``; detach them to keep the student out of the gradient.
+        kind: ``kl_ts`` −KL(teacher‖student), ``kl_st`` −KL(student‖teacher), ``js`` minus the Jensen–Shannon
+            divergence (bounded by log 2), ``inner_product`` the published expression, whose gradient is that of
+            the mean of ⟨student, teacher⟩ probabilities.
+
+    Returns:
+        The mean over the batch, zero for samples on which the predictions differ.
+    """
+    mask = (teacher.argmax(1) == student.argmax(1)).to(teacher.dtype)
+    log_t, log_s = F.log_softmax(teacher, 1), F.log_softmax(student, 1)
+    if kind == "inner_product":
+        divergence = (log_s.exp() * (log_s - log_t.exp())).sum(1)
+    elif kind == "kl_ts":
+        divergence = (log_t.exp() * (log_t - log_s)).sum(1)
+    elif kind == "kl_st":
+        divergence = (log_s.exp() * (log_s - log_t)).sum(1)
+    elif kind == "js":
+        log_m = torch.logaddexp(log_t, log_s) - torch.log(torch.tensor(2.0, dtype=teacher.dtype))
+        divergence = ((log_t.exp() * (log_t - log_m)).sum(1) + (log_s.exp() * (log_s - log_m)).sum(1)) / 2
+    else:
+        raise ValueError(f"unknown adversarial loss {kind!r}")
+    return -(mask * divergence).mean()

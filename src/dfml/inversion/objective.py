@@ -1,0 +1,68 @@
+"""What one inversion step minimises for one model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dfml.data.augment import random_crop_flip
+from dfml.inversion.losses import StatisticsGap, adversarial_loss
+from dfml.zoo.pool import PoolModel
+
+Student = Callable[[PoolModel, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """The adversarial term: its weight, form and student (a map from a model and its normalised images to logits)."""
+
+    weight: float
+    loss: str
+    student: Student
+    student_grad: bool
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Weighted cross-entropy, batch-norm statistics and adversarial terms on randomly cropped and flipped images."""
+
+    ce_weight: float
+    bn_weight: float
+    crop_padding: int
+    per_sample: bool
+    adversary: Adversary | None = None
+
+    def __call__(
+        self, model: PoolModel, images: Tensor, targets: Tensor, draws: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Loss to minimise and, detached, the cross-entropy alone.
+
+        Args:
+            model: the frozen classifier.
+            images: ``[B, 3, side, side]`` in [0, 1].
+            targets: positions of the asked outputs, ``[B]``.
+            draws: source of the augmentation.
+        """
+        views = images
+        if self.crop_padding:
+            views = random_crop_flip(
+                images, padding=self.crop_padding, flip=True, per_sample=self.per_sample, generator=draws
+            )
+        inputs = model.normalise(views).contiguous(memory_format=torch.channels_last)
+        if self.bn_weight:
+            with StatisticsGap(model.network) as gap:
+                logits = model.network(inputs)
+                statistics = gap.value()
+        else:
+            logits = model.network(inputs)
+        cross_entropy = F.cross_entropy(logits, targets)
+        loss = self.ce_weight * cross_entropy
+        if self.bn_weight:
+            loss = loss + self.bn_weight * statistics
+        if self.adversary is not None:
+            with torch.set_grad_enabled(self.adversary.student_grad):
+                student = self.adversary.student(model, inputs)
+            loss = loss + self.adversary.weight * adversarial_loss(logits, student, self.adversary.loss)
+        return loss, cross_entropy.detach()

@@ -1,0 +1,89 @@
+"""The `time_inversion` stage: FIVE against per-model inversion, in turn, in one process (free.md §10)."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from dfml.config.inversion import InversionSettings
+from dfml.inversion.meta_generator import MetaGenerator, Recovered
+from dfml.inversion.per_model import draw_generator, invert_from_scratch
+from dfml.inversion.quality import teacher_scores
+from dfml.inversion.recover import GENERATOR, make_objective
+from dfml.runtime.device import describe_device
+from dfml.runtime.files import write_json
+from dfml.runtime.job import Job
+from dfml.runtime.seeds import torch_generator
+from dfml.zoo.pool import Pool
+
+FORMAT, VERSION = "dfml.speed", 1
+
+
+def load_meta_generator(folder: Path, settings: InversionSettings, side: int, device: torch.device) -> MetaGenerator:
+    """The meta-generator that the `invert` stage wrote."""
+    generator = draw_generator(settings, side, torch_generator(0, "placeholder"), law="default")
+    generator.load_state_dict(load_file(folder / GENERATOR))
+    return MetaGenerator(generator.to(device), settings.five)
+
+
+def time_inversion(
+    zoos: Sequence[Path], inversion: Path, output: Path, *, pool: str, settings: InversionSettings, seed: int, job: Job
+) -> None:
+    """Time every arm on the same models with the same generator size, batch and teacher; write ``speed.json``.
+
+    The arms take turns model by model, so a drifting machine slows all of them alike. FIVE runs once before and is
+    not counted: it warms the process up for all arms.
+    """
+    models = Pool.load(zoos, label_space="global", device=job.device)
+    five = load_meta_generator(inversion, settings, models.side, job.device)
+    objective = make_objective(settings, ce_weight=settings.five.ce_weight, bn_weight=settings.five.bn_weight)
+    arms: dict[tuple[str, int], Callable[[int, torch.Generator], Recovered]] = {
+        ("five", settings.five.steps): lambda index, draws: five.adapt(
+            models[index], objective, images_per_class=settings.images_per_class, draws=draws
+        )[0]
+    }
+    for steps in sorted({settings.five.steps, *settings.speed.steps}):
+        arms["per_model", steps] = lambda index, draws, steps=steps: invert_from_scratch(
+            models[index], settings, objective, draws=draws, device=job.device, steps=steps
+        )
+    results = {key: {"name": key[0], "steps": key[1], **_empty()} for key in arms}
+    count = min(settings.speed.models, len(models))
+    arms["five", settings.five.steps](0, torch_generator(seed, "speed", "warm-up"))
+    with job.progress.task("timing inversion", total=count * len(arms)) as bar:
+        for index in range(count):
+            for key, arm in arms.items():
+                draws = torch_generator(seed, "speed", index)
+                _synchronise(job.device)
+                start = time.perf_counter()
+                recovered = arm(index, draws)
+                _synchronise(job.device)
+                seconds = time.perf_counter() - start
+                loss, accuracy = teacher_scores(recovered)
+                results[key]["seconds_per_task"].append(seconds)
+                results[key]["teacher_ce"].append(loss)
+                results[key]["teacher_accuracy"].append(accuracy)
+                bar.advance(seconds=seconds)
+    write_json(
+        output,
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "pool": pool,
+            "seed": seed,
+            "device": describe_device(job.device),
+            "images_per_task": models.ways * settings.images_per_class,
+            "arms": list(results.values()),
+            "provenance": job.provenance(),
+        },
+    )
+
+
+def _empty() -> dict[str, list[float]]:
+    return {"seconds_per_task": [], "teacher_ce": [], "teacher_accuracy": []}
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,139 @@
+"""What a method returns: an encoder (or several) and the rules by which it adapts to a new task."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dfml.data.augment import normalise
+from dfml.errors import DfmlError
+from dfml.metalearning.inner_loop import Parameters, adapt, parameters_of
+from dfml.networks.batch_norm import statistics_of_first
+
+Classifier = Callable[[Tensor], Tensor]
+CENTROID_RULES = ("centroid_euclidean", "centroid_cosine")
+RULES = ("finetune", *CENTROID_RULES)
+BATCH_NORM_MODES = ("transductive", "support")
+
+
+class Learner:
+    """A few-shot learner.
+
+    Args:
+        encoders: episodic networks (batch norm by the statistics of each batch); several are used side by side.
+        mean, std: normalisation of the images, ``[3]`` each.
+        finetune: whether the single encoder was made to be fine-tuned with its head; a method that only offers
+            features says no.
+        steps, learning_rate: of fine-tuning.
+    """
+
+    def __init__(
+        self,
+        encoders: Sequence[nn.Module],
+        *,
+        mean: Tensor,
+        std: Tensor,
+        finetune: bool,
+        steps: int,
+        learning_rate: float,
+    ) -> None:
+        self.encoders = list(encoders)
+        self.mean, self.std = mean, std
+        self.steps, self.learning_rate = steps, learning_rate
+        self.rules = RULES if finetune else CENTROID_RULES
+
+    def adapt(
+        self, images: Tensor, labels: Tensor, *, rule: str | None = None, batch_norm: str = "support"
+    ) -> Classifier:
+        """Learn a task from its support set.
+
+        Args:
+            images: support images, uint8 or float in [0, 1], ``[n, 3, side, side]``.
+            labels: ``[n]``, 0 … ways−1, every label present.
+            rule: ``finetune``, ``centroid_euclidean`` or ``centroid_cosine``; by default the first one offered.
+            batch_norm: ``support`` normalises queries by the support set's statistics, so each query is answered on
+                its own; ``transductive`` by those of the query batch (F21).
+
+        Returns:
+            A function from query images ``[m, 3, side, side]`` to scores ``[m, ways]``; the learner is unchanged.
+
+        Raises:
+            DfmlError: the rule or mode is unknown or not offered by this learner.
+        """
+        rule = rule or self.rules[0]
+        if rule not in self.rules:
+            raise DfmlError(f"this learner cannot adapt by {rule!r}; it offers {', '.join(self.rules)}")
+        if batch_norm not in BATCH_NORM_MODES:
+            raise DfmlError(f"batch_norm must be one of {', '.join(BATCH_NORM_MODES)}, not {batch_norm!r}")
+        support = self.prepare(images)
+        if rule == "finetune":
+            adapted = self.finetuned(support, labels)
+            return lambda queries: self.finetuned_scores(adapted, support, self.prepare(queries), batch_norm)
+        return lambda queries: centroid_scores(
+            *self.features(support, self.prepare(queries), batch_norm), labels, rule
+        )
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Normalise images, uint8 or float in [0, 1]."""
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        return normalise(images.to(self.mean.device), self.mean, self.std).contiguous(
+            memory_format=torch.channels_last
+        )
+
+    def finetuned(self, support: Tensor, labels: Tensor) -> Parameters:
+        """Parameters of the single encoder after fine-tuning on a prepared support set."""
+        network = self.encoders[0]
+        return adapt(
+            network,
+            parameters_of(network),
+            support,
+            labels,
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+        )
+
+    @torch.no_grad()
+    def finetuned_scores(self, adapted: Parameters, support: Tensor, queries: Tensor, batch_norm: str) -> Tensor:
+        """Logits of prepared queries under adapted parameters."""
+        network = self.encoders[0]
+        if batch_norm == "transductive":
+            return functional_call(network, adapted, (queries,))
+        with statistics_of_first(network, len(support)):
+            return functional_call(network, adapted, (_join(support, queries),))[len(support) :]
+
+    @torch.no_grad()
+    def features(self, support: Tensor, queries: Tensor, batch_norm: str) -> tuple[Tensor, Tensor]:
+        """Features of prepared support and query images, unit length per encoder, side by side.
+
+        ``transductive`` takes the statistics of support and queries together: the few support images alone would
+        give the two sets different statistics.
+        """
+        together = _join(support, queries)
+        found = []
+        for network in self.encoders:
+            with nullcontext() if batch_norm == "transductive" else statistics_of_first(network, len(support)):
+                found.append(network.features(together))
+        features = torch.cat([F.normalize(f, dim=1) for f in found], 1) if len(found) > 1 else found[0]
+        return features[: len(support)], features[len(support) :]
+
+
+def centroid_scores(support: Tensor, queries: Tensor, labels: Tensor, rule: str) -> Tensor:
+    """Minus the squared Euclidean distance, or the cosine, to the centroid of each class's support features.
+
+    ``support`` ``[n, d]``, ``queries`` ``[m, d]``, ``labels`` ``[n]``; returns ``[m, ways]``.
+    """
+    if rule == "centroid_cosine":
+        support, queries = F.normalize(support, dim=1), F.normalize(queries, dim=1)
+    one_hot = F.one_hot(labels).to(support.dtype)
+    centroids = (one_hot.T @ support) / one_hot.sum(0)[:, None]
+    if rule == "centroid_cosine":
+        return queries @ F.normalize(centroids, dim=1).T
+    return -torch.cdist(queries, centroids, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+def _join(support: Tensor, queries: Tensor) -> Tensor:
+    return torch.cat([support, queries]).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,47 @@
+"""The methods: where each lives and what it is given. Torch-free, so that the workflow can ask."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One row of the tables.
+
+    Attributes:
+        module: The module that fits it; imported when the method runs, so an edit concerns its cells alone.
+        label: Its name in tables and figures.
+        needs_zoo: Whether it is given the pool's zoos (all but the one that reads real images instead).
+        bank: Whether it starts from the generator and bank of the `invert` rule; `by_option`: when its
+            setting `generator` says `inversion`.
+        inverts: Whether it recovers images or reads recovered ones, and so depends on the inversion settings.
+        reads_real_images: Whether it stands outside the data-free wall.
+    """
+
+    module: str
+    label: str
+    needs_zoo: bool = True
+    bank: Literal["never", "always", "by_option"] = "never"
+    inverts: bool = False
+    reads_real_images: bool = False
+
+    def needs_inversion(self, options: Mapping[str, Any]) -> bool:
+        """Whether, with these settings, the method is given what the `invert` rule made."""
+        if self.bank == "by_option":
+            return options["generator"] == "inversion"
+        return self.bank == "always"
+
+
+METHODS = {
+    "random": MethodEntry("dfml.methods.random", "Random"),
+    "average": MethodEntry("dfml.methods.average", "Average"),
+    "zoo_features": MethodEntry("dfml.methods.zoo_features", "Zoo features"),
+    "zoo_ensemble": MethodEntry("dfml.methods.zoo_ensemble", "Zoo ensemble"),
+    "free": MethodEntry("dfml.methods.free", "FREE", bank="by_option", inverts=True),
+    "free_official": MethodEntry("dfml.methods.free", "FREE (official)", bank="by_option", inverts=True),
+    "free_heads": MethodEntry("dfml.methods.free_heads", "FREE + heads", bank="always", inverts=True),
+    "supervised_maml": MethodEntry(
+        "dfml.methods.supervised_maml", "Supervised MAML", needs_zoo=False, reads_real_images=True
+    ),
+}

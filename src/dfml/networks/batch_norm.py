@@ -1,0 +1,55 @@
+"""Batch norm whose source of statistics is explicit: stored, the batch's own, or a reference part of the batch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class EpisodicBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm over ``[batch, channels, height, width]``.
+
+    ``episodic=False`` is PyTorch's batch norm: zoo models train and answer with it. ``episodic=True`` never uses nor
+    updates stored statistics, in training or evaluation: the meta-learner's form (free.md §3.4, F21). Within
+    :func:`statistics_of_first`, the statistics come from the first rows of the batch only, so that a query image
+    cannot influence another one's answer.
+    """
+
+    def __init__(self, channels: int, *, episodic: bool) -> None:
+        super().__init__(channels, track_running_stats=not episodic)
+        self.reference_rows: int | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise; shape in equals shape out."""
+        if self.reference_rows is None:
+            return super().forward(x)
+        reference = x[: self.reference_rows]
+        variance, mean = torch.var_mean(reference, dim=(0, 2, 3), correction=0)
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False, eps=self.eps)
+
+
+def _norms(network: nn.Module) -> list[EpisodicBatchNorm2d]:
+    return [m for m in network.modules() if isinstance(m, EpisodicBatchNorm2d)]
+
+
+@contextmanager
+def statistics_of_first(network: nn.Module, rows: int) -> Iterator[None]:
+    """Let every batch norm of ``network`` take its statistics from the first ``rows`` images of a batch."""
+    norms = _norms(network)
+    for norm in norms:
+        norm.reference_rows = rows
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.reference_rows = None
+
+
+def make_episodic(network: nn.Module) -> nn.Module:
+    """Switch a network's batch norms, in place, to the statistics of each batch; stored statistics are dropped."""
+    for norm in _norms(network):
+        norm.track_running_stats = False
+        norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+    return network

@@ -1,0 +1,67 @@
+"""The grid: which (pool, method) pairs an experiment runs, cannot run, or leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from dfml.errors import DfmlError
+
+RUN, NOT_APPLICABLE, NOT_RUN = "run", "n/a", "not run"
+
+STATUS_IN_CSV = {RUN: "run", NOT_APPLICABLE: "not applicable", NOT_RUN: "not run"}
+"""Statuses as written into CSV files, where readers such as pandas take n/a for a missing value."""
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """One (pool, method) pair; ``reason`` says why it is n/a (None otherwise)."""
+
+    pool: str
+    method: str
+    status: str
+    reason: str | None = None
+
+
+def read_grid(rows: Iterable[GridCell | Sequence[str | None]]) -> list[GridCell]:
+    """The grid from plain rows ``(pool, method, status, reason)``, in the order given.
+
+    Raises DfmlError for an unknown status, an n/a without a reason, or a pair that is listed twice.
+    """
+    grid: list[GridCell] = []
+    for row in rows:
+        cell = row if isinstance(row, GridCell) else GridCell(*row)
+        name = f"{cell.pool} / {cell.method}"
+        if cell.status not in (RUN, NOT_APPLICABLE, NOT_RUN):
+            raise DfmlError(f"the grid gives {name} the status {cell.status!r}; use run, n/a or not run.")
+        if cell.status == NOT_APPLICABLE and not cell.reason:
+            raise DfmlError(f"the grid calls {name} n/a without saying why; add the reason.")
+        grid.append(cell)
+    pairs = [(cell.pool, cell.method) for cell in grid]
+    for pair in pairs:
+        if pairs.count(pair) > 1:
+            raise DfmlError(f"the grid lists {' / '.join(pair)} twice; list it once.")
+    return grid
+
+
+def check_against_grid(
+    frame: pd.DataFrame,
+    grid: Sequence[GridCell],
+    *,
+    ways: int,
+    shots: Sequence[int],
+    source: str = "results.csv",
+) -> None:
+    """DfmlError, naming ``source``, when ``frame`` holds a number the grid has no place for.
+
+    Dropping it silently would print a table that disagrees with ``results.csv``.
+    """
+    expected = {(cell.pool, cell.method) for cell in grid if cell.status == RUN}
+    for row in frame.drop_duplicates(["pool", "method", "ways", "shots"]).itertuples():
+        if (row.pool, row.method) not in expected or row.ways != ways or row.shots not in shots:
+            raise DfmlError(
+                f"{source} holds {row.pool} / {row.method}, {row.ways}-way {row.shots}-shot, which this "
+                "configuration does not run. Leave it out, or run the rule collect_records again."
+            )

@@ -1,0 +1,85 @@
+"""The resume file of a long loop: its whole state, kept outside the workflow's outputs."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from dfml.runtime.files import atomic_write, partial_path
+
+log = logging.getLogger(__name__)
+
+_FORMAT = "dfml.checkpoint"
+_VERSION = 1
+_SCALARS = (bool, int, float, str, type(None))
+
+
+class Checkpoint:
+    """Saves and restores the state of a loop, bit for bit.
+
+    The state is a dict of nested dicts, lists and tuples of tensors, numbers, strings and None;
+    a torch generator goes in as `generator.get_state()`, a numpy one as
+    `rng.bit_generator.state`.
+
+    Args:
+        path: The resume file; None keeps nothing.
+        digest: Identifies everything that led to the state (settings, inputs, code). A file
+            with another digest belongs to another run and is not used.
+    """
+
+    def __init__(self, path: Path | None, digest: str) -> None:
+        self.path = path
+        self.digest = digest
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the saved state with tensors on the CPU, None if there is none to be used."""
+        if self.path is None or not self.path.exists():
+            return None
+        import torch
+
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            known = (content["format"], content["version"]) == (_FORMAT, _VERSION)
+            digest, state = content["digest"], content["state"]
+        except Exception as error:  # a damaged file fails in as many ways as it has bytes
+            log.warning("cannot read %s, starting afresh (%s)", self.path, type(error).__name__)
+            return None
+        if not known or digest != self.digest:
+            log.warning("%s belongs to another run, starting afresh", self.path)
+            return None
+        log.info("continuing from %s", self.path)
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the resume file by `state`, atomically.
+
+        Raises TypeError for a value that `load` could not bring back, DfmlError on a full disk.
+        """
+        if self.path is None:
+            return
+        import torch
+
+        _check(state, "state", torch.Tensor)
+        content = {"format": _FORMAT, "version": _VERSION, "digest": self.digest, "state": state}
+        atomic_write(self.path, lambda path: torch.save(content, path))
+
+    def remove(self) -> None:
+        """Delete the resume file, once the result it led to is written."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+            partial_path(self.path).unlink(missing_ok=True)
+
+
+def _check(value: Any, where: str, tensor: type) -> None:
+    # Exact types: numpy.float64 is a float too, but not one that a safe load accepts.
+    if type(value) in (dict, OrderedDict):
+        for key, item in value.items():
+            _check(key, f"a key of {where}", tensor)
+            _check(item, f"{where}[{key!r}]", tensor)
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            _check(item, f"{where}[{index}]", tensor)
+    elif type(value) not in _SCALARS and not isinstance(value, tensor):
+        raise TypeError(f"{where} is a {type(value).__name__}; make it a tensor or a plain value")

@@ -1,0 +1,112 @@
+"""A digest of the code a module runs, so that the workflow sees changes in the package.
+
+Only the standard library is used: this runs whenever the workflow is parsed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from dfml.errors import DfmlError
+
+
+def code_digest(module: str, package_root: Path) -> str:
+    """Return the hexadecimal SHA-256 of a module and of all it imports from its package.
+
+    Comments, docstrings and layout do not count. Followed are absolute and relative imports,
+    also inside functions, `from package import module`, and `import_module` of a literal name;
+    imports under `if TYPE_CHECKING:` are not, since they never run.
+
+    Args:
+        module: Dotted name, such as `dfml.zoo.train`.
+        package_root: The package's folder, such as `src/dfml`.
+
+    Raises DfmlError if there is no such module.
+    """
+    root = Path(package_root).absolute()
+    if _find(module, root) is None:
+        raise DfmlError(f"no module {module} in {root}; check the name given to code_digest")
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _find(name, root)
+        if name in found or path is None:
+            continue
+        status = path.stat()
+        found[name], imports = _read(name, path, status.st_mtime_ns, status.st_size)
+        # Importing a module runs the packages around it first.
+        waiting += [name.rpartition(".")[0], *imports]
+    listing = "".join(f"{name} {found[name]}\n" for name in sorted(found))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _find(name: str, root: Path) -> Path | None:
+    package, *parts = name.split(".")
+    if package != root.name:
+        return None
+    base = root.joinpath(*parts)
+    candidates = (base / "__init__.py", base.with_suffix(".py"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@cache
+def _read(name: str, path: Path, mtime_ns: int, size: int) -> tuple[str, tuple[str, ...]]:
+    """Return a file's own digest and the names it may import (the last two keys void the memo)."""
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    imports = tuple(dict.fromkeys(_imports(tree, package)))
+    for node in ast.walk(tree):
+        if isinstance(getattr(node, "body", None), list):
+            node.body = [statement for statement in node.body if not _is_text(statement)]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
+
+
+def _is_text(node: ast.AST) -> bool:
+    """Whether the statement is a bare string: a docstring, or one below an attribute."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """Yield the dotted names that may be modules; `package` is where relative imports start."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and _last_name(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _base(node, package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and _last_name(node.func) == "import_module":
+            name = node.args[0]
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                yield name.value
+
+
+def _base(node: ast.ImportFrom, package: str) -> str:
+    """Return the absolute name of what stands between `from` and `import`."""
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    above = parts[: len(parts) - node.level + 1]
+    return ".".join([*above, node.module] if node.module else above)
+
+
+def _last_name(node: ast.expr) -> str | None:
+    """Return `c` for `a.b.c` and for `c`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else None

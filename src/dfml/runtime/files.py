@@ -1,0 +1,146 @@
+"""Files that are either whole or absent: atomic writes, JSON artefacts, checksums, locks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dfml.errors import DfmlError, FileFormatError
+
+MEBIBYTE = 2**20
+
+
+def atomic_write(path: Path | str, data: bytes | Callable[[Path], object]) -> None:
+    """Write a file so that readers see the old or the new content, never a part of it.
+
+    `data` is the content, or a function that writes it to the path it is given. That path is
+    `.{name}.partial` in the same folder, so a writer that goes by the extension (numpy.savez,
+    Pillow, matplotlib) needs an open file or an explicit format. The name is fixed because
+    some formats store it, and equal content must give equal bytes.
+
+    Raises DfmlError when the disk is full; the old file, if any, is left intact.
+    """
+    path = Path(path)
+    partial = partial_path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if callable(data):
+            data(partial)
+        else:
+            partial.write_bytes(data)
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except BaseException as error:
+        # Asked before the partial file is removed, while the disk is still as full as it was.
+        full = isinstance(error, Exception) and _disk_is_full(error, path.parent)
+        partial.unlink(missing_ok=True)
+        if not full:
+            raise
+        free = shutil.disk_usage(path.parent).free / MEBIBYTE
+        raise DfmlError(
+            f"the disk is full: could not write {path} ({free:.1f} MiB free in {path.parent}); "
+            "free some space and run again, what was finished before is kept"
+        ) from error
+
+
+def partial_path(path: Path) -> Path:
+    """Return where `atomic_write` collects the content of `path`."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def _disk_is_full(error: Exception, folder: Path) -> bool:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # Native writers (torch, safetensors) report a failed write in their own words only.
+    return "No space left" in str(error) or shutil.disk_usage(folder).free < MEBIBYTE // 16
+
+
+def write_json(path: Path | str, obj: Any) -> None:
+    """Write `obj` as readable JSON, atomically.
+
+    Paths become strings, numpy and torch scalars plain numbers, and a number that is not finite
+    becomes null, because JSON has no name for it.
+    """
+    text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
+    atomic_write(path, (text + "\n").encode())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def read_json(path: Path | str, *, format: str, version: int) -> dict[str, Any]:
+    """Read a JSON artefact and check its `format` and `version` entries.
+
+    Raises FileFormatError for a file that is missing, damaged, foreign or of another version.
+    """
+    path = Path(path)
+    try:
+        obj = json.loads(path.read_bytes())
+    except OSError as error:
+        raise FileFormatError(f"cannot read {path} ({error.strerror}); run the step that makes it") from error
+    except ValueError as error:
+        raise FileFormatError(
+            f"{path} is not whole JSON ({error}); delete it and run the step that makes it again"
+        ) from error
+    found = obj.get("format") if isinstance(obj, dict) else None
+    if found != format:
+        raise FileFormatError(f"{path} is not a {format} file (its format is {found!r}); give the right file")
+    if obj.get("version") != version:
+        raise FileFormatError(
+            f"{path} has {format} version {obj.get('version')!r}, this program reads version "
+            f"{version}; make the file again or use the matching dfml"
+        )
+    return obj
+
+
+def sha256_file(path: Path | str) -> str:
+    """Return the hexadecimal SHA-256 of a file's content."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def try_lock(name: str) -> int | None:
+    """Take the machine-wide lock `name` without waiting.
+
+    Returns a file descriptor, None if the lock is taken. The lock lasts until the descriptor is
+    closed or the process ends, however it ends.
+    """
+    folder = Path(tempfile.gettempdir()) / "dfml-locks"
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o1777)  # devices are shared with other users of the machine
+    path, flags = folder / f"{name}.lock", os.O_RDONLY | os.O_NOFOLLOW
+    try:
+        handle = os.open(path, flags | os.O_CREAT, 0o644)
+    except PermissionError:  # made by another user: may be opened but not created
+        handle = os.open(path, flags)
+    with contextlib.suppress(PermissionError):
+        os.fchmod(handle, 0o644)  # whatever the umask, others must be able to see that it is taken
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle

@@ -1,0 +1,196 @@
+"""Runs the function behind a workflow rule: log, errors, device, provenance."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dfml.errors import DfmlError
+from dfml.runtime.device import configure_torch, describe_device, peak_memory_mb, select_device
+from dfml.runtime.progress import Progress, duration, make_progress
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+_PACKAGES = ("dfml", "torch", "numpy", "safetensors", "snakemake")
+
+
+class Terminated(BaseException):
+    """The process was asked to end (SIGTERM).
+
+    It may come in the middle of an iteration: save on it only a state that is whole.
+    """
+
+
+class Job:
+    """What a stage may know about the process it runs in.
+
+    Attributes:
+        rule: The rule's name.
+        threads: CPU threads granted.
+        gpu: GPUs granted, 0 or 1.
+        progress: Where loops report to.
+    """
+
+    def __init__(self, rule: str, threads: int, gpu: int, progress: Progress) -> None:
+        self.rule = rule
+        self.threads = threads
+        self.gpu = gpu
+        self.progress = progress
+        self._device: torch.device | None = None
+        self._start = time.perf_counter()
+
+    @property
+    def device(self) -> torch.device:
+        """The device to run on, with torch configured for it; first use imports torch."""
+        if self._device is None:
+            self._device = select_device(self.gpu)
+            configure_torch(self.threads, self._device)
+        return self._device
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the job began."""
+        return time.perf_counter() - self._start
+
+    @property
+    def peak_memory_mb(self) -> float:
+        """The most memory held so far on the job's device, in MiB."""
+        return peak_memory_mb(self._device)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return `git_commit`, `versions`, `host`, `device` and `argv` for the artefact's record.
+
+        `git_commit` is None outside a repository and ends in `-dirty` where the package differs
+        from the commit. `device` is None as long as the job has not used one.
+        """
+        return {
+            "git_commit": git_commit(Path(__file__).resolve().parents[1]),
+            "versions": _versions(),
+            "host": platform.node(),
+            "device": None if self._device is None else describe_device(self._device),
+            "argv": list(sys.argv),
+        }
+
+
+def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
+    """Call `function(snakemake, job)` the way every rule's script does.
+
+    Logging, warnings and errors go to the rule's log, line by line. A DfmlError ends the process
+    with one line on stderr and exit code 1; any other error does too, and its traceback is in
+    the log. SIGTERM reaches the function as Terminated, so that it may still save its state.
+    """
+    path = Path(snakemake.log[0]) if len(snakemake.log) else None
+    with _logging_to(path), _sigterm_raises():
+        gpu = int(getattr(snakemake.resources, "gpu", 0))
+        job = Job(str(snakemake.rule), int(snakemake.threads), gpu, make_progress())
+        try:
+            wildcards = " ".join(f"{name}={value}" for name, value in snakemake.wildcards.items())
+            log.info("%s, threads=%d gpu=%d %s", job.rule, job.threads, job.gpu, wildcards)
+            if "torch" in sys.modules:
+                job.device  # noqa: B018 - configures torch also for a stage that never asks
+            log.info("%s", json.dumps(job.provenance()))
+            function(snakemake, job)
+            log.info("finished in %s, peak %.0f MiB", duration(job.seconds), job.peak_memory_mb)
+        except DfmlError as error:
+            log.error("%s", error)
+            _exit(1, job.rule, str(error))
+        except KeyboardInterrupt:
+            log.error("interrupted")
+            _exit(128 + signal.SIGINT, job.rule, "interrupted")
+        except Terminated:
+            log.error("terminated")
+            _exit(128 + signal.SIGTERM, job.rule, "terminated")
+        except Exception as error:
+            log.exception("failed")
+            where = f" (traceback in {path})" if path else ""
+            _exit(1, job.rule, f"{type(error).__name__}: {error}{where}")
+
+
+def _exit(code: int, rule: str, message: str) -> NoReturn:
+    sys.stderr.write(f"{rule}: {' '.join(message.split())}\n")
+    sys.stderr.flush()
+    raise SystemExit(code)
+
+
+@contextmanager
+def _logging_to(path: Path | None) -> Iterator[None]:
+    """Send logging and warnings to the file, or to stderr without one; handlers flush each line."""
+    if path is None:
+        handler: logging.StreamHandler[Any] = logging.StreamHandler()
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.setLevel(level)
+        root.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
+
+    def terminate(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the saving short
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # a package that is absent had no part in the result
+    return versions
+
+
+@cache
+def git_commit(package: Path) -> str | None:
+    """Return the commit a package's folder is at, `-dirty` added if its files differ from it.
+
+    None where the folder is not tracked, which an installed copy inside a foreign repository is not.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(package), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")
+        commit = git("rev-parse", "--verify", "HEAD")
+        return f"{commit}-dirty" if git("status", "--porcelain", "--", ".") else commit
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,63 @@
+"""What is written beside a zoo's weights, and checked when it is read."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dfml.networks.build import NetworkSpec
+
+FORMAT, VERSION = "dfml.zoo", 1
+WEIGHTS = "zoo.safetensors"
+JUDGES = "judges.safetensors"
+MANIFEST = "zoo.json"
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ModelEntry(_Closed):
+    """One classifier: the ordered classes of its outputs and its own held-out accuracy in percent."""
+
+    index: int = Field(ge=0)
+    classes: list[int] = Field(min_length=2)
+    accuracy_best: float = Field(ge=0, le=100)
+    accuracy_last: float = Field(ge=0, le=100)
+    accuracy_stored: float = Field(ge=0, le=100)
+    epoch_best: int = Field(ge=1)
+
+
+class ZooManifest(_Closed):
+    """A zoo of one data set, one architecture and one seed.
+
+    ``judges`` are further models, trained independently on the classes of the first ``models``; no method sees them.
+    """
+
+    format: Literal["dfml.zoo"] = FORMAT
+    version: Literal[1] = VERSION
+    dataset: str
+    architecture: str
+    network: NetworkSpec
+    seed: int
+    side: int
+    mean: list[float] = Field(min_length=3, max_length=3)
+    std: list[float] = Field(min_length=3, max_length=3)
+    class_names: list[str]
+    models: list[ModelEntry] = Field(min_length=1)
+    weights_sha256: str
+    judges: list[ModelEntry]
+    judges_sha256: str | None
+    seconds: float = Field(ge=0)
+    provenance: dict
+
+    @model_validator(mode="after")
+    def _classes_exist(self) -> "ZooManifest":
+        for entry in [*self.models, *self.judges]:
+            distinct = len(set(entry.classes)) == len(entry.classes)
+            known = all(0 <= c < len(self.class_names) for c in entry.classes)
+            if not (distinct and known and len(entry.classes) == self.network.ways):
+                raise ValueError(
+                    f"model {entry.index}: its classes must be {self.network.ways} distinct ids "
+                    f"below {len(self.class_names)}, got {entry.classes}"
+                )
+        return self

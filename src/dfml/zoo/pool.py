@@ -1,0 +1,160 @@
+"""A pool: the union of zoos that a method is given, and how models are drawn from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dfml.data.augment import normalise
+from dfml.errors import DfmlError
+from dfml.zoo.store import load_zoo
+
+
+@dataclass(frozen=True)
+class PoolModel:
+    """One frozen classifier of a pool.
+
+    ``classes`` are the pool-wide ids of its outputs in order, ``[ways]``; ``mean`` and ``std`` have shape ``[3]``.
+    """
+
+    index: int
+    network: nn.Module
+    classes: Tensor
+    mean: Tensor
+    std: Tensor
+    side: int
+    dataset: str
+    architecture: str
+    accuracy: float
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] as this model was trained to see them."""
+        return normalise(images, self.mean, self.std)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits ``[B, ways]`` of images ``[B, 3, side, side]`` in [0, 1]."""
+        return self.network(self.normalise(images))
+
+
+class Pool(Sequence[PoolModel]):
+    """All models of several zoos, with one numbering of classes.
+
+    With ``label_space="global"`` models that share a class of a data set share its id; with ``"per_model"`` every
+    output of every model is a class of its own (F16).
+    """
+
+    def __init__(self, models: Sequence[PoolModel], class_names: Sequence[str], ways: int) -> None:
+        self.models = list(models)
+        self.class_names = list(class_names)
+        self.ways = ways
+        self.side = self.models[0].side
+        self._groups: dict[str, dict[str, list[int]]] = {}
+        for model in self.models:
+            self._groups.setdefault(model.dataset, {}).setdefault(model.architecture, []).append(model.index)
+
+    @classmethod
+    def load(cls, folders: Sequence[Path], *, label_space: str, device: torch.device) -> "Pool":
+        """Unite the zoos in ``folders``.
+
+        Raises:
+            FileFormatError: a zoo is damaged.
+            DfmlError: the zoos differ in ways or image side, or list different classes for one data set.
+        """
+        models: list[PoolModel] = []
+        names: list[str] = []
+        offsets: dict[str, tuple[int, list[str]]] = {}
+        shape: tuple[int, int] | None = None
+        for folder in folders:
+            manifest, networks = load_zoo(folder, device)
+            found = (manifest.network.ways, manifest.side)
+            if shape is not None and found != shape:
+                raise DfmlError(
+                    f"{folder}: its models are {found[0]}-way at {found[1]} pixels, those before it "
+                    f"{shape[0]}-way at {shape[1]}; a pool needs one number of ways and one side"
+                )
+            shape = found
+            if label_space == "global" and manifest.dataset not in offsets:
+                offsets[manifest.dataset] = (len(names), manifest.class_names)
+                names += [f"{manifest.dataset}/{name}" for name in manifest.class_names]
+            if label_space == "global" and offsets[manifest.dataset][1] != manifest.class_names:
+                raise DfmlError(f"{folder}: its list of {manifest.dataset} classes differs from another zoo's")
+            mean, std = torch.tensor(manifest.mean, device=device), torch.tensor(manifest.std, device=device)
+            for entry, network in zip(manifest.models, networks, strict=True):
+                if label_space == "global":
+                    ids = [offsets[manifest.dataset][0] + c for c in entry.classes]
+                else:
+                    ids = list(range(len(names), len(names) + len(entry.classes)))
+                    names += [
+                        f"{manifest.dataset}/{manifest.architecture}/{entry.index}/{out}" for out in range(len(ids))
+                    ]
+                models.append(
+                    PoolModel(
+                        index=len(models),
+                        network=network,
+                        classes=torch.tensor(ids, device=device),
+                        mean=mean,
+                        std=std,
+                        side=manifest.side,
+                        dataset=manifest.dataset,
+                        architecture=manifest.architecture,
+                        accuracy=entry.accuracy_stored,
+                    )
+                )
+        if shape is None:
+            raise DfmlError("a pool needs at least one zoo")
+        return cls(models, names, shape[0])
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __getitem__(self, index):  # noqa: ANN001, ANN204 - Sequence's overloads
+        return self.models[index]
+
+    def best(self, count: int) -> list[PoolModel]:
+        """The ``count`` models of highest own held-out accuracy, best first; ties by index."""
+        return sorted(self.models, key=lambda m: (-m.accuracy, m.index))[:count]
+
+    def sample(
+        self, count: int, rng: np.random.Generator, *, hetero: str = "per_model", replace: bool = True
+    ) -> list[PoolModel]:
+        """Draw models: the data set uniformly, then the architecture, then the model (free.md §8, F06).
+
+        ``hetero="shared_last"`` reproduces the published multi-architecture bug: one architecture per call, and all
+        entries carry the network of the last draw while their class lists differ. It is the same as ``"per_model"``
+        on a pool of one architecture. ``replace=False`` draws distinct models while the pool has enough of them.
+        """
+        fixed = None
+        mixed = any(len(architectures) > 1 for architectures in self._groups.values())
+        if hetero == "shared_last" and mixed:
+            fixed = rng.choice(sorted({m.architecture for m in self.models}))
+        chosen: list[PoolModel] = []
+        while len(chosen) < count:
+            dataset = self._groups[rng.choice(sorted(self._groups))]
+            architecture = fixed if fixed in dataset else rng.choice(sorted(dataset))
+            model = self.models[rng.choice(dataset[architecture])]
+            taken = {m.index for m in chosen}
+            if not replace and model.index in taken and len(taken) < len(self.models):
+                continue
+            chosen.append(model)
+        if fixed is not None:
+            last = chosen[-1]
+            chosen = [
+                PoolModel(**{**vars(m), "network": last.network, "architecture": last.architecture}) for m in chosen
+            ]
+        return chosen
+
+    def walk(self, rng: np.random.Generator) -> np.ndarray:
+        """All model indices in a random order in which every data set and architecture comes up evenly, ``[models]``.
+
+        Each model gets its place within its own group, spread over [0, 1); a short group is thus spread as evenly as a
+        long one, and every model comes up exactly once.
+        """
+        places = np.empty(len(self.models))
+        for dataset in sorted(self._groups):
+            for architecture in sorted(self._groups[dataset]):
+                own = rng.permutation(self._groups[dataset][architecture])
+                places[own] = (np.arange(len(own)) + rng.random(len(own))) / len(own)
+        return np.argsort(places, kind="stable")

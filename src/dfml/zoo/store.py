@@ -1,0 +1,109 @@
+"""Zoos on the shelf: weights of all models stacked in one safetensors file, facts in a manifest."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from dfml.errors import FileFormatError
+from dfml.networks.build import NetworkSpec, build_network
+from dfml.runtime.files import atomic_write, read_json, sha256_file, write_json
+from dfml.zoo.manifest import FORMAT, JUDGES, MANIFEST, VERSION, WEIGHTS, ZooManifest
+
+State = dict[str, Tensor]
+
+
+def save_weights(path: Path, states: Sequence[State]) -> str:
+    """Stack state dicts of one architecture over models, write them, and return the file's sha256."""
+    stacked = {name: torch.stack([s[name] for s in states]).contiguous() for name in states[0]}
+    atomic_write(path, lambda partial: save_file(stacked, partial))
+    return sha256_file(path)
+
+
+def save_manifest(folder: Path, manifest: ZooManifest) -> None:
+    """Write ``zoo.json``; call it after the weights, so that a manifest means a complete zoo."""
+    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+
+
+def read_manifest(folder: Path) -> ZooManifest:
+    """Read and check ``zoo.json`` without touching the weights.
+
+    Raises:
+        FileFormatError: missing, of another format or version, or with impossible contents.
+    """
+    path = folder / MANIFEST
+    raw = read_json(path, format=FORMAT, version=VERSION)
+    try:
+        return ZooManifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise FileFormatError(f"{path}: {where}: {first['msg']}; train this zoo again") from None
+
+
+def load_weights(path: Path, spec: NetworkSpec, models: int) -> list[State]:
+    """Read the state dicts of ``models`` networks; views of the stacked tensors, no copies.
+
+    Raises:
+        FileFormatError: the file is missing, truncated, or its tensors are not those of ``spec``.
+    """
+    try:
+        stacked = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise FileFormatError(f"{path}: not a readable safetensors file ({error}); make it again") from None
+    expected = build_network(spec).state_dict()
+    if stacked.keys() != expected.keys():
+        odd = sorted(stacked.keys() ^ expected.keys())
+        raise FileFormatError(f"{path}: tensors {odd[:5]} do not fit a {spec.family} of width {spec.width}")
+    for name, like in expected.items():
+        found = stacked[name]
+        if found.shape != (models, *like.shape) or found.dtype != like.dtype:
+            raise FileFormatError(
+                f"{path}: tensor {name!r} is {found.dtype} {tuple(found.shape)}, "
+                f"expected {like.dtype} {(models, *like.shape)}"
+            )
+    return [{name: tensor[i] for name, tensor in stacked.items()} for i in range(models)]
+
+
+def load_zoo(folder: Path, device: torch.device) -> tuple[ZooManifest, list[nn.Module]]:
+    """Read a zoo: its manifest and its models on ``device``, frozen, in evaluation mode.
+
+    Raises:
+        FileFormatError: the manifest or weights are missing, damaged, or do not belong together.
+    """
+    manifest = read_manifest(folder)
+    return manifest, _load_networks(
+        folder / WEIGHTS, manifest.weights_sha256, manifest.network, len(manifest.models), device
+    )
+
+
+def load_judges(folder: Path, device: torch.device) -> tuple[ZooManifest, list[nn.Module]]:
+    """Read the judges of a zoo, judge ``i`` for model ``i``; an empty list where there are none.
+
+    Raises:
+        FileFormatError: as :func:`load_zoo`.
+    """
+    manifest = read_manifest(folder)
+    if manifest.judges_sha256 is None:
+        return manifest, []
+    return manifest, _load_networks(
+        folder / JUDGES, manifest.judges_sha256, manifest.network, len(manifest.judges), device
+    )
+
+
+def _load_networks(path: Path, sha256: str, spec: NetworkSpec, count: int, device: torch.device) -> list[nn.Module]:
+    if not path.exists():
+        raise FileFormatError(f"{path} is missing beside its manifest; restore it or train this zoo again")
+    if sha256_file(path) != sha256:
+        raise FileFormatError(f"{path}: its digest differs from the manifest's; the file is damaged or foreign")
+    networks = []
+    for state in load_weights(path, spec, count):
+        network = build_network(spec)
+        network.load_state_dict(state)
+        network.requires_grad_(False).eval()
+        networks.append(network.to(device, memory_format=torch.channels_last))
+    return networks

@@ -1,0 +1,79 @@
+"""Which jobs a configuration asks for, and what each is allowed to read."""
+
+import pytest
+
+from support.repository import ROOT
+from support.workflow import Run
+
+ONCE = {"collect_records", "make_tables", "draw_figures", "build_report", "all"}
+
+
+def expected_jobs(config) -> dict[str, int]:
+    """Jobs per rule, counted from the grid that the configuration describes."""
+    cells = config.cells()
+    pools = {cell.pool for cell in cells}
+    datasets = {dataset for pool in pools for dataset in config.pools[pool].datasets}
+    zoos = {
+        (dataset, network)
+        for pool in pools
+        for dataset in config.pools[pool].datasets
+        for network in config.pools[pool].networks
+    }
+    inverted = {cell.pool for cell in cells if cell.method in {"free", "free_heads"}}
+    return {
+        "prepare_images": len(datasets),
+        "train_zoo": len(zoos) * len(config.seeds),
+        "invert": len(inverted) * len(config.seeds),
+        "time_inversion": 1,
+        "meta_learn": len(cells),
+        "evaluate": len(cells),
+    } | dict.fromkeys(ONCE, 1)
+
+
+@pytest.mark.parametrize("name", ["smoke", "paper"])
+def test_a_configuration_asks_for_its_grid(fresh, name):
+    from dfml.config import load_config
+
+    config = load_config([ROOT / "config" / "config.yaml", ROOT / "config" / f"{name}.yaml"])
+    run = fresh.dry_run("--configfile", f"config/{name}.yaml", "--quiet", "rules")
+    assert run.jobs == expected_jobs(config)
+
+
+def test_the_default_experiment(fresh):
+    from dfml.config import load_config
+
+    run = fresh.dry_run()
+    assert run.jobs == expected_jobs(load_config([ROOT / "config" / "config.yaml"]))
+
+    jobs = list(run.listed())
+    assert len(jobs) == run.jobs.total()
+    everything = [path for job in jobs for path in job.outputs]
+    assert len(everything) == len(set(everything))
+    assert all(path.startswith("results/demo/") for path in everything)
+
+    # The data-free wall: who is given images at all.
+    readers = {
+        (job.rule, job.outputs[0].split("/")[4] if job.rule == "meta_learn" else "")
+        for job in jobs
+        if any("/images/" in path or path.startswith("resources/") for path in job.inputs)
+    }
+    assert readers == {
+        ("prepare_images", ""),
+        ("train_zoo", ""),
+        ("evaluate", ""),
+        ("meta_learn", "supervised_maml"),
+    }
+    # A method is given the bank only if it starts from it, and its own seed's zoos only.
+    for job in jobs:
+        if job.rule == "meta_learn":
+            _, _, _, pool, method, _, seed, _ = job.outputs[0].split("/")
+            assert any("/inversion/" in path for path in job.inputs) == (method in {"free", "free_heads"})
+            assert all(seed in path for path in job.inputs if "/zoo/" in path)
+            networks = {path.split("/")[4] for path in job.inputs if "/zoo/" in path}
+            assert len(networks) == {"single": 1, "multi_architecture": 3}[pool] * (
+                method != "supervised_maml"
+            )
+
+    # Without a GPU no job asks for one, so the cap of the profile holds nothing up.
+    hidden = fresh.snakemake("-n", CUDA_VISIBLE_DEVICES="")
+    assert {job.resources.get("gpu", "0") for job in Run.listed(hidden)} == {"0"}

@@ -1,0 +1,58 @@
+"""What is wrong is said before anything runs, in words that name the key or folder."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def test_misspelt_keys_are_named_before_the_dag(fresh):
+    wrong = fresh.snakemake("-n", "--config", "zoo={modles: 3}", "evaluation={episodes: many}", "seedz=[0]")
+    assert wrong.status == 1
+    assert "zoo.modles" in wrong.output
+    assert "zoo.models" in wrong.output  # the key that was meant
+    assert "evaluation.episodes" in wrong.output
+    assert "seedz" in wrong.output
+    assert "Building DAG" not in wrong.output
+    assert "Traceback" not in wrong.output
+    assert "Snakefile" not in wrong.output
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten classes of twenty small pictures."""
+    rng = np.random.default_rng(0)
+    for label in range(10):
+        place = tmp_path / "pictures" / f"class{label}"
+        place.mkdir(parents=True)
+        for index in range(20):
+            Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(place / f"{index}.png")
+    return tmp_path / "pictures"
+
+
+def test_a_folder_of_images_is_watched_and_checked_first(fresh, folder):
+    fresh.configure(
+        datasets={"mine": {"source": "folder", "path": str(folder)}},
+        pools={"single": {"datasets": ["mine"]}, "multi_architecture": {"methods": []}},
+        methods=["random"],
+        seeds=[0],
+    )
+    fresh.pretend_all_is_done()
+    assert fresh.dry_run().nothing_to_do
+
+    Image.new("RGB", (16, 16)).save(folder / "class3" / "new.png")
+    assert fresh.dry_run().jobs["prepare_images"] == 1
+
+    for image in list((folder / "class3").iterdir())[:15]:
+        image.unlink()
+    few = fresh.snakemake("-n")
+    assert few.status == 1
+    assert "datasets.mine.path" in few.output
+    assert "class3" in few.output
+
+    folder.rename(folder.with_name("elsewhere"))
+    gone = fresh.snakemake("-n")
+    assert gone.status == 1
+    assert "datasets.mine.path" in gone.output
+    assert "Traceback" not in gone.output
+    # The prepared images outlive a drive that is not plugged in.
+    assert list((fresh.folder / "results" / "demo" / "images" / "mine").iterdir())

@@ -1,0 +1,95 @@
+"""What runs again after a change: what depends on it, and nothing else."""
+
+import os
+import random
+
+import pytest
+
+RESULTS = {"collect_records", "make_tables", "draw_figures", "build_report", "all"}
+SEEDS = 2
+
+
+def test_nothing_is_to_be_done_twice(done):
+    assert done.dry_run().nothing_to_do
+
+    # Nor after a comment and a docstring in the package, a checkout that rewrites every script, settings that
+    # change no result, a data set that no pool names, and results restored in any order.
+    done.append("src/dfml/zoo/train.py", "# a remark")
+    done.append("src/dfml/metalearning/inner_loop.py", '"""A remark."""')
+    for script in (done.folder / "workflow" / "scripts").glob("*.py"):
+        script.touch()
+    done.configure(runtime={"checkpoint_every": 3}, datasets={"glyphs": {"source": "embedded"}})
+    rng = random.Random(0)
+    for path in (done.folder / "results").rglob("*.*"):
+        moment = path.stat().st_mtime + rng.uniform(-1000, 0)
+        os.utime(path, (moment, moment))
+    assert done.dry_run().nothing_to_do
+
+
+def test_an_evaluation_setting_concerns_evaluation_onwards(done):
+    every = done.dry_run("--config", "evaluation={queries: 10}").jobs
+    assert set(every) == {"evaluate", *RESULTS}
+    assert every["evaluate"] == sum("record.json" in path.name for path in done.folder.rglob("record.json"))
+
+
+def test_a_setting_of_a_method_concerns_its_cells(done):
+    jobs = done.dry_run("--config", "free={iterations: 7}").jobs
+    assert set(jobs) == {"meta_learn", "evaluate", *RESULTS}
+    # `free` runs on both pools; the other forms of FREE have sections of their own.
+    assert jobs["meta_learn"] == jobs["evaluate"] == 2 * SEEDS
+
+
+def test_a_zoo_recipe_concerns_its_family_of_networks(done):
+    jobs = done.dry_run("--config", "zoo={resnet: {learning_rate: 0.01}}").jobs
+    assert jobs["train_zoo"] == 2 * SEEDS
+    assert jobs["invert"] == SEEDS
+    assert "prepare_images" not in jobs
+    assert "time_inversion" not in jobs  # of the pool of Conv4 alone
+
+
+def test_a_further_seed_leaves_the_others_alone(done):
+    jobs = done.dry_run("--config", "seeds=[0,1,2]").jobs
+    assert jobs["train_zoo"] == 3
+    assert jobs["invert"] == 2
+    assert "time_inversion" not in jobs
+    cells = len(list(done.folder.rglob("record.json"))) // SEEDS
+    assert jobs["meta_learn"] == jobs["evaluate"] == cells
+
+
+@pytest.mark.parametrize(
+    ("module", "spared", "reached"),
+    [
+        (
+            "metalearning/inner_loop.py",
+            {"prepare_images", "train_zoo", "invert", "time_inversion"},
+            {"meta_learn"},
+        ),
+        ("inversion/quality.py", {"prepare_images", "train_zoo"}, {"invert"}),
+        (
+            "evaluation.py",
+            {"prepare_images", "train_zoo", "invert", "time_inversion", "meta_learn"},
+            {"evaluate"},
+        ),
+        ("tables/speed.py", {"train_zoo", "meta_learn", "evaluate", "draw_figures"}, {"make_tables"}),
+        ("zoo/train.py", {"prepare_images"}, {"train_zoo", "invert", "meta_learn"}),
+    ],
+)
+def test_changed_code_concerns_what_imports_it(done, module, spared, reached):
+    done.append(f"src/dfml/{module}", "CHANGED = 1")
+    jobs = done.dry_run("--quiet", "rules").jobs
+    assert jobs.keys() >= reached
+    assert not jobs.keys() & spared
+
+
+def test_changed_code_of_a_method_concerns_its_cells(done):
+    done.append("src/dfml/methods/average.py", "CHANGED = 1")
+    done.append("src/dfml/methods/supervised_maml.py", "CHANGED = 1")
+    jobs = done.dry_run("--quiet", "rules").jobs
+    assert set(jobs) == {"meta_learn", "evaluate", *RESULTS}
+    assert jobs["meta_learn"] == 2 * SEEDS
+
+
+def test_a_changed_script_or_caption_is_noticed(done):
+    done.append("workflow/scripts/collect_records.py", "CHANGED = 1")
+    done.append("workflow/report/main.rst", "One sentence more.")
+    assert set(done.dry_run().jobs) == RESULTS

@@ -1,0 +1,226 @@
+"""Small made-up records, zoos, inversions and speed runs, as files in the formats of the shelf."""
+
+import json
+import math
+from pathlib import Path
+
+RULES = ("finetune", "centroid_euclidean", "centroid_cosine")
+MODES = ("transductive", "support")
+
+GRID = [
+    ("single", "random", "run", None),
+    ("single", "average", "run", None),
+    ("single", "zoo_features", "run", None),
+    ("single", "zoo_ensemble", "run", None),
+    ("single", "free", "run", None),
+    ("single", "free_official", "run", None),
+    ("single", "free_heads", "run", None),
+    ("single", "supervised_maml", "run", None),
+    ("multi_architecture", "random", "run", None),
+    ("multi_architecture", "average", "n/a", "averaging weights needs models of one architecture"),
+    ("multi_architecture", "zoo_features", "run", None),
+    ("multi_architecture", "zoo_ensemble", "not run", None),
+    ("multi_architecture", "free", "run", None),
+    ("multi_architecture", "free_heads", "run", None),
+]
+"""Rows of a grid like the default configuration's."""
+
+LEVEL = {
+    "random": 21.0,
+    "average": 23.0,
+    "zoo_features": 46.0,
+    "zoo_ensemble": 52.0,
+    "free": 34.0,
+    "free_official": 22.5,
+    "free_heads": 49.0,
+    "supervised_maml": 51.0,
+}
+LEARNED = ("free", "free_official", "free_heads", "supervised_maml")
+
+
+def result(**changes) -> dict:
+    """One entry of a record's `results`."""
+    return {
+        "dataset": "icons_colour",
+        "rule": "finetune",
+        "batch_norm": "transductive",
+        "accuracy": 40.0,
+        "ci95": 0.6,
+        "episodes": 600,
+        "accuracies_digest": "d1",
+    } | changes
+
+
+def record(**changes) -> dict:
+    """A whole, valid record with one result."""
+    return {
+        "format": "dfml.record",
+        "version": 1,
+        "experiment": "demo",
+        "pool": "single",
+        "method": "free",
+        "ways": 5,
+        "shots": 1,
+        "seed": 0,
+        "results": [result()],
+        "selection": "last",
+        "iterate": 100,
+        "episode_digest": "e1",
+        "train_seconds": 10.0,
+        "teacher_passes": 200,
+        "inference_macs": 11_000_000,
+        "peak_memory_mb": 900.5,
+        "stages": {"replay": 8.0},
+        "curve": [],
+        "device": "cpu",
+        "versions": {"torch": "2.8.0"},
+        "git_commit": None,
+        "config_digest": "12e4",
+        "options": {"profile": "corrected"},
+    } | changes
+
+
+def write(folder: Path, name: str, content: dict) -> Path:
+    """Write `content` as JSON below `folder`."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def write_record(folder: Path, **changes) -> Path:
+    """Write a record where the workflow would."""
+    content = record(**changes)
+    cell = "{pool}/{method}/{shots}shot/seed{seed}".format(**content)
+    return write(folder, f"evaluation/{cell}/record.json", content)
+
+
+def curve(method: str, seed: int, *, points: int = 6) -> list[dict]:
+    """A rising learning curve under every rule."""
+    offsets = {"finetune": 0.0, "centroid_euclidean": 3.0, "centroid_cosine": 7.0}
+    return [
+        {
+            "iteration": 20 * step,
+            "seconds": 1.0 + 12.0 * step,
+            "accuracy": 20.0
+            + (LEVEL[method] - 20.0) * (1 - math.exp(-step / 2))
+            + offsets[rule] * min(step, 1)
+            + 0.4 * seed,
+            "ci95": 1.4,
+            "rule": rule,
+            "batch_norm": "transductive",
+        }
+        for step in range(points)
+        for rule in RULES
+    ]
+
+
+def write_demo(folder: Path, *, seeds=(0, 1, 2), shots=(1,), grid=GRID) -> list[Path]:
+    """Records for every cell of `grid` that runs; numbers differ by method, rule, mode and seed."""
+    paths = []
+    for pool, method, status, _ in grid:
+        if status != "run":
+            continue
+        rules = RULES[1:] if method.startswith("zoo_") else RULES
+        for count in shots:
+            for seed in seeds:
+                results = [
+                    result(
+                        rule=rule,
+                        batch_norm=mode,
+                        accuracy=LEVEL[method]
+                        + (12.0 if count > 1 else 0.0)
+                        + 4.0 * RULES.index(rule)
+                        - 3.0 * MODES.index(mode)
+                        + (0.9, -0.4, 0.1)[seed % 3],
+                        ci95=0.6 + 0.05 * seed,
+                    )
+                    for rule in rules
+                    for mode in MODES
+                ]
+                learned = method in LEARNED
+                paths.append(
+                    write_record(
+                        folder,
+                        pool=pool,
+                        method=method,
+                        shots=count,
+                        seed=seed,
+                        results=results,
+                        train_seconds=60.0 + LEVEL[method] if learned else 0.2,
+                        teacher_passes=4000 if learned else 0,
+                        inference_macs=110_000_000 if method == "zoo_ensemble" else 11_000_000,
+                        curve=curve(method, seed) if learned else [],
+                    )
+                )
+    return paths
+
+
+def zoo(**changes) -> dict:
+    """A valid zoo manifest of three models."""
+    return {
+        "format": "dfml.zoo",
+        "version": 1,
+        "dataset": "icons_colour",
+        "architecture": "conv4",
+        "network": {"family": "conv4", "width": 32, "ways": 5, "side": 32},
+        "seed": 0,
+        "models": [
+            {"index": i, "classes": [0, 1], "accuracy_stored": a} for i, a in enumerate((70.0, 80.0, 90.0))
+        ],
+        "seconds": 61.5,
+    } | changes
+
+
+def inversion(**changes) -> dict:
+    """A valid inversion summary."""
+    return {
+        "format": "dfml.inversion",
+        "version": 1,
+        "pool": "single",
+        "inverter": "five",
+        "seed": 0,
+        "seconds": 80.0,
+        "generator_passes": 800,
+        "teacher_passes": 800,
+        "images": 3000,
+        "iterations": 40,
+        "ce_curve": {"first": [4.0, 3.0, 2.2, 1.7, 1.4, 1.2], "last": [1.6, 0.9, 0.6, 0.45, 0.36, 0.3]},
+        "teacher_ce": 0.3,
+        "teacher_accuracy": 95.0,
+        "cross_model_accuracy": 70.0,
+        "independent_accuracy": 62.0,
+        "diversity": 0.41,
+    } | changes
+
+
+def speed(**changes) -> dict:
+    """A valid speed comparison of FIVE with inversion from scratch."""
+    return {
+        "format": "dfml.speed",
+        "version": 1,
+        "device": "cpu",
+        "arms": [
+            {
+                "name": "five",
+                "steps": 5,
+                "seconds_per_task": [1.0, 1.2, 1.1],
+                "teacher_ce": [0.3, 0.35, 0.4],
+                "teacher_accuracy": [94.0, 95.0, 96.0],
+            },
+            {
+                "name": "per_model",
+                "steps": 50,
+                "seconds_per_task": [10.5, 11.5, 11.0],
+                "teacher_ce": [0.5, 0.45, 0.6],
+                "teacher_accuracy": [90.0, 91.0, 92.0],
+            },
+            {
+                "name": "per_model",
+                "steps": 200,
+                "seconds_per_task": [42.0, 45.0, 44.0],
+                "teacher_ce": [0.06, 0.05, 0.07],
+                "teacher_accuracy": [99.0, 100.0, 99.0],
+            },
+        ],
+    } | changes

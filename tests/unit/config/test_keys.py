@@ -1,0 +1,96 @@
+"""Every key at every depth: a slip in its name or a value of another type is an error that names it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from dfml.config import Config, validate_config
+from dfml.config.tree import ANY_NAME, Key, children, keys, locate, section_of
+from dfml.errors import ConfigError
+
+NAME = "mine"
+KEYS = list(keys())
+NAMED = [key for key in KEYS if key.path[-1] != ANY_NAME]
+VALUES = [key for key in KEYS if section_of(key.node) is None]
+SECTIONS = [key for key in KEYS if section_of(key.node) is not None]
+
+
+def concrete(path: Iterable[str]) -> tuple[str, ...]:
+    return tuple(NAME if part == ANY_NAME else part for part in path)
+
+
+def nested(path: Iterable[str], value: Any) -> dict[str, Any]:
+    for part in reversed(concrete(path)):
+        value = {part: value}
+    return value
+
+
+def problems(mapping: dict[str, Any]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        validate_config(mapping)
+    head, *lines = str(caught.value).splitlines()
+    assert head == f"config: {len(lines)} problem{'s' if len(lines) > 1 else ''}"
+    return [line.strip() for line in lines]
+
+
+def dotted(key: Key) -> str:
+    return key.dotted
+
+
+def test_the_walk_finds_keys_at_every_depth():
+    assert len(KEYS) == len({key.path for key in KEYS})
+    assert {("experiment",), ("datasets", ANY_NAME, "side"), ("free_heads", "free", "bell", "order")} <= {
+        key.path for key in KEYS
+    }
+    assert all("description" in key.node for key in VALUES), "a key without description"
+
+
+@pytest.mark.parametrize("key", NAMED, ids=dotted)
+def test_a_slip_in_a_key_names_it_and_what_was_meant(key):
+    path = concrete(key.path)
+    slip = (*path[:-1], path[-1] + path[-1][-1])
+    expected = f"{'.'.join(slip)}: unknown key; did you mean `{'.'.join(path)}`?"
+    assert [line for line in problems(nested(slip, 1)) if line.startswith(expected)]
+
+
+@pytest.mark.parametrize("key", VALUES, ids=dotted)
+def test_a_section_where_a_value_belongs_is_refused(key):
+    line = next(line for line in problems(nested(key.path, {"a": 1})) if ".".join(concrete(key.path)) in line)
+    assert line.startswith(f"{'.'.join(concrete(key.path))}: expected ")
+    assert line.endswith("got a section of keys")
+
+
+@pytest.mark.parametrize("key", SECTIONS, ids=dotted)
+@pytest.mark.parametrize("value", [3, "text", [1]])
+def test_a_value_where_a_section_belongs_is_refused(key, value):
+    lines = problems(nested(key.path, value))
+    assert [line for line in lines if line.startswith(f"{'.'.join(concrete(key.path))}: expected ")]
+
+
+def test_every_slip_is_told_at_once():
+    mapping: dict[str, Any] = {}
+    for key in SECTIONS:
+        section = mapping
+        for part in concrete(key.path):
+            section = section.setdefault(part, {})
+        if list(children(key.node)) != [ANY_NAME]:
+            section["qqq"] = 1
+    mapping["qqq"] = 1
+    sections = [key for key in SECTIONS if list(children(key.node)) != [ANY_NAME]]
+    found = {line.split(":")[0] for line in problems(mapping)}
+    assert found == {"qqq", *(f"{'.'.join(concrete(key.path))}.qqq" for key in sections)}
+
+
+@pytest.mark.parametrize("key", [key for key in SECTIONS if ANY_NAME not in key.path], ids=dotted)
+def test_an_empty_section_is_the_default_section(key):
+    node = locate(key.path)
+    if "anyOf" in node or list(children(node)) == [ANY_NAME]:
+        pytest.skip("null or names: an empty section says something else")
+    assert validate_config(nested(key.path, {})) == Config()
+
+
+@pytest.mark.parametrize("key", [key for key in VALUES if ANY_NAME not in key.path], ids=dotted)
+def test_the_default_of_every_key_may_be_written_out(key):
+    if "default" in key.node and not any("anyOf" in locate(key.path[:n]) for n in range(1, len(key.path))):
+        assert validate_config(nested(key.path, key.node["default"])) == Config()

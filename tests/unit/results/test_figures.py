@@ -1,0 +1,143 @@
+"""Figures: what is drawn is what was recorded, and equal numbers give equal bytes."""
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+
+from dfml.errors import DfmlError
+from dfml.figures import FIGURES, draw_figures
+from dfml.figures.curves import curve_frame, learning_curves_figure, seed_band
+from dfml.figures.inner_steps import inner_steps_figure
+from dfml.figures.main import main_figure
+from dfml.figures.style import method_styles
+from dfml.records import Record, collect, collect_records, read_grid, read_inversions, read_speeds
+from support.results import GRID, inversion, record, speed, write, write_demo, write_record
+
+SMALL = [row for row in GRID if row[1] in {"random", "average", "free", "supervised_maml"}]
+
+
+def draw(folder, records, *, grid, inversions=(), speeds=(), name="figures"):
+    collect_records(records, folder / "results.csv")
+    draw_figures(
+        results=folder / "results.csv",
+        records=records,
+        inversions=inversions,
+        speeds=speeds,
+        grid=grid,
+        ways=5,
+        shots=[1],
+        output=folder / name,
+    )
+    return folder / name
+
+
+def test_every_figure_in_both_formats_and_equal_bytes(tmp_path):
+    records = write_demo(tmp_path, grid=SMALL[:4], seeds=(0, 1))
+    inversions = [write(tmp_path, f"{seed}.json", inversion(seed=seed)) for seed in (0, 1)]
+    speeds = [write(tmp_path, "inversion/single/speed.json", speed())]
+    first, second = (
+        draw(tmp_path, records, grid=SMALL[:4], inversions=inversions, speeds=speeds, name=name)
+        for name in ("a", "b")
+    )
+    assert {path.name for path in first.iterdir()} == {f"{s}.{t}" for s in FIGURES for t in ("svg", "png")}
+    for path in first.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes()
+    assert "<dc:date>" not in (first / "main.svg").read_text()
+
+
+def test_nothing_to_draw_is_said_and_settings_are_left_alone(tmp_path):
+    before = dict(mpl.rcParams)
+    figures = draw(tmp_path, [write_record(tmp_path)], grid=[("single", "free", "run", None)])
+    assert len(list(figures.iterdir())) == 2 * len(FIGURES)
+    assert dict(mpl.rcParams) == before
+
+
+def test_curve_outside_the_grid_is_refused(tmp_path):
+    records = write_demo(tmp_path, grid=SMALL, seeds=(0,))
+    collect_records(records[:1], tmp_path / "results.csv")
+    with pytest.raises(DfmlError, match="a record holds"):
+        draw_figures(
+            results=tmp_path / "results.csv",
+            records=records,
+            inversions=[],
+            speeds=[],
+            grid=SMALL[:1],
+            ways=5,
+            shots=[1],
+            output=tmp_path,
+        )
+
+
+def test_main_figure_draws_each_mean_with_its_interval_and_the_chance_line(tmp_path):
+    grid = read_grid(SMALL)
+    frame = collect(write_demo(tmp_path, grid=SMALL))
+    panels = main_figure(frame, grid, ways=5, shots=[1]).axes
+    assert len(panels) == 4
+    widths = {round(bar.get_width(), 6) for bar in panels[0].patches}
+    assert widths == {
+        round(level + offset + 0.2, 6) for level in (21.0, 23.0, 34.0, 51.0) for offset in (0.0, 4.0, 8.0)
+    }
+    assert [20.0, 20.0] in [list(line.get_xdata()) for line in panels[0].lines]
+    assert [label.get_text() for label in panels[0].get_yticklabels()][-1] == "Supervised MAML*"
+    assert "n/a" in [text.get_text() for text in panels[2].texts]
+
+
+def test_band_keeps_only_iterations_that_every_seed_reached():
+    rows = [(0, 0, 20.0), (0, 10, 30.0), (0, 20, 40.0), (1, 0, 22.0), (1, 10, 36.0)]
+    series = pd.DataFrame(rows, columns=["seed", "iteration", "accuracy"]).assign(seconds=1.0)
+    band = seed_band(series)
+    assert band[["iteration", "mean", "least", "greatest"]].values.tolist() == [
+        [0, 21.0, 20.0, 22.0],
+        [10, 33.0, 30.0, 36.0],
+    ]
+
+
+def test_learning_curves_prefer_transductive_and_show_only_recorded_methods():
+    points = [
+        {
+            "iteration": 5,
+            "seconds": 2.0,
+            "accuracy": 31.0,
+            "ci95": 1.0,
+            "rule": "finetune",
+            "batch_norm": mode,
+        }
+        for mode in ("support", "transductive")
+    ]
+    curves = curve_frame([Record.model_validate(record(curve=points))])
+    figure = learning_curves_figure(curves, pools=["single"], methods=["random", "free"], ways=5)
+    assert len(figure.axes) == 1
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["FREE", "chance"]
+    assert "transductive" in legend.get_title().get_text()
+
+
+def test_inner_steps_draws_start_end_scratch_and_arms(tmp_path):
+    paths = [
+        write(tmp_path, "a.json", inversion()),
+        write(tmp_path, "b.json", inversion(seed=1)),
+        write(
+            tmp_path,
+            "c.json",
+            inversion(inverter="gen_bn", ce_curve={"first": [3.0, 1.0], "last": [3.0, 2.0]}),
+        ),
+    ]
+    speeds = read_speeds([write(tmp_path, "inversion/single/speed.json", speed())])
+    figure = inner_steps_figure(read_inversions(paths), speeds, pools=["single"])
+    [panel] = figure.axes
+    labels = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert labels[:3] == [
+        "five, start of meta-training",
+        "five, end of meta-training",
+        "gen_bn, from scratch",
+    ]
+    assert labels[3] == "five, 5 steps: 1.1 s per task"
+    assert len(labels) == 6
+    assert list(panel.lines[0].get_ydata()) == [4.0, 3.0, 2.2, 1.7, 1.4, 1.2]
+
+
+def test_known_methods_keep_their_colour_and_others_differ():
+    alone, together = method_styles(["free"]), method_styles(["purer", "free", "tgr"])
+    assert alone["free"] == together["free"]
+    assert list(together) == ["purer", "free", "tgr"]
+    assert len({style.colour for style in together.values()}) == 3

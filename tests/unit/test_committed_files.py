@@ -1,0 +1,84 @@
+"""What is committed belongs to no machine, names no package index and refers only to documents that exist."""
+
+import re
+
+import pytest
+
+from support.repository import committed_texts
+
+# Brackets keep these patterns from finding themselves.
+MACHINE_PATH = re.compile(r"(?<![\w.:/~$}>*-])/(?:work|root|home|Users|mnt|scratch)/[\w.-]+")
+INDEX = re.compile(
+    r"(?:file|download|registry|mirror|index)s?[.][\w-]+[.](?:org|com|io|net)\b"
+    r"|\b[p]ypi[.]|[p]ythonhosted|\b[a]naconda[.]|[n]pmjs[.]|--(?:extra-)?index-[u]rl|--find-[l]inks",
+    re.IGNORECASE,
+)
+TRACE = re.compile(
+    r"[c]laude|[a]nthropic|[c]hatgpt|[l]anguage model|\b[A]I[- ](?:assist|agent|generat)|\b[C]EO\b"
+    r"|\b[w]orkplace\b|\b(?:this|another|earlier|previous|later) [s]ession\b|\b[s]ub-?agent",
+    re.IGNORECASE,
+)
+DOCUMENT = re.compile(r"(?<![\w*{])(?:[\w.{}-]+/)*[\w-]+\.md\b")
+
+
+def findings(pattern: re.Pattern[str], texts: dict[str, str]) -> list[str]:
+    """Matches of a pattern, each with its file; texts that came with the embedded images are exempt."""
+    return [
+        f"{name}: {match.group()}"
+        for name, text in texts.items()
+        if not name.startswith("resources/embedded/") and name != "LICENSE"
+        for match in pattern.finditer(text)
+    ]
+
+
+def unknown_documents(texts: dict[str, str]) -> list[str]:
+    """Named Markdown files that are not committed; tables are made by a run, tests make up names."""
+    known = {name.rsplit("/", 1)[-1] for name in texts}
+    return [
+        found
+        for found in findings(DOCUMENT, texts)
+        if not found.startswith("tests/")
+        and "tables/" not in found
+        and re.split("[ /]", found)[-1] not in known
+    ]
+
+
+@pytest.mark.parametrize(
+    "pattern", [MACHINE_PATH, INDEX, TRACE], ids=["machine path", "package index", "trace"]
+)
+def test_committed_files_do_not_name(pattern):
+    assert findings(pattern, committed_texts()) == []
+
+
+def test_named_documents_exist():
+    assert unknown_documents(committed_texts()) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "bad"),
+    [
+        (MACHINE_PATH, "path: /home" + "/someone/images"),
+        (MACHINE_PATH, "'/work" + "/tree'"),
+        (INDEX, "https://files" + ".example.org/simple"),
+        (INDEX, "--extra-index" + "-url x"),
+        (TRACE, "as said in an earlier " + "session"),
+    ],
+)
+def test_pattern_finds(pattern, bad):
+    assert findings(pattern, {"notes.py": f"x = 1  # {bad}\n"})
+
+
+def test_patterns_pass_what_is_right():
+    text = (
+        "~/home/images {root}/work/x https://json-schema.org/draft a fixture of scope session, the main thing"
+    )
+    assert [findings(pattern, {"a.py": text}) for pattern in (MACHINE_PATH, INDEX, TRACE)] == [[], [], []]
+
+
+def test_an_unknown_document_is_found():
+    texts = {
+        "README.md": "see config/README.md",
+        "config/README.md": "",
+        "src/a.py": "tables/main.md, plan.md §3",
+    }
+    assert unknown_documents(texts) == ["src/a.py: plan.md"]

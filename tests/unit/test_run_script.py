@@ -1,0 +1,176 @@
+"""run.sh, with stand-ins for uv and snakemake: when it installs, what it runs, what it says."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.repository import ROOT
+
+UV = """#!/bin/sh
+echo "uv $*" >>calls
+case $1 in
+  venv) sleep 0.3; mkdir -p .venv/bin; ln -sf "$PYTHON" .venv/bin/python ;;
+esac
+"""
+SNAKEMAKE = """#!/bin/sh
+echo "snakemake $*" >>calls
+exit "${SNAKEMAKE_STATUS-0}"
+"""
+
+
+class House:
+    """A folder with run.sh and the little it reads."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        (folder / "config").mkdir(parents=True)
+        (folder / "config" / "config.yaml").write_text("seeds: [0]\nexperiment: toy  # its folder\n")
+        (folder / "requirements.lock").write_text("one==1\n")
+        (folder / "pyproject.toml").write_text("[project]\n")
+        shutil.copy(ROOT / "run.sh", folder)
+        self.executable(".uv/bin/uv", UV)
+        self.executable("bin/snakemake", SNAKEMAKE)
+
+    def executable(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        own = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "PYTHON": sys.executable}
+        return os.environ | own | variables
+
+    def run(self, *words: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.folder / "run.sh"), *words],
+            cwd=cwd or self.folder,
+            env=self.environment(**variables),
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def calls(self) -> list[str]:
+        """What the stand-ins were asked since the last look, in short."""
+        path = self.folder / "calls"
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return [" ".join(line.split()[: 3 if "uv pip" in line else 2]) for line in lines]
+
+
+@pytest.fixture
+def house(tmp_path) -> House:
+    return House(tmp_path / "a house")
+
+
+def test_installs_once_and_then_says_nothing(house):
+    first = house.run("true")
+    assert (first.returncode, first.stdout) == (0, "")
+    assert first.stderr.count("\n") == 1
+    assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
+    second = house.run("true")
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    assert house.calls() == []
+
+
+def test_installs_again_only_what_changed(house):
+    house.run("true")
+    house.calls()
+    (house.folder / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    house.run("true")
+    assert house.calls() == ["uv pip install"]
+    (house.folder / "requirements.lock").write_text("one==2\n")
+    house.run("true")
+    assert house.calls() == ["uv pip sync", "uv pip install"]
+
+
+def test_a_moved_copy_and_a_lost_interpreter_get_a_new_environment(house, tmp_path):
+    house.run("true")
+    shutil.move(house.folder, tmp_path / "moved")
+    house.folder = tmp_path / "moved"
+    house.calls()
+    house.run("true")
+    assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
+    (house.folder / ".venv/bin/python").unlink()
+    house.run("true")
+    assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
+
+
+def test_a_failed_installation_is_told_and_tried_again(house):
+    house.executable(".uv/bin/uv", UV + '[ "$2" != sync ]\n')
+    failed = house.run("echo", "reached")
+    assert failed.returncode == 1
+    assert failed.stdout == ""
+    assert "run this again" in failed.stderr.splitlines()[-1]
+    house.calls()
+    house.executable(".uv/bin/uv", UV)
+    assert house.run("true").returncode == 0
+    assert house.calls() == ["uv pip sync", "uv pip install"]
+
+
+def test_two_at_once_install_once(house):
+    command = [str(house.folder / "run.sh"), "true"]
+    running = [
+        subprocess.Popen(command, env=house.environment(), stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = "".join(process.communicate(timeout=60)[1] for process in running)
+    assert [process.returncode for process in running] == [0, 0]
+    assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
+    assert said.count("Installing") == 1
+
+
+def test_runs_a_command_from_the_root_with_its_words_and_status(house, tmp_path):
+    run = house.run(
+        "sh", "-c", 'pwd; printf "%s|" "$@" "$VIRTUAL_ENV"; exit 7', "x", "a  b", "*", cwd=tmp_path
+    )
+    assert run.returncode == 7
+    assert run.stdout == f"{house.folder}\na  b|*|{house.folder}/.venv|"
+    house.executable(".venv/bin/pytest", "#!/bin/sh\necho from the environment\n")
+    assert house.run("pytest", cwd=tmp_path).stdout == "from the environment\n"
+
+
+def test_without_a_command_runs_the_workflow_and_prints_where_results_are(house):
+    run = house.run()
+    assert run.returncode == 0
+    assert house.calls()[-1] == "snakemake --cores"
+    assert run.stdout.splitlines() == [
+        f"Main table: {house.folder}/results/toy/tables/main.md",
+        f"Report:     {house.folder}/results/toy/report.html",
+    ]
+
+
+def test_a_failed_workflow_prints_no_paths_and_keeps_its_status(house):
+    run = house.run(SNAKEMAKE_STATUS="3")
+    assert (run.returncode, run.stdout) == (3, "")
+
+
+@pytest.mark.parametrize(
+    ("python", "said"),
+    [
+        ("#!/bin/sh\nexit 1\n", "Python 3.11, 3.12 or 3.13 is needed"),
+        ('#!/bin/sh\ncase $2 in *ensurepip*) exit 1 ;; esac\nexec "$PYTHON" "$@"\n', "no venv module"),
+    ],
+)
+def test_says_what_python_is_missing(house, python, said):
+    for name in ("python3", "python3.11", "python3.12", "python3.13"):
+        house.executable(f"bin/{name}", python)
+    run = house.run("true")
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1
+    assert said in run.stderr
+    assert house.calls() == []
+
+
+def test_help_and_a_forgotten_command(house):
+    assert "usage" in house.run("--help").stdout
+    wrong = house.run("--cores", "2")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "usage" in wrong.stderr
+    assert house.calls() == []

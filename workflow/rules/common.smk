@@ -1,0 +1,271 @@
+# What the rules share: paths, wildcards, what a job is given, what makes it run again.
+import ast
+import hashlib
+import os
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import dfml
+from dfml.config import Cell
+from dfml.data.sources.embedded import FILES
+from dfml.data.sources.folder import list_classes
+from dfml.errors import DataError
+from dfml.methods.catalogue import METHODS
+from dfml.runtime.code_digest import code_digest
+from dfml.runtime.digests import digest_json
+from dfml.runtime.gpus import gpu_is_visible
+
+RESULTS = f"results/{settings.experiment}"
+FIRST_SEED = settings.seeds[0]
+# Networks that judge recovered images and that no method sees; a zoo has them if the configuration says so.
+JUDGES = ["judges.safetensors"] if settings.zoo.judges else []
+# Fewest images of a class that the episodes can be drawn from.
+IMAGES_PER_CLASS = max(settings.shots) + settings.evaluation.queries
+
+
+pathvars:
+    results=RESULTS,
+    logs=f"logs/{settings.experiment}",
+
+
+wildcard_constraints:
+    dataset="|".join(settings.datasets),
+    architecture="|".join(settings.networks),
+    pool="|".join(settings.pools),
+    inverter="five|gen_ce|gen_bn",
+    method="|".join(settings.methods),
+    shots="|".join(str(shots) for shots in settings.shots),
+    seed="|".join(str(seed) for seed in settings.seeds),
+
+
+# ---- what is asked for
+
+
+CELLS = settings.cells()
+# Pools on which some method runs, and those on which one starts from recovered images.
+POOLS = list(dict.fromkeys(c.pool for c in CELLS))
+INVERTED_POOLS = [
+    pool
+    for pool in POOLS
+    if any(METHODS[c.method].needs_inversion(settings.options(c.method)) for c in CELLS if c.pool == pool)
+]
+RECORDS = [f"<results>/evaluation/{c.pool}/{c.method}/{c.shots}shot/seed{c.seed}/record.json" for c in CELLS]
+ZOOS = list(
+    dict.fromkeys(
+        f"<results>/zoo/{dataset}/{network}/seed{seed}/zoo.json"
+        for pool in POOLS
+        for dataset in settings.pools[pool].datasets
+        for network in settings.pools[pool].networks
+        for seed in settings.seeds
+    )
+)
+INVERSIONS = [
+    f"<results>/inversion/{pool}/{settings.inversion.inverter}/seed{seed}/inversion.json"
+    for pool in INVERTED_POOLS
+    for seed in settings.seeds
+]
+# Timing one pool answers the question, and from-scratch inversion is slow.
+SPEEDS = [f"<results>/inversion/{pool}/speed.json" for pool in INVERTED_POOLS[:1]]
+
+
+def table_grid():
+    """(pool, method, status, reason) of every pair in table order, for tables that say why a number is missing."""
+    rows = []
+    for pool in POOLS:
+        for method in settings.methods:
+            reason = settings.inapplicable(pool, method)
+            chosen = method in settings.selected(pool)
+            rows.append([pool, method, "n/a" if reason else "run" if chosen else "not run", reason])
+    return rows
+
+
+# ---- what a job reads
+
+
+def image_sources(wildcards):
+    """Files that a data set is made from; the images of a folder are watched by `image_listing`."""
+    dataset = settings.datasets[wildcards.dataset]
+    if dataset.source == "embedded":
+        stem = FILES[wildcards.dataset]
+        return [f"resources/embedded/{stem}.npz", f"config/splits/{stem}.json"]
+    return [os.path.expanduser(dataset.split)] if dataset.split else []
+
+
+@cache
+def folder_digest(path, minimum):
+    """Digest of the names and sizes of a folder's images, each class of which must hold `minimum`."""
+    classes = list_classes(Path(path).expanduser(), minimum_images=minimum)
+    return digest_json({name: [[f.name, f.stat().st_size] for f in files] for name, files in classes.items()})
+
+
+def image_listing(wildcards):
+    """Digest of the images a user's folder holds, so that added or replaced ones are seen; None for embedded data."""
+    path = settings.datasets[wildcards.dataset].path
+    try:
+        return path and folder_digest(path, IMAGES_PER_CLASS)
+    except DataError as error:
+        raise SystemExit(f"datasets.{wildcards.dataset}.path: {error}") from None
+
+
+def pool_zoos(*names):
+    """Input function: the files `names` of every zoo in the job's pool."""
+
+    def files(wildcards):
+        pool = settings.pools[wildcards.pool]
+        seed = wildcards.get("seed", FIRST_SEED)
+        return collect(
+            "<results>/zoo/{dataset}/{network}/seed{seed}/{name}",
+            dataset=pool.datasets,
+            network=pool.networks,
+            seed=seed,
+            name=names,
+        )
+
+    return files
+
+
+def pool_images(*names):
+    """Input function: the files `names` of every data set in the job's pool."""
+
+    def files(wildcards):
+        return collect(
+            "<results>/images/{dataset}/{name}", dataset=settings.pools[wildcards.pool].datasets, name=names
+        )
+
+    return files
+
+
+def cell_zoos(name):
+    """Input function: the file `name` of every zoo that the cell's method is given."""
+    files = pool_zoos(name)
+    return lambda wildcards: files(wildcards) if METHODS[wildcards.method].needs_zoo else []
+
+
+def cell_inversion(wildcards):
+    """Input function: what the `invert` rule made of the cell's pool, if its method starts from that."""
+    if not METHODS[wildcards.method].needs_inversion(cell_options(wildcards)):
+        return []
+    return collect(
+        "<results>/inversion/{pool}/{inverter}/seed{seed}/{name}",
+        pool=wildcards.pool,
+        inverter=settings.inversion.inverter,
+        seed=wildcards.seed,
+        name=["inversion.json", "generator.safetensors", "bank.npz"],
+    )
+
+
+def cell_images(wildcards):
+    """Input function: real meta-train images for a method that stands outside the data-free wall, else nothing."""
+    files = pool_images("images.json", "meta_train.npz")
+    return files(wildcards) if METHODS[wildcards.method].reads_real_images else []
+
+
+# ---- settings of a job: exactly those it uses, since a changed value makes it run again
+
+
+def plain(section, **options):
+    """A section of the configuration as plain values."""
+    return section.model_dump(mode="json", **options)
+
+
+def dataset_settings(wildcards):
+    """Where the images of a data set come from."""
+    return plain(settings.datasets[wildcards.dataset])
+
+
+def network_settings(wildcards):
+    """The network of a zoo."""
+    return plain(settings.networks[wildcards.architecture])
+
+
+def zoo_settings(wildcards):
+    """Zoo training without the recipe of the other family of networks."""
+    family = settings.networks[wildcards.architecture].family
+    return plain(settings.zoo, exclude={"resnet" if family == "conv4" else "conv4"})
+
+
+def inversion_settings(wildcards):
+    """Inversion without what only the speed table or, for FIVE, inversion model by model uses."""
+    unused = {"inverter", "speed", "per_model"} if wildcards.inverter == "five" else {"inverter", "speed"}
+    return plain(settings.inversion, exclude=unused)
+
+
+def cell_inversion_settings(wildcards):
+    """The inversion settings of a method that inverts; None for the others."""
+    if not METHODS[wildcards.method].inverts:
+        return None
+    return plain(settings.inversion, exclude={"speed", "per_model"})
+
+
+def cell(wildcards):
+    """The cell itself. Being no plain value it is no reason to run again, and need not be: the paths name it too."""
+    return Cell(wildcards.pool, wildcards.method, int(wildcards.shots), int(wildcards.seed))
+
+
+def cell_options(wildcards):
+    """The method's own section."""
+    return settings.options(wildcards.method)
+
+
+def cell_digest(wildcards):
+    """Digest of every setting that the number of a cell depends on."""
+    pool = settings.pools[wildcards.pool]
+    method = METHODS[wildcards.method]
+    return digest_json(
+        {
+            "cell": dict(wildcards.items()),
+            "ways": config["ways"],
+            "label_space": config["label_space"],
+            "datasets": {name: config["datasets"][name] for name in pool.datasets},
+            "networks": {name: config["networks"][name] for name in pool.networks},
+            "learner": config["learner"],
+            "zoo": config["zoo"] if method.needs_zoo else None,
+            "inversion": config["inversion"] if method.inverts else None,
+            "options": cell_options(wildcards),
+            "evaluation": config["evaluation"],
+        }
+    )
+
+
+# ---- code of a job
+
+
+@cache
+def code(rule, *modules):
+    """Digest of a rule's script, of the package's modules behind it, and of further `modules` it imports by name.
+
+    Comments and docstrings of the package do not count, nor do modification times, so a checkout reruns nothing.
+    """
+    script = Path(workflow.basedir, "scripts", f"{rule}.py").read_text(encoding="utf-8")
+    imported = re.findall(r"^from (dfml[\w.]*) import", script, flags=re.MULTILINE)
+    package = Path(dfml.__file__).parent
+    parts = [ast.dump(ast.parse(script)), *(code_digest(module, package) for module in (*imported, *modules))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def cell_code(wildcards):
+    """Digest of what fits a cell: methods are imported by name, so each counts for its own cells only."""
+    return code("meta_learn", METHODS[wildcards.method].module)
+
+
+def report_texts():
+    """Digest of the report's captions, which Snakemake does not watch."""
+    texts = sorted(Path(workflow.basedir, "report").glob("*.rst"))
+    return digest_json({text.name: text.read_text(encoding="utf-8") for text in texts})
+
+
+# ---- machine
+
+
+# GPUs a training job asks for. None on a machine without, so that the cap in the profile binds GPU jobs only and
+# CPU jobs run side by side.
+GPU = int(gpu_is_visible())
+
+
+onerror:
+    print(
+        f"Logs of the jobs: logs/{settings.experiment}/. Finished work is kept; the same command goes on.",
+        file=sys.stderr,
+    )

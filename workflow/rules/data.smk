@@ -1,0 +1,29 @@
+# Room DATA. Images of every data set, cut into meta-train, meta-val and meta-test classes.
+# Reads: resources/embedded and config/splits, or a folder of the user. Makes: <results>/images
+
+
+rule prepare_images:
+    """Read one data set, check it, and cut it by its class split."""
+    input:
+        image_sources,
+    output:
+        meta_train="<results>/images/{dataset}/meta_train.npz",
+        meta_val="<results>/images/{dataset}/meta_val.npz",
+        meta_test="<results>/images/{dataset}/meta_test.npz",
+        summary="<results>/images/{dataset}/images.json",
+    log:
+        "<logs>/prepare_images/{dataset}.log",
+    benchmark:
+        "<logs>/prepare_images/{dataset}.benchmark.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code("prepare_images"),
+        settings=dataset_settings,
+        listing=image_listing,
+    script:
+        "../scripts/prepare_images.py"

@@ -1,0 +1,26 @@
+"""Adapt one learner to the fixed meta-test episodes and record its accuracies."""
+
+from pathlib import Path
+from typing import Any
+
+from dfml.config.evaluation import EvaluationSettings
+from dfml.evaluation import evaluate
+from dfml.runtime.job import Job, run_job
+
+
+def _main(snakemake: Any, job: Job) -> None:
+    params = snakemake.params
+    evaluate(
+        Path(snakemake.input.learner).parent,
+        list(dict.fromkeys(Path(file).parent for file in snakemake.input.images)),
+        Path(snakemake.output[0]),
+        cell=params.cell,
+        experiment=params.experiment,
+        ways=params.ways,
+        settings=EvaluationSettings.model_validate(params.settings),
+        config_digest=params.config_digest,
+        job=job,
+    )
+
+
+run_job(snakemake, _main)

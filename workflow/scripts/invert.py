@@ -1,0 +1,30 @@
+"""Recover images from the models of one pool, without reading any real image."""
+
+from pathlib import Path
+from typing import Any
+
+from dfml.config.inversion import InversionSettings
+from dfml.data.locations import real_image_folders
+from dfml.inversion.recover import invert
+from dfml.runtime.job import Job, run_job
+from dfml.runtime.wall import data_free_wall
+
+
+def _main(snakemake: Any, job: Job) -> None:
+    params, wildcards = snakemake.params, snakemake.wildcards
+    with data_free_wall(real_image_folders(snakemake.config)):
+        invert(
+            [Path(manifest).parent for manifest in snakemake.input.zoos],
+            Path(snakemake.output.summary).parent,
+            pool=wildcards.pool,
+            inverter=wildcards.inverter,
+            settings=InversionSettings.model_validate(params.settings),
+            label_space=params.label_space,
+            seed=int(wildcards.seed),
+            resume=Path(params.resume),
+            checkpoint_every=snakemake.config["runtime"]["checkpoint_every"],
+            job=job,
+        )
+
+
+run_job(snakemake, _main)

@@ -1,0 +1,37 @@
+"""Fit the learner of one cell; only a method that is given real images may read them."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from dfml.config.data import NetworkSettings
+from dfml.config.inversion import InversionSettings
+from dfml.data.locations import real_image_folders
+from dfml.methods.fit import fit_method
+from dfml.runtime.job import Job, run_job
+from dfml.runtime.wall import data_free_wall
+
+
+def _main(snakemake: Any, job: Job) -> None:
+    files, params = snakemake.input, snakemake.params
+    images = list(dict.fromkeys(Path(file).parent for file in files.images)) or None
+    wall = nullcontext() if images else data_free_wall(real_image_folders(snakemake.config))
+    with wall:
+        fit_method(
+            Path(snakemake.output.learner).parent,
+            cell=params.cell,
+            zoos=[Path(manifest).parent for manifest in files.zoos],
+            inversion=Path(files.inversion[0]).parent if files.inversion else None,
+            images=images,
+            ways=params.ways,
+            label_space=params.label_space,
+            learner=NetworkSettings.model_validate(params.learner),
+            options=params.options,
+            inversion_settings=params.inversion and InversionSettings.model_validate(params.inversion),
+            resume=Path(params.resume),
+            checkpoint_every=snakemake.config["runtime"]["checkpoint_every"],
+            job=job,
+        )
+
+
+run_job(snakemake, _main)

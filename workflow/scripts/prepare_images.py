@@ -1,0 +1,24 @@
+"""Read one data set and cut it by its class split."""
+
+from pathlib import Path
+from typing import Any
+
+from dfml.config.data import DatasetSettings
+from dfml.data.prepare import prepare_images
+from dfml.runtime.job import Job, run_job
+
+
+def _main(snakemake: Any, job: Job) -> None:
+    config = snakemake.config
+    prepare_images(
+        snakemake.wildcards.dataset,
+        DatasetSettings.model_validate(snakemake.params.settings),
+        Path(snakemake.output.summary).parent,
+        resources=Path("resources/embedded"),
+        # Only checks that later stages can work, so no params: a change must not prepare the images again.
+        minimum_images=max(config["shots"]) + config["evaluation"]["queries"],
+        minimum_classes=config["ways"],
+    )
+
+
+run_job(snakemake, _main)

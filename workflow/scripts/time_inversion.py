@@ -1,0 +1,26 @@
+"""Time FIVE against per-model inversion, without reading any real image."""
+
+from pathlib import Path
+from typing import Any
+
+from dfml.config.inversion import InversionSettings
+from dfml.data.locations import real_image_folders
+from dfml.inversion.timing import time_inversion
+from dfml.runtime.job import Job, run_job
+from dfml.runtime.wall import data_free_wall
+
+
+def _main(snakemake: Any, job: Job) -> None:
+    with data_free_wall(real_image_folders(snakemake.config)):
+        time_inversion(
+            [Path(manifest).parent for manifest in snakemake.input.zoos],
+            Path(snakemake.input.summary).parent,
+            Path(snakemake.output[0]),
+            pool=snakemake.wildcards.pool,
+            settings=InversionSettings.model_validate(snakemake.params.settings),
+            seed=snakemake.params.seed,
+            job=job,
+        )
+
+
+run_job(snakemake, _main)

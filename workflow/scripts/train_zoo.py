@@ -1,0 +1,28 @@
+"""Train the models of one (data set, architecture, seed)."""
+
+from pathlib import Path
+from typing import Any
+
+from dfml.config.data import NetworkSettings
+from dfml.config.zoo import ZooSettings
+from dfml.runtime.job import Job, run_job
+from dfml.zoo.train import train_zoo
+
+
+def _main(snakemake: Any, job: Job) -> None:
+    params, wildcards = snakemake.params, snakemake.wildcards
+    train_zoo(
+        Path(snakemake.input.images),
+        Path(snakemake.output.manifest).parent,
+        dataset=wildcards.dataset,
+        architecture=wildcards.architecture,
+        network=NetworkSettings.model_validate(params.network),
+        settings=ZooSettings.model_validate(params.settings),
+        ways=params.ways,
+        seed=int(wildcards.seed),
+        resume=Path(params.resume),
+        job=job,
+    )
+
+
+run_job(snakemake, _main)
