@@ -3,7 +3,6 @@
 import pytest
 
 from support.repository import ROOT
-from support.workflow import Run
 
 ONCE = {"collect_records", "make_tables", "draw_figures", "build_report", "all"}
 
@@ -42,7 +41,7 @@ def test_a_configuration_asks_for_its_grid(fresh, name):
 def test_the_default_experiment(fresh):
     from dfml.config import load_config
 
-    run = fresh.dry_run()
+    run = fresh.dry_run(CUDA_VISIBLE_DEVICES="")
     assert run.jobs == expected_jobs(load_config([ROOT / "config" / "config.yaml"]))
 
     jobs = list(run.listed())
@@ -70,10 +69,7 @@ def test_the_default_experiment(fresh):
             assert any("/inversion/" in path for path in job.inputs) == (method in {"free", "free_heads"})
             assert all(seed in path for path in job.inputs if "/zoo/" in path)
             networks = {path.split("/")[4] for path in job.inputs if "/zoo/" in path}
-            assert len(networks) == {"single": 1, "multi_architecture": 3}[pool] * (
-                method != "supervised_maml"
-            )
+            assert len(networks) == {"single": 1, "multi_architecture": 3}[pool] * (method != "supervised_maml")
 
     # Without a GPU no job asks for one, so the cap of the profile holds nothing up.
-    hidden = fresh.snakemake("-n", CUDA_VISIBLE_DEVICES="")
-    assert {job.resources.get("gpu", "0") for job in Run.listed(hidden)} == {"0"}
+    assert {job.resources.get("gpu", "0") for job in jobs} == {"0"}

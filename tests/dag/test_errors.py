@@ -1,5 +1,7 @@
 """What is wrong is said before anything runs, in words that name the key or folder."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,23 +38,32 @@ def test_a_folder_of_images_is_watched_and_checked_first(fresh, folder):
         methods=["random"],
         seeds=[0],
     )
-    fresh.pretend_all_is_done()
-    assert fresh.dry_run().nothing_to_do
-
+    prepare = ("--until", "prepare_images")
+    fresh.pretend_all_is_done(*prepare)
     Image.new("RGB", (16, 16)).save(folder / "class3" / "new.png")
-    assert fresh.dry_run().jobs["prepare_images"] == 1
-
-    for image in list((folder / "class3").iterdir())[:15]:
-        image.unlink()
-    few = fresh.snakemake("-n")
-    assert few.status == 1
-    assert "datasets.mine.path" in few.output
-    assert "class3" in few.output
+    assert fresh.dry_run(*prepare).jobs["prepare_images"] == 1
 
     folder.rename(folder.with_name("elsewhere"))
     gone = fresh.snakemake("-n")
     assert gone.status == 1
-    assert "datasets.mine.path" in gone.output
+    assert "datasets.mine:" in gone.output
     assert "Traceback" not in gone.output
     # The prepared images outlive a drive that is not plugged in.
     assert list((fresh.folder / "results" / "demo" / "images" / "mine").iterdir())
+
+
+def test_episodes_that_prepared_images_cannot_give_are_refused(fresh):
+    counts = {"names": ["a", "b", "c", "d", "e"], "counts": [20, 20, 20, 19, 20]}
+    manifest = {
+        "format": "dfml.images",
+        "version": 1,
+        "splits": dict.fromkeys(("meta_train", "meta_test"), counts),
+    }
+    path = fresh.folder / "results" / "demo" / "images" / "icons_colour" / "images.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(manifest))
+    refused = fresh.snakemake("-n", "--config", "evaluation={queries: 19}")
+    assert refused.status == 1
+    assert "d (19)" in refused.output
+    assert "evaluation.queries" in refused.output
+    assert "Building DAG" not in refused.output

@@ -41,10 +41,7 @@ class Existing:
     def source(self) -> dict[str, ast.Module]:
         """The package's modules and the workflow's scripts, parsed, by path from the root."""
         files = [*(self.root / "src").rglob("*.py"), *(self.root / "workflow" / "scripts").glob("*.py")]
-        return {
-            path.relative_to(self.root).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
-            for path in files
-        }
+        return {path.relative_to(self.root).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in files}
 
     @cached_property
     def code_names(self) -> frozenset[str]:
@@ -82,11 +79,7 @@ class Existing:
             if isinstance(value, str)
         }
         configurations = (self.root / "config").glob("*.yaml")
-        given = {
-            name
-            for path in configurations
-            for name in re.findall(r"[\w-]+", path.read_text(encoding="utf-8"))
-        }
+        given = {name for path in configurations for name in re.findall(r"[\w-]+", path.read_text(encoding="utf-8"))}
         words = self.rules | self.keys | self.code_names | self.markers | packages | values | given
         return words | {"true", "false", "null", *dir(builtins)}
 
@@ -122,9 +115,7 @@ class Existing:
             if pattern.startswith(MADE):
                 known = all(self._is_made(part) for part in pattern.rstrip("/").split("/")[1:])
             elif "/" not in pattern and FILE.fullmatch(pattern):
-                known = (
-                    self.is_there(pattern) or self._is_made(pattern) or self.is_there(f"[!.]*/**/{pattern}")
-                )
+                known = self.is_there(pattern) or self._is_made(pattern) or self.is_there(f"[!.]*/**/{pattern}")
             else:
                 known = self.is_there(pattern)
             if not known:
@@ -169,9 +160,7 @@ def _below(node: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
     """The schema of one key of a schema node: its own, or the one for names of any kind."""
     if key in node.get("properties", {}):
         yield node["properties"][key]
-    yield from (
-        found for pattern, found in node.get("patternProperties", {}).items() if re.search(pattern, key)
-    )
+    yield from (found for pattern, found in node.get("patternProperties", {}).items() if re.search(pattern, key))
     if isinstance(node.get("additionalProperties"), dict):
         yield node["additionalProperties"]
 

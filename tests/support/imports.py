@@ -85,9 +85,7 @@ def read_imports(source: str, module: str, *, is_package: bool, known: dict[str,
                 full = f"{base}.{alias.name}"
                 yield Import(module, full if full in known else base, node.lineno, at_import)
         for child in ast.iter_child_nodes(node):
-            inside = isinstance(
-                node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-            ) or _is_type_checking(node)
+            inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _is_type_checking(node)
             yield from visit(child, at_import and not inside)
 
     yield from visit(ast.parse(source), True)

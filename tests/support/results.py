@@ -165,9 +165,7 @@ def zoo(**changes) -> dict:
         "architecture": "conv4",
         "network": {"family": "conv4", "width": 32, "ways": 5, "side": 32},
         "seed": 0,
-        "models": [
-            {"index": i, "classes": [0, 1], "accuracy_stored": a} for i, a in enumerate((70.0, 80.0, 90.0))
-        ],
+        "models": [{"index": i, "classes": [0, 1], "accuracy_stored": a} for i, a in enumerate((70.0, 80.0, 90.0))],
         "seconds": 61.5,
     } | changes
 

@@ -91,9 +91,7 @@ def check_python(existing: Existing, text: str) -> Iterator[str]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        yield from (
-            f"no {name}" for name in names if name.startswith("dfml") and not existing.has_module(name)
-        )
+        yield from (f"no {name}" for name in names if name.startswith("dfml") and not existing.has_module(name))
 
 
 def check_commands(existing: Existing, text: str) -> Iterator[str]:
@@ -119,9 +117,7 @@ def _command(existing: Existing, words: list[str]) -> Iterator[str]:
     if not words or words[0].isupper():  # a placeholder such as COMMAND
         return
     command, *arguments = words
-    files = [
-        word for word in arguments if FILE.fullmatch(Path(word).name) and not re.match(r"/|\w+://", word)
-    ]
+    files = [word for word in arguments if FILE.fullmatch(Path(word).name) and not re.match(r"/|\w+://", word)]
     for file in files:
         yield from existing.missing(file)
     others = [(before, word) for before, word in pairwise(words) if word not in files and not word.isupper()]

@@ -96,9 +96,9 @@ class Workflow:
         )
         return Run(done.returncode, done.stdout)
 
-    def dry_run(self, *arguments: str) -> Run:
+    def dry_run(self, *arguments: str, **variables: str) -> Run:
         """Which jobs would run; fails when Snakemake does."""
-        run = self.snakemake(*arguments, "-n")
+        run = self.snakemake(*arguments, "-n", **variables)
         assert run.status == 0, run.output
         return run
 
@@ -114,15 +114,15 @@ class Workflow:
         with (self.folder / path).open("a", encoding="utf-8") as file:
             file.write(f"\n{text}\n")
 
-    def pretend_all_is_done(self) -> None:
+    def pretend_all_is_done(self, *arguments: str) -> None:
         """Put a file where every output belongs and have Snakemake record all jobs as finished."""
-        summary = self.snakemake("--summary")
+        summary = self.snakemake("--summary", *arguments)
         assert summary.status == 0, summary.output
         for path in re.findall(r"^(results/\S+)\t", summary.output, re.MULTILINE):
             output = self.folder / path
             output.parent.mkdir(parents=True, exist_ok=True)
             output.write_text(path)
-        touched = self.snakemake("--touch", "--forceall", "--cores", "64")
+        touched = self.snakemake("--touch", "--forceall", "--cores", "64", *arguments)
         assert touched.status == 0, touched.output
 
 

@@ -37,15 +37,11 @@ def unknown_documents(texts: dict[str, str]) -> list[str]:
     return [
         found
         for found in findings(DOCUMENT, texts)
-        if not found.startswith("tests/")
-        and "tables/" not in found
-        and re.split("[ /]", found)[-1] not in known
+        if not found.startswith("tests/") and "tables/" not in found and re.split("[ /]", found)[-1] not in known
     ]
 
 
-@pytest.mark.parametrize(
-    "pattern", [MACHINE_PATH, INDEX, TRACE], ids=["machine path", "package index", "trace"]
-)
+@pytest.mark.parametrize("pattern", [MACHINE_PATH, INDEX, TRACE], ids=["machine path", "package index", "trace"])
 def test_committed_files_do_not_name(pattern):
     assert findings(pattern, committed_texts()) == []
 
@@ -69,9 +65,7 @@ def test_pattern_finds(pattern, bad):
 
 
 def test_patterns_pass_what_is_right():
-    text = (
-        "~/home/images {root}/work/x https://json-schema.org/draft a fixture of scope session, the main thing"
-    )
+    text = "~/home/images {root}/work/x https://json-schema.org/draft a fixture of scope session, the main thing"
     assert [findings(pattern, {"a.py": text}) for pattern in (MACHINE_PATH, INDEX, TRACE)] == [[], [], []]
 
 

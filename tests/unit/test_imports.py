@@ -86,9 +86,7 @@ def test_torch_free_module_does_not_load_torch(package, name):
     inside = [module for module in package.modules if module == name or module.startswith(f"{name}.")]
     assert inside, f"{name} is gone: mend TORCH_FREE"
     for module in inside:
-        chains = [
-            " -> ".join(chain) for loaded, chain in package.loads(module).items() if brings_torch(loaded)
-        ]
+        chains = [" -> ".join(chain) for loaded, chain in package.loads(module).items() if brings_torch(loaded)]
         assert chains == []
 
 
@@ -112,9 +110,7 @@ def test_rules_of_the_workflow_import_only_what_is_torch_free(package):
     files = [*(ROOT / "workflow").glob("Snakefile"), *(ROOT / "workflow").rglob("*.smk")]
     assert files
     for path in files:
-        for line in re.findall(
-            r"^[ \t]*((?:from|import) .+)$", path.read_text(encoding="utf-8"), re.MULTILINE
-        ):
+        for line in re.findall(r"^[ \t]*((?:from|import) .+)$", path.read_text(encoding="utf-8"), re.MULTILINE):
             for found in read_imports(line.rstrip("( "), path.name, is_package=False, known=package.modules):
                 loaded = [found.imported, *package.loads(found.imported)]
                 assert not [name for name in loaded if brings_torch(name)], f"{path.name}: {line}"
@@ -146,9 +142,7 @@ class TestTheReader:
             "def late():\n    from torchvision import datasets\n"
             "class Room:\n    import numpy\n"
         )
-        found = [
-            (f.imported, f.at_import) for f in read_imports(source, "dfml.x", is_package=False, known={})
-        ]
+        found = [(f.imported, f.at_import) for f in read_imports(source, "dfml.x", is_package=False, known={})]
         assert found == [
             ("torch", True),
             ("typing", True),

@@ -116,10 +116,7 @@ def test_a_failed_installation_is_told_and_tried_again(house):
 
 def test_two_at_once_install_once(house):
     command = [str(house.folder / "run.sh"), "true"]
-    running = [
-        subprocess.Popen(command, env=house.environment(), stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    running = [subprocess.Popen(command, env=house.environment(), stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = "".join(process.communicate(timeout=60)[1] for process in running)
     assert [process.returncode for process in running] == [0, 0]
     assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
@@ -127,9 +124,7 @@ def test_two_at_once_install_once(house):
 
 
 def test_runs_a_command_from_the_root_with_its_words_and_status(house, tmp_path):
-    run = house.run(
-        "sh", "-c", 'pwd; printf "%s|" "$@" "$VIRTUAL_ENV"; exit 7', "x", "a  b", "*", cwd=tmp_path
-    )
+    run = house.run("sh", "-c", 'pwd; printf "%s|" "$@" "$VIRTUAL_ENV"; exit 7', "x", "a  b", "*", cwd=tmp_path)
     assert run.returncode == 7
     assert run.stdout == f"{house.folder}\na  b|*|{house.folder}/.venv|"
     house.executable(".venv/bin/pytest", "#!/bin/sh\necho from the environment\n")

@@ -11,7 +11,8 @@ import dfml
 from dfml.config import Cell
 from dfml.data.sources.embedded import FILES
 from dfml.data.sources.folder import list_classes
-from dfml.errors import DataError
+from dfml.data.sufficiency import check_prepared
+from dfml.errors import DataError, FileFormatError
 from dfml.methods.catalogue import METHODS
 from dfml.runtime.code_digest import code_digest
 from dfml.runtime.digests import digest_json
@@ -21,8 +22,6 @@ RESULTS = f"results/{settings.experiment}"
 FIRST_SEED = settings.seeds[0]
 # Networks that judge recovered images and that no method sees; a zoo has them if the configuration says so.
 JUDGES = ["judges.safetensors"] if settings.zoo.judges else []
-# Fewest images of a class that the episodes can be drawn from.
-IMAGES_PER_CLASS = max(settings.shots) + settings.evaluation.queries
 
 
 pathvars:
@@ -70,6 +69,24 @@ INVERSIONS = [
 SPEEDS = [f"<results>/inversion/{pool}/speed.json" for pool in INVERTED_POOLS[:1]]
 
 
+def check_images():
+    """Refuse more ways, shots or queries than images that were prepared earlier allow; new ones are checked then."""
+    for dataset in {name for pool in POOLS for name in settings.pools[pool].datasets}:
+        try:
+            check_prepared(
+                Path(RESULTS, "images", dataset),
+                minimum_classes=settings.ways,
+                minimum_images=max(settings.shots) + settings.evaluation.queries,
+            )
+        except FileFormatError:
+            continue  # not there yet, or damaged: the jobs that make and read it say so
+        except DataError as error:
+            raise SystemExit(f"datasets.{error}") from None
+
+
+check_images()
+
+
 def table_grid():
     """(pool, method, status, reason) of every pair in table order, for tables that say why a number is missing."""
     rows = []
@@ -94,9 +111,9 @@ def image_sources(wildcards):
 
 
 @cache
-def folder_digest(path, minimum):
-    """Digest of the names and sizes of a folder's images, each class of which must hold `minimum`."""
-    classes = list_classes(Path(path).expanduser(), minimum_images=minimum)
+def folder_digest(path):
+    """Digest of the names and sizes of a folder's images."""
+    classes = list_classes(Path(path).expanduser())
     return digest_json({name: [[f.name, f.stat().st_size] for f in files] for name, files in classes.items()})
 
 
@@ -104,9 +121,9 @@ def image_listing(wildcards):
     """Digest of the images a user's folder holds, so that added or replaced ones are seen; None for embedded data."""
     path = settings.datasets[wildcards.dataset].path
     try:
-        return path and folder_digest(path, IMAGES_PER_CLASS)
+        return path and folder_digest(path)
     except DataError as error:
-        raise SystemExit(f"datasets.{wildcards.dataset}.path: {error}") from None
+        raise SystemExit(f"datasets.{wildcards.dataset}: {error}") from None
 
 
 def pool_zoos(*names):

@@ -54,20 +54,19 @@ def disagreements(config: "Config") -> Iterator[Problem]:
 def _names(config: "Config") -> Iterator[Problem]:
     for name, dataset in config.datasets.items():
         if dataset.source == "embedded" and name not in EMBEDDED:
-            message = (
-                f"not an embedded data set; {unknown(name, EMBEDDED)}. Your own images need `source: folder`"
-            )
+            message = f"not an embedded data set; {unknown(name, EMBEDDED)}. Your own images need `source: folder`"
             yield Problem(f"datasets.{name}", message)
     for pool, chosen in config.pools.items():
         for name in chosen.datasets:
             if name not in config.datasets:
-                known = [*config.datasets, *(one for one in EMBEDDED if one not in config.datasets)]
-                message = f"`{name}` is not under `datasets`; {unknown(name, known)}"
-                yield Problem(f"pools.{pool}.datasets", message, ("datasets",))
+                known = list(dict.fromkeys([*config.datasets, *EMBEDDED]))
+                remedy = f"add `{name}: {{}}`" if name in EMBEDDED else unknown(name, known)
+                message = f"`{name}` is not under `datasets`; {remedy}"
+                yield Problem(f"pools.{pool}.datasets", message, (f"datasets.{name}",))
         for name in chosen.networks:
             if name not in config.networks:
                 message = f"`{name}` is not under `networks`; {unknown(name, config.networks)}"
-                yield Problem(f"pools.{pool}.networks", message, ("networks",))
+                yield Problem(f"pools.{pool}.networks", message, (f"networks.{name}",))
         for name in chosen.methods or ():
             if name not in get_args(MethodName):
                 message = f"unknown method `{name}`; {unknown(name, get_args(MethodName))}"
@@ -99,9 +98,7 @@ def _bank(config: "Config") -> Iterator[Problem]:
                 f"{held} recovered images per class cannot give an episode of {shots} shots and {queries} "
                 f"queries (`{key}.replay.queries`); use at least {shots + queries}, or fewer queries"
             )
-            yield Problem(
-                "inversion.images_per_class", message, ("shots", f"{key}.replay", "methods", "pools")
-            )
+            yield Problem("inversion.images_per_class", message, ("shots", f"{key}.replay", "methods", "pools"))
 
 
 def _meta_generator(config: "Config") -> Iterator[Problem]:
@@ -113,9 +110,7 @@ def _meta_generator(config: "Config") -> Iterator[Problem]:
                 f"`inversion.inverter: {config.inversion.inverter}` leaves no meta-generator to continue; "
                 f"use `online: false`, `generator: fresh` or `inverter: five`"
             )
-            yield Problem(
-                f"{key}.online", message, ("inversion.inverter", f"{key}.generator", "methods", "pools")
-            )
+            yield Problem(f"{key}.online", message, ("inversion.inverter", f"{key}.generator", "methods", "pools"))
 
 
 def _sides(config: "Config") -> Iterator[Problem]:
@@ -158,9 +153,7 @@ def _pool_sizes(config: "Config") -> Iterator[Problem]:
     """Models that are asked for at once, against the models there are."""
     inversion = config.inversion
     for pool, chosen in config.pools.items():
-        if not (
-            set(chosen.networks) <= set(config.networks) and set(chosen.datasets) <= set(config.datasets)
-        ):
+        if not (set(chosen.networks) <= set(config.networks) and set(chosen.datasets) <= set(config.datasets)):
             continue
         wanted: dict[str, int | None] = {}
         selected = config.selected(pool)
@@ -187,9 +180,7 @@ def _pool_sizes(config: "Config") -> Iterator[Problem]:
 
 def _something_runs(config: "Config") -> Iterator[Problem]:
     if not config.cells():
-        reasons = {
-            config.inapplicable(pool, method) for pool in config.pools for method in config.selected(pool)
-        } or {"no pool chooses any"}
-        yield Problem(
-            "methods", f"no method can run on any pool ({'; '.join(sorted(map(str, reasons)))})", ("pools",)
-        )
+        reasons = {config.inapplicable(pool, method) for pool in config.pools for method in config.selected(pool)} or {
+            "no pool chooses any"
+        }
+        yield Problem("methods", f"no method can run on any pool ({'; '.join(sorted(map(str, reasons)))})", ("pools",))

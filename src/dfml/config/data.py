@@ -16,16 +16,12 @@ class DatasetSettings(Section):
     source: Literal["embedded", "folder"] = Field(
         "embedded", description="`embedded`: shipped with the repository; `folder`: one sub-folder per class."
     )
-    path: str | None = Field(
-        None, description="Folder source: the directory that holds one sub-folder per class."
-    )
+    path: str | None = Field(None, description="Folder source: the directory that holds one sub-folder per class.")
     side: int = Field(32, ge=16, le=224, multiple_of=4, description="Image height and width in pixels.")
     split: str | None = Field(
         None, description="Folder source: JSON file with the class split; null draws one from `split_seed`."
     )
-    split_seed: int = Field(
-        0, ge=0, description="Folder source: seed of the class split when `split` is null."
-    )
+    split_seed: int = Field(0, ge=0, description="Folder source: seed of the class split when `split` is null.")
     fractions: tuple[float, float, float] = Field(
         (0.64, 0.16, 0.20),
         strict=False,
@@ -40,9 +36,7 @@ class DatasetSettings(Section):
 
     def _problems(self) -> Iterator[Problem]:
         if self.source == "folder" and not self.path:
-            yield Problem(
-                "path", "a `folder` data set needs the directory with one sub-folder per class", ("source",)
-            )
+            yield Problem("path", "a `folder` data set needs the directory with one sub-folder per class", ("source",))
         if self.source == "embedded":
             for key, value in (("path", self.path), ("split", self.split)):
                 if value is not None:

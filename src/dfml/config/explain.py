@@ -37,9 +37,7 @@ def findings(details: list[Any]) -> Iterator[Finding]:
     """Problems from ``ValidationError.errors()``."""
     for detail in details:
         location: Location = detail["loc"]
-        inside = [
-            other["loc"] for other in details if other["loc"][: len(location)] == location != other["loc"]
-        ]
+        inside = [other["loc"] for other in details if other["loc"][: len(location)] == location != other["loc"]]
         fault = detail.get("ctx", {}).get("error")
         if isinstance(fault, DisagreementError):
             for problem in fault.problems:
@@ -50,9 +48,7 @@ def findings(details: list[Any]) -> Iterator[Finding]:
         elif detail["type"] == "extra_forbidden":
             yield _unknown_key(location)
         elif location and location[-1] == "[key]":
-            yield Finding(
-                location[:-1], f"`{location[-2]}` cannot be a name here; use {_name_rule(location[:-2])}"
-            )
+            yield Finding(location[:-1], f"`{location[-2]}` cannot be a name here; use {_name_rule(location[:-2])}")
         elif detail["type"] == "invalid_key":
             yield Finding(location, "unknown key; keys are names, not numbers or other values")
         elif detail["type"] == "missing" and not isinstance(location[-1], int):
@@ -73,9 +69,7 @@ def _unknown_key(location: Location) -> Finding:
             message += f" (`{name}` is a key of {_places(elsewhere)})"
         return Finding(location, message, ((*above, meant),))
     if elsewhere:
-        return Finding(
-            location, f"unknown key here; `{name}` is a key of {_places(elsewhere)}: move it there"
-        )
+        return Finding(location, f"unknown key here; `{name}` is a key of {_places(elsewhere)}: move it there")
     everywhere = sorted({key.path[-1] for key in keys()} - {ANY_NAME})
     if meant := nearest(name, everywhere):
         places = _places([key for key in keys() if key.path[-1] == meant])
@@ -111,11 +105,7 @@ def _hint(node: dict[str, Any], value: Any) -> str:
     if value is None:
         return "a key with nothing after it is null: give it a value or remove it"
     if isinstance(value, bool):
-        return (
-            "YAML reads on, off, yes and no as true or false: put text in quotes"
-            if "string" in wanted
-            else ""
-        )
+        return "YAML reads on, off, yes and no as true or false: put text in quotes" if "string" in wanted else ""
     if isinstance(value, str) and _NUMBER.fullmatch(value) and wanted & {"integer", "number"}:
         return f"YAML reads `{value}` as text: write {_readable(value, whole='number' not in wanted)}"
     if isinstance(value, str) and (meant := nearest(value, choices)):

@@ -10,9 +10,7 @@ from dfml.config.base import Section, distinct
 class FiveSettings(Section):
     """FIVE: a meta-generator adapts to each model in a few steps."""
 
-    iterations: int = Field(
-        60, ge=1, description="Outer iterations after the warm-up; their images fill the bank."
-    )
+    iterations: int = Field(60, ge=1, description="Outer iterations after the warm-up; their images fill the bank.")
     warmup: int = Field(19, ge=0, description="First iterations whose images are thrown away.")
     models_per_iteration: int = Field(4, ge=1, description="Models inverted in one outer iteration, m (F24).")
     steps: int = Field(5, ge=1, description="Inner steps per model, k.")
@@ -30,9 +28,7 @@ class FiveSettings(Section):
         gt=0,
         description="Outer learning rate; null: `learning_rate`, times `steps` unless adam_fresh (F09).",
     )
-    keep: Literal["pre_last", "best", "final"] = Field(
-        "best", description="Which inner iterate is kept (F10)."
-    )
+    keep: Literal["pre_last", "best", "final"] = Field("best", description="Which inner iterate is kept (F10).")
     ce_weight: float = Field(1.0, ge=0, description="Weight of the cross-entropy to the asked classes.")
     bn_weight: float = Field(0.1, ge=0, description="Weight of the batch-norm statistics term (F07).")
     sample: Literal["with_replacement", "without"] = Field("without", description="Sampling of models (F25).")
@@ -52,12 +48,8 @@ class PerModelSettings(Section):
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the generator.")
     latent_learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the latents.")
     ce_weight: float = Field(1.0, ge=0, description="Weight of the cross-entropy to the asked classes.")
-    bn_weight: float = Field(
-        1.0, ge=0, description="Weight of the statistics term in `gen_bn` (`gen_ce` has none)."
-    )
-    models: int | None = Field(
-        None, ge=1, description="How many models are inverted; null: every model of the pool."
-    )
+    bn_weight: float = Field(1.0, ge=0, description="Weight of the statistics term in `gen_bn` (`gen_ce` has none).")
+    models: int | None = Field(None, ge=1, description="How many models are inverted; null: every model of the pool.")
 
 
 class SpeedSettings(Section):
@@ -77,23 +69,15 @@ class SpeedSettings(Section):
 class InversionSettings(Section):
     """What the `invert` rule does for every pool and seed."""
 
-    inverter: Literal["five", "gen_ce", "gen_bn"] = Field(
-        "five", description="How the shared bank is recovered."
-    )
+    inverter: Literal["five", "gen_ce", "gen_bn"] = Field("five", description="How the shared bank is recovered.")
     latent: int = Field(256, ge=1, description="Size of a latent vector.")
     width: int = Field(64, ge=1, description="Width of the generator, ngf.")
-    images_per_class: int = Field(
-        20, ge=1, description="Images recovered per class of a model in one inversion."
-    )
+    images_per_class: int = Field(20, ge=1, description="Images recovered per class of a model in one inversion.")
     augment: Literal["per_sample", "per_batch"] = Field(
         "per_sample", description="Random crops and flips drawn per image or once per batch (F17)."
     )
-    crop_padding: int = Field(
-        4, ge=0, description="Zero padding of the random crop in pixels; 0 switches it off."
-    )
-    slots: int = Field(
-        20, ge=1, description="Ring slots per class in the bank, `images_per_class` images each."
-    )
+    crop_padding: int = Field(4, ge=0, description="Zero padding of the random crop in pixels; 0 switches it off.")
+    slots: int = Field(20, ge=1, description="Ring slots per class in the bank, `images_per_class` images each.")
     five: FiveSettings = Field(FiveSettings(), description="Settings of `five`.")
     per_model: PerModelSettings = Field(PerModelSettings(), description="Settings of `gen_ce` and `gen_bn`.")
     speed: SpeedSettings = Field(SpeedSettings(), description="Settings of the speed table.")

@@ -32,9 +32,7 @@ class AverageSettings(Section):
 class ZooEnsembleSettings(Section):
     """Features of several models side by side."""
 
-    models: int = Field(
-        10, ge=1, description="How many of the pool's best models (own accuracy) are concatenated."
-    )
+    models: int = Field(10, ge=1, description="How many of the pool's best models (own accuracy) are concatenated.")
 
 
 class AdversarySettings(Section):
@@ -48,18 +46,14 @@ class AdversarySettings(Section):
         "meta",
         description="Which student: the meta-learner, or the weights of the last replay episode (F04).",
     )
-    student_grad: bool = Field(
-        False, description="Let the gradient reach the image through the student as well."
-    )
+    student_grad: bool = Field(False, description="Let the gradient reach the image through the student as well.")
 
 
 class BellSettings(Section):
     """BELL: sequential distillation steps and a Reptile-style outer step."""
 
     kd_loss: Literal["linear_prob", "kl"] = Field("kl", description="Distillation loss (F02).")
-    fast_optimiser: Literal["adam", "sgd"] = Field(
-        "sgd", description="Optimiser of the sequential steps (F23)."
-    )
+    fast_optimiser: Literal["adam", "sgd"] = Field("sgd", description="Optimiser of the sequential steps (F23).")
     fast_learning_rate: float = Field(0.01, gt=0, description="Learning rate of the sequential steps.")
     fast_steps: int = Field(1, ge=1, description="Distillation steps per recovered set.")
     order: Literal["sampled", "shuffled"] = Field("shuffled", description="Order of the models (F23).")
@@ -156,9 +150,7 @@ class FreeSettings(Section):
     hetero_sampling: Literal["shared_last", "per_model"] = Field(
         "per_model", description="Drawing models from a multi-architecture pool (F06)."
     )
-    augment: Literal["per_sample", "per_batch"] = Field(
-        "per_sample", description="Augmentation in BELL (F17)."
-    )
+    augment: Literal["per_sample", "per_batch"] = Field("per_sample", description="Augmentation in BELL (F17).")
     five: FiveSettings | None = Field(
         None,
         description="FIVE's settings here (`iterations` is not used); null takes those of `inversion.five`. "
@@ -167,9 +159,7 @@ class FreeSettings(Section):
     adversary: AdversarySettings = Field(AdversarySettings(), description="The adversarial term of FIVE.")
     bell: BellSettings = Field(BellSettings(), description="BELL.")
     replay: ReplaySettings = Field(ReplaySettings(), description="Cross-task replay.")
-    snapshots: int = Field(
-        5, ge=1, description="Iterates kept for the learning curve and `select: val_best`."
-    )
+    snapshots: int = Field(5, ge=1, description="Iterates kept for the learning curve and `select: val_best`.")
 
     @model_validator(mode="before")
     @classmethod
@@ -182,9 +172,7 @@ class FreeSettings(Section):
     @model_validator(mode="after")
     def _has_images_to_learn_from(self) -> "FreeSettings":
         if self.generator == "fresh" and not self.online:
-            message = (
-                "a `fresh` generator starts with an empty bank, which only `online: true` fills; change one"
-            )
+            message = "a `fresh` generator starts with an empty bank, which only `online: true` fills; change one"
             raise DisagreementError([Problem("online", message, ("generator",))])
         return self
 
@@ -204,9 +192,7 @@ class HeadsSettings(Section):
 
     steps: int = Field(600, ge=1, description="Gradient steps.")
     models_per_step: int = Field(8, ge=1, description="Models asked in one step.")
-    batch_size: int = Field(
-        64, ge=2, description="Recovered images per step, every one shown to every asked model."
-    )
+    batch_size: int = Field(64, ge=2, description="Recovered images per step, every one shown to every asked model.")
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of Adam (cosine decay).")
 
 
@@ -214,9 +200,7 @@ class FreeHeadsSettings(Section):
     """FREE that starts from a backbone distilled with one head per zoo model."""
 
     heads: HeadsSettings = Field(HeadsSettings(), description="The distillation.")
-    free: FreeSettings = Field(
-        FreeSettings(iterations=10), description="BELL and replay from the distilled backbone."
-    )
+    free: FreeSettings = Field(FreeSettings(iterations=10), description="BELL and replay from the distilled backbone.")
 
 
 class SupervisedSettings(Section):
@@ -229,6 +213,4 @@ class SupervisedSettings(Section):
     inner_learning_rate: float = Field(0.01, gt=0, description="Inner learning rate.")
     first_order: bool = Field(False, description="Drop second derivatives.")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
-    snapshots: int = Field(
-        5, ge=1, description="Iterates kept for the learning curve and `select: val_best`."
-    )
+    snapshots: int = Field(5, ge=1, description="Iterates kept for the learning curve and `select: val_best`.")

@@ -58,9 +58,7 @@ class Config(Section):
         {"conv4": NetworkSettings()}, min_length=1, description="Networks of the zoo by name."
     )
     learner: LearnerSettings = Field(LearnerSettings(), description="The meta-learner's network: a Conv4.")
-    pools: dict[Name, PoolSettings] = Field(
-        {"single": PoolSettings()}, min_length=1, description="Pools by name."
-    )
+    pools: dict[Name, PoolSettings] = Field({"single": PoolSettings()}, min_length=1, description="Pools by name.")
     zoo: ZooSettings = Field(ZooSettings(), description="Zoo training.")
     inversion: InversionSettings = Field(InversionSettings(), description="Model inversion.")
     methods: tuple[MethodName, ...] = Field(

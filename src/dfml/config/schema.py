@@ -39,9 +39,7 @@ def stale(root: Path) -> list[Path]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite the files that are not up to date, or with `--check` return 1 if there are any."""
     parser = argparse.ArgumentParser(prog="python -m dfml.config.schema", description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit with 1 if a file is not up to date"
-    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is not up to date")
     parser.add_argument("--root", type=Path, default=Path(), help="root of the repository (default: here)")
     options = parser.parse_args(arguments)
     found = stale(options.root)

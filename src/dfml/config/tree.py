@@ -110,9 +110,7 @@ def _set_defaults(node: dict[str, Any], value: Any) -> dict[str, Any]:
             node["default"] = value
     elif "properties" in node:
         node.pop("default", None)
-        node["properties"] = {
-            name: _set_defaults(child, value[name]) for name, child in node["properties"].items()
-        }
+        node["properties"] = {name: _set_defaults(child, value[name]) for name, child in node["properties"].items()}
     else:
         node["default"] = value
     return node

@@ -45,9 +45,7 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         others = [str(other) for other in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
         meant = nearest(str(path), others)
-        remedy = (
-            f"did you mean {meant}?" if meant else "check the path; it is relative to the working directory"
-        )
+        remedy = f"did you mean {meant}?" if meant else "check the path; it is relative to the working directory"
         raise ConfigError(f"{path}: there is no such configuration file; {remedy}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not a text file in UTF-8; save it as UTF-8 YAML") from None

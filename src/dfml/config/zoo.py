@@ -45,9 +45,7 @@ class ZooSettings(Section):
     checkpoint: Literal["best", "last"] = Field(
         "best", description="Which epoch is stored: `best` on the held-out share, or `last` (F12)."
     )
-    augment: Literal["none", "crop", "crop_flip"] = Field(
-        "none", description="Augmentation of real images (F14)."
-    )
+    augment: Literal["none", "crop", "crop_flip"] = Field("none", description="Augmentation of real images (F14).")
     gradient_clip: float = Field(50.0, gt=0, description="Largest gradient norm of a step.")
     stem_relu: bool = Field(True, description="ResNets: ReLU after the stem's batch norm (F33).")
     conv4: OptimiserSettings = Field(OptimiserSettings(), description="Recipe of Conv4 models.")

@@ -29,9 +29,7 @@ def read_arrays(path: Path, names: Set[str], *, remedy: str) -> dict[str, np.nda
         raise FileFormatError(f"{path} is missing; {remedy}") from None
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         # TypeError: a bare .npy array, which is no archive.
-        raise FileFormatError(
-            f"{path} is truncated or not an archive of arrays ({error}); {remedy}"
-        ) from error
+        raise FileFormatError(f"{path} is truncated or not an archive of arrays ({error}); {remedy}") from error
     if missing:
         raise FileFormatError(f"{path} is a foreign file: it has no {', '.join(sorted(missing))}; {remedy}")
     return arrays

@@ -8,9 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def random_crop_flip(
-    x: Tensor, *, padding: int, flip: bool, per_sample: bool, generator: torch.Generator
-) -> Tensor:
+def random_crop_flip(x: Tensor, *, padding: int, flip: bool, per_sample: bool, generator: torch.Generator) -> Tensor:
     """Shift images by up to ``padding`` pixels, filling with zeros, and mirror about half of them.
 
     The same as padding with black, cropping to the old size at a random place and flipping. Differentiable

@@ -97,9 +97,7 @@ def sample_episodes(
     """
     taken = shots + queries
     if ways > len(counts):
-        raise DataError(
-            f"{split} has {len(counts)} classes, fewer than ways = {ways}; lower `ways` or add classes"
-        )
+        raise DataError(f"{split} has {len(counts)} classes, fewer than ways = {ways}; lower `ways` or add classes")
     labels = names if names is not None else [f"class {i}" for i in range(len(counts))]
     short = [f"{label} ({count})" for label, count in zip(labels, counts, strict=True) if count < taken]
     if short:

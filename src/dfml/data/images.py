@@ -49,9 +49,7 @@ class ClassImages:
         shape = self.images[0].shape[1:]
         for name, images in zip(self.names, self.images, strict=True):
             if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
-                raise DataError(
-                    f"{where}: class {name!r} must be a non-empty uint8 tensor [n, channels, side, side]"
-                )
+                raise DataError(f"{where}: class {name!r} must be a non-empty uint8 tensor [n, channels, side, side]")
             if images.shape[1:] != shape or shape[1] != shape[2]:
                 raise DataError(f"{where}: class {name!r} has images of another shape, or not square")
 
@@ -171,9 +169,7 @@ def load_images(path: Path) -> ClassImages:
     if str(arrays["format"]) != FORMAT:
         raise FileFormatError(f"{path} is not a {FORMAT} file; {remedy}")
     if int(arrays["version"]) != VERSION:
-        raise FileFormatError(
-            f"{path} has format version {int(arrays['version'])}, expected {VERSION}; {remedy}"
-        )
+        raise FileFormatError(f"{path} has format version {int(arrays['version'])}, expected {VERSION}; {remedy}")
     x, y, names = arrays["x"], arrays["y"], [str(name) for name in arrays["names"]]
     sound = x.dtype == np.uint8 and x.ndim == 4 and y.dtype == np.int64 and y.shape == x.shape[:1]
     if not sound or not np.array_equal(np.unique(y), np.arange(len(names))) or (np.diff(y) < 0).any():

@@ -13,7 +13,5 @@ def real_image_folders(config: Mapping[str, Any]) -> list[Path]:
     Args:
         config: The configuration as plain values (`dfml.config.Config`), with `experiment` and `datasets`.
     """
-    folders = [
-        Path(settings["path"]).expanduser() for settings in config["datasets"].values() if settings["path"]
-    ]
+    folders = [Path(settings["path"]).expanduser() for settings in config["datasets"].values() if settings["path"]]
     return [EMBEDDED, Path("results", config["experiment"], "images"), *folders]

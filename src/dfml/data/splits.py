@@ -30,8 +30,7 @@ class ClassSplit:
             for name in names:
                 if name in owner:
                     raise DataError(
-                        f"class split: class {name!r} is in {owner[name]} and again in {split}; "
-                        "list every class once"
+                        f"class split: class {name!r} is in {owner[name]} and again in {split}; list every class once"
                     )
                 owner[name] = split
             object.__setattr__(self, split, tuple(sorted(names)))

@@ -55,9 +55,7 @@ def draw_figures(
         figures = {
             "main": main_figure(frame, cells, ways=ways, shots=shots),
             "learning_curves": learning_curves_figure(curves, pools=pools, methods=methods, ways=ways),
-            "accuracy_seconds": accuracy_seconds_figure(
-                frame, curves, pools=pools, methods=methods, ways=ways
-            ),
+            "accuracy_seconds": accuracy_seconds_figure(frame, curves, pools=pools, methods=methods, ways=ways),
             "inner_steps": inner_steps_figure(recovered, timings, pools=pools),
         }
         return [path for stem in FIGURES for path in save_figure(figures[stem], stem, Path(output))]

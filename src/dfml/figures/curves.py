@@ -65,9 +65,7 @@ def first_mode(frame: pd.DataFrame) -> str:
     return in_order(frame["batch_norm"], BATCH_NORMS)[0]
 
 
-def learning_curves_figure(
-    curves: pd.DataFrame, *, pools: Sequence[str], methods: Sequence[str], ways: int
-) -> Figure:
+def learning_curves_figure(curves: pd.DataFrame, *, pools: Sequence[str], methods: Sequence[str], ways: int) -> Figure:
     """One panel per (pool, shots) and adaptation rule; ``curves`` comes from ``curve_frame``."""
     if curves.empty:
         return empty_figure("no learning curve was recorded in this experiment")

@@ -41,9 +41,7 @@ def inner_steps_figure(
             longest = max(longest, _draw_arms(panel, speed))
         if longest > 20:
             panel.set_xscale("symlog", linthresh=5.0, linscale=0.8)
-            panel.set_xticks(
-                [tick for tick in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if tick <= longest]
-            )
+            panel.set_xticks([tick for tick in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if tick <= longest])
         panel.set_yscale("log")
         panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         for axis in (panel.xaxis, panel.yaxis):
@@ -79,9 +77,7 @@ def _draw_curves(panel: Axes, inversions: Sequence[InversionSummary]) -> int:
             steps = min(len(run) for run in runs)
             values = np.array([run[:steps] for run in runs])
             panel.plot(range(steps), values.mean(axis=0), color=colour, linestyle=line, label=label)
-            panel.fill_between(
-                range(steps), values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, lw=0
-            )
+            panel.fill_between(range(steps), values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, lw=0)
             longest = max(longest, steps - 1)
     return longest
 

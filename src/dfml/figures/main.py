@@ -58,8 +58,7 @@ def main_figure(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, sho
             panel.set_title(f"{where}\n{ways}-way {count}-shot, batch norm: {mode}")
             for position, cell in enumerate(cells):
                 own = {
-                    name: _at(part, cell, count, dataset, mode)
-                    for name, part in (("means", means), ("seeds", frame))
+                    name: _at(part, cell, count, dataset, mode) for name, part in (("means", means), ("seeds", frame))
                 }
                 _draw_method(panel, position, cell, rules, **own)
             if column:
@@ -111,9 +110,7 @@ def _draw_method(
         colour = RULE_COLOURS.get(row.rule, QUIET)
         panel.barh(place, row.accuracy, height=0.9 * height, color=colour, alpha=_ALPHA, linewidth=0)
         # Interval and seeds lie side by side within the bar: on one line they would hide each other.
-        panel.errorbar(
-            row.accuracy, place - 0.2 * height, xerr=row.ci95, color=INK, capsize=1.8, linewidth=1.0
-        )
+        panel.errorbar(row.accuracy, place - 0.2 * height, xerr=row.ci95, color=INK, capsize=1.8, linewidth=1.0)
         own = seeds.loc[seeds["rule"] == row.rule, "accuracy"]
         if len(own) > 1:
             panel.scatter(
@@ -139,9 +136,7 @@ def _draw_method(
 
 def _handles(rules: Sequence[str]) -> list[Patch | Line2D]:
     """Legend entries: the rules' colours, the interval, a single seed, chance."""
-    bars = [
-        Patch(color=RULE_COLOURS.get(rule, QUIET), alpha=_ALPHA, label=rule_label(rule)) for rule in rules
-    ]
+    bars = [Patch(color=RULE_COLOURS.get(rule, QUIET), alpha=_ALPHA, label=rule_label(rule)) for rule in rules]
     return [
         *bars,
         Line2D([], [], color=INK, marker="|", markersize=6, linewidth=1.0, label="95% interval"),

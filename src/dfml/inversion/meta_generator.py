@@ -13,6 +13,7 @@ from dfml.config.inversion import FiveSettings
 from dfml.errors import DfmlError
 from dfml.inversion.objective import Objective
 from dfml.networks.generator import Generator
+from dfml.runtime.optimisers import SGD, Adam, Optimiser
 from dfml.zoo.pool import PoolModel
 
 BETAS = (0.5, 0.999)
@@ -51,10 +52,10 @@ class MetaGenerator:
         self._outer_rate = rate
         self._outer = self._new_outer()
 
-    def _new_outer(self) -> torch.optim.Optimizer:
+    def _new_outer(self) -> Optimiser:
         if self.settings.outer_optimiser == "sgd":
-            return torch.optim.SGD(self._parameters, lr=self._outer_rate)
-        return torch.optim.Adam(self._parameters, lr=self._outer_rate, betas=BETAS)
+            return SGD([self._parameters], [self._outer_rate])
+        return Adam([self._parameters], [self._outer_rate], betas=BETAS)
 
     def adapt(
         self,
@@ -101,22 +102,16 @@ class MetaGenerator:
         with torch.no_grad():
             torch._foreach_copy_(working, self._parameters)
         latents = latents.requires_grad_()
-        groups = [
-            {"params": working, "lr": settings.learning_rate},
-            {"params": [latents], "lr": settings.latent_learning_rate},
-        ]
-        optimiser: torch.optim.Optimizer
-        if settings.inner_optimiser == "adam":
-            optimiser = torch.optim.Adam(groups, betas=BETAS, fused=True)
-        else:
-            optimiser = torch.optim.SGD(groups)
+        groups, rates = [working, [latents]], [settings.learning_rate, settings.latent_learning_rate]
+        adam = settings.inner_optimiser == "adam"
+        optimiser = Adam(groups, rates, betas=BETAS) if adam else SGD(groups, rates)
         keep = _Keeper(settings.keep)
         meta = [torch.zeros_like(p) for p in working] if settings.outer_rule == "fomaml_sum" else []
         curve = []
         for _ in range(steps):
             images = self._working(latents)
             loss, cross_entropy = objective(model, images, targets, draws)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             loss.backward()
             keep.offer(images.detach(), loss.detach())
             curve.append(cross_entropy)
@@ -170,7 +165,7 @@ class MetaGenerator:
         for parameter, parts in zip(self._parameters, zip(*pseudo_gradients, strict=True), strict=True):
             parameter.grad = torch.stack(parts).sum(0)
         self._outer.step()
-        self._outer.zero_grad(set_to_none=True)
+        self._outer.zero_grad()
 
     def step(
         self, models: Sequence[PoolModel], objective: Objective, *, images_per_class: int, draws: torch.Generator
@@ -182,12 +177,12 @@ class MetaGenerator:
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs."""
-        return {"generator": self.generator.state_dict(), "outer": self._outer.state_dict()}
+        return {"generator": self.generator.state_dict(), "outer": self._outer.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state`."""
         self.generator.load_state_dict(state["generator"])
-        self._outer.load_state_dict(state["outer"])
+        self._outer.load_state(state["outer"])
 
 
 class _Keeper:

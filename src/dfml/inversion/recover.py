@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from dfml.config.inversion import InversionSettings
+from dfml.config.inversion import FiveSettings, InversionSettings
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.grid import save_grid
 from dfml.inversion.meta_generator import MetaGenerator, Recovered
@@ -41,20 +41,23 @@ def make_objective(settings: InversionSettings, *, ce_weight: float, bn_weight: 
 class ModelSampler:
     """Draws the models of each iteration; ``without`` replacement it walks through shuffled pools (F25)."""
 
-    def __init__(self, pool: Pool, settings: Any, seed: int, *, hetero: str = "per_model") -> None:
-        self.pool, self.settings, self.seed, self.hetero = pool, settings, seed, hetero
+    def __init__(
+        self, pool: Pool, settings: FiveSettings, seed: int, *, hetero: str = "per_model", stream: str = "five"
+    ) -> None:
+        self.pool, self.settings, self.seed = pool, settings, seed
+        self.hetero, self.stream = hetero, stream
 
     def draw(self, iteration: int) -> list[PoolModel]:
         """The models of an iteration; depends on the seed and the iteration alone."""
         count = self.settings.models_per_iteration
         if self.settings.sample == "with_replacement" or self.hetero == "shared_last":
-            return self.pool.sample(count, numpy_rng(self.seed, "models", iteration), hetero=self.hetero)
+            return self.pool.sample(count, numpy_rng(self.seed, self.stream, "models", iteration), hetero=self.hetero)
         first = iteration * count
         return [self.pool[self._walk(position)] for position in range(first, first + count)]
 
     def _walk(self, position: int) -> int:
         turn, place = divmod(position, len(self.pool))
-        return int(self.pool.walk(numpy_rng(self.seed, "walk", turn))[place])
+        return int(self.pool.walk(numpy_rng(self.seed, self.stream, "walk", turn))[place])
 
 
 def recover_with_five(
@@ -174,14 +177,12 @@ def invert(
         inversions, steps = len(history), settings.per_model.steps
         objective = make_objective(settings, ce_weight=settings.per_model.ce_weight, bn_weight=weight)
         last = [
-            invert_from_scratch(
-                model, settings, objective, draws=torch_generator(seed, "probe", i), device=job.device
-            )
+            invert_from_scratch(model, settings, objective, draws=torch_generator(seed, "probe", i), device=job.device)
             for i, model in enumerate(probes)
         ]
     seconds = time.perf_counter() - recovering
     scores = [teacher_scores(item) for item in last]
-    judged, diversity = judge_scores(last, judges) if judges else (None, None)
+    judged, diversity = judge_scores(last, judges)
 
     tensors = {name: t.detach().cpu().contiguous() for name, t in five.generator.state_dict().items()}
     atomic_write(folder / GENERATOR, lambda partial: save_file(tensors, partial))
@@ -208,7 +209,6 @@ def invert(
             "teacher_accuracy": sum(s[1] for s in scores) / len(scores),
             "cross_model_accuracy": cross_model_accuracy(models, bank, torch_generator(seed, "cross")),
             "independent_accuracy": judged,
-            "independent_reason": None if judges else "the zoo was trained without judges (`zoo.judges`)",
             "diversity": diversity,
             "peak_memory_mb": job.peak_memory_mb,
             "provenance": job.provenance(),
@@ -218,14 +218,14 @@ def invert(
 
 
 def _judged(zoos: Sequence[Path], pool: Pool, job: Job) -> tuple[list[PoolModel], list[torch.nn.Module]]:
-    """Models that images are measured on, with their judges; without judges the pool's first models."""
+    """Models that images are measured on, with their judges."""
     models, judges, offset = [], [], 0
     for folder in zoos:
         manifest, networks = load_judges(folder, job.device)
         models += [pool[offset + entry.index] for entry in manifest.judges]
         judges += networks
         offset += len(manifest.models)
-    return (models, judges) if judges else (list(pool)[:4], [])
+    return models, judges
 
 
 def _prober(settings: InversionSettings, seed: int) -> Callable[[MetaGenerator, PoolModel, int], Recovered]:

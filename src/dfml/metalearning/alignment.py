@@ -11,6 +11,7 @@ from dfml.config.methods import BellSettings
 from dfml.data.augment import random_crop_flip
 from dfml.inversion.meta_generator import Recovered
 from dfml.metalearning.inner_loop import Parameters
+from dfml.runtime.optimisers import SGD, Adam, Optimiser
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, kind: str) -> Tensor:
@@ -47,11 +48,8 @@ def sequential_steps(
     """
     fast = {name: p.detach().clone().requires_grad_() for name, p in parameters.items()}
     values = list(fast.values())
-    optimiser: torch.optim.Optimizer
-    if settings.fast_optimiser == "adam":
-        optimiser = torch.optim.Adam(values, lr=settings.fast_learning_rate)
-    else:
-        optimiser = torch.optim.SGD(values, lr=settings.fast_learning_rate)
+    kind = Adam if settings.fast_optimiser == "adam" else SGD
+    optimiser = kind([values], [settings.fast_learning_rate])
     order = torch.arange(len(sets))
     if settings.order == "shuffled":
         order = torch.randperm(len(sets), generator=draws)
@@ -68,7 +66,7 @@ def sequential_steps(
             with torch.no_grad():
                 teacher = model.network(inputs)
             loss = distillation_loss(functional_call(network, fast, (inputs,)), teacher, settings.kd_loss)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             losses.append(loss.detach())
@@ -76,9 +74,7 @@ def sequential_steps(
 
 
 @torch.no_grad()
-def outer_step(
-    parameters: Parameters, end: Parameters, settings: BellSettings, shared: torch.optim.Optimizer
-) -> None:
+def outer_step(parameters: Parameters, end: Parameters, settings: BellSettings, shared: Optimiser) -> None:
     """Move ``parameters`` in place towards the end of the walk.
 
     ``own_sgd``: θ ← θ + scale · (end − θ). ``shared_adam``: scale · (θ − end) is given as a gradient to the optimiser
@@ -92,4 +88,4 @@ def outer_step(
             parameter.grad = settings.outer_scale * displacement
     if settings.outer == "shared_adam":
         shared.step()
-        shared.zero_grad(set_to_none=True)
+        shared.zero_grad()

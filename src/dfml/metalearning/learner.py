@@ -72,17 +72,13 @@ class Learner:
         if rule == "finetune":
             adapted = self.finetuned(support, labels)
             return lambda queries: self.finetuned_scores(adapted, support, self.prepare(queries), batch_norm)
-        return lambda queries: centroid_scores(
-            *self.features(support, self.prepare(queries), batch_norm), labels, rule
-        )
+        return lambda queries: centroid_scores(*self.features(support, self.prepare(queries), batch_norm), labels, rule)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Normalise images, uint8 or float in [0, 1]."""
         if images.dtype == torch.uint8:
             images = images.float() / 255
-        return normalise(images.to(self.mean.device), self.mean, self.std).contiguous(
-            memory_format=torch.channels_last
-        )
+        return normalise(images.to(self.mean.device), self.mean, self.std).contiguous(memory_format=torch.channels_last)
 
     def finetuned(self, support: Tensor, labels: Tensor) -> Parameters:
         """Parameters of the single encoder after fine-tuning on a prepared support set."""

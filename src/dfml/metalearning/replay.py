@@ -9,6 +9,7 @@ from dfml.config.methods import ReplaySettings
 from dfml.data.augment import normalise
 from dfml.inversion.bank import ImageBank
 from dfml.metalearning.inner_loop import Parameters, adapt, meta_gradient, set_gradients
+from dfml.runtime.optimisers import Optimiser
 
 
 class Patience:
@@ -39,7 +40,7 @@ def replay(
     parameters: Parameters,
     bank: ImageBank,
     settings: ReplaySettings,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     *,
     mean: Tensor,
     std: Tensor,
@@ -77,14 +78,12 @@ def replay(
         # The published stopping rule looks at every step, so only this mode waits for the device.
         if settings.mode == "patience" and patience.exhausted(float(result.accuracy)):
             break
-    optimiser.zero_grad(set_to_none=True)
+    optimiser.zero_grad()
     if not losses:
         nothing = torch.full((), float("nan"))
         return ReplayReport(0, nothing, nothing, None)
     assert support is not None
-    return ReplayReport(
-        len(losses), torch.stack(losses).mean(), 100 * torch.stack(accuracies).mean(), support[-1]
-    )
+    return ReplayReport(len(losses), torch.stack(losses).mean(), 100 * torch.stack(accuracies).mean(), support[-1])
 
 
 def last_fast_weights(

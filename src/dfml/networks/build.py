@@ -36,9 +36,7 @@ def build_network(spec: NetworkSpec, *, generator: torch.Generator | None = None
         network = Conv4(ways=spec.ways, width=spec.width, side=spec.side, episodic=episodic)
     else:
         blocks = {"resnet10": 1, "resnet18": 2}[spec.family]
-        network = ResNet(
-            blocks=blocks, ways=spec.ways, width=spec.width, stem_relu=spec.stem_relu, episodic=episodic
-        )
+        network = ResNet(blocks=blocks, ways=spec.ways, width=spec.width, stem_relu=spec.stem_relu, episodic=episodic)
     if generator is not None:
         initialise(network, generator)
     return network

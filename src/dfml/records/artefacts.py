@@ -95,8 +95,7 @@ def read_zoos(paths: Sequence[Path]) -> list[ZooSummary]:
 def read_inversions(paths: Sequence[Path]) -> list[InversionSummary]:
     """The inversion summaries, sorted by (pool, inverter, seed); one inversion given twice is refused."""
     inversions = [
-        read_artefact(path, InversionSummary, format="dfml.inversion", version=1, rule="invert")
-        for path in paths
+        read_artefact(path, InversionSummary, format="dfml.inversion", version=1, rule="invert") for path in paths
     ]
     keys = [(item.pool, item.inverter, item.seed) for item in inversions]
     _refuse_repeats("inversion", keys, paths)

@@ -105,9 +105,7 @@ def read_results_csv(path: Path) -> pd.DataFrame:
         for column in _REAL:
             frame[column] = raw[column].replace("", "nan").astype("float64")
     except ValueError as error:
-        raise FileFormatError(
-            f"{path}: {column} holds something else than numbers ({error}). {remedy}"
-        ) from None
+        raise FileFormatError(f"{path}: {column} holds something else than numbers ({error}). {remedy}") from None
     frame = frame[RESULT_COLUMNS]
     if frame[["accuracy", "ci95"]].isna().any(axis=None):
         raise FileFormatError(f"{path}: an accuracy or its interval is missing. {remedy}")
@@ -124,10 +122,7 @@ def _rows(record: Record, where: str) -> list[dict[str, object]]:
     """The rows of one record."""
     shared = {name: getattr(record, name) for name in RESULT_COLUMNS if name in type(record).model_fields}
     own = ["dataset", "rule", "batch_norm", "accuracy", "ci95", "episodes"]
-    return [
-        {**shared, **{name: getattr(result, name) for name in own}, "record": where}
-        for result in record.results
-    ]
+    return [{**shared, **{name: getattr(result, name) for name in own}, "record": where} for result in record.results]
 
 
 def _describe(record: Record) -> str:

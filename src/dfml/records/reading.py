@@ -30,9 +30,7 @@ class Artefact(BaseModel):
 ArtefactType = TypeVar("ArtefactType", bound=Artefact)
 
 
-def read_artefact(
-    path: Path, model: type[ArtefactType], *, format: str, version: int, rule: str
-) -> ArtefactType:
+def read_artefact(path: Path, model: type[ArtefactType], *, format: str, version: int, rule: str) -> ArtefactType:
     """Read ``path`` as ``model``.
 
     Raises FileFormatError, naming the file, every wrong key (five at most) and the workflow rule that writes

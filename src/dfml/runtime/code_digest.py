@@ -68,11 +68,7 @@ def _read(name: str, path: Path, mtime_ns: int, size: int) -> tuple[str, tuple[s
 
 def _is_text(node: ast.AST) -> bool:
     """Whether the statement is a bare string: a docstring, or one below an attribute."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:

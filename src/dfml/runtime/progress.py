@@ -62,9 +62,7 @@ class LogProgress:
 
 
 class _LogTask:
-    def __init__(
-        self, description: str, total: int, done: int, every: float, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, description: str, total: int, done: int, every: float, clock: Callable[[], float]) -> None:
         self._description = description
         self._total = total
         self._first = self._done = done

@@ -75,8 +75,7 @@ def by_seed_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, s
             lines.append(_Line(count, cell.pool, dataset, (method, _DASH), {}, blank))
         for seed, own in rows.groupby("seed"):
             values = {
-                (row.rule, row.batch_norm): (Cell(f"{row.accuracy:.2f} ± {row.ci95:.2f}"),)
-                for row in own.itertuples()
+                (row.rule, row.batch_norm): (Cell(f"{row.accuracy:.2f} ± {row.ci95:.2f}"),) for row in own.itertuples()
             }
             # Tables lie one folder below results.csv, to which the path of the record is relative.
             record = Cell(str(seed), link=f"../{own['record'].iloc[0]}")
@@ -98,9 +97,7 @@ def by_seed_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, s
     )
 
 
-def _places(
-    frame: pd.DataFrame, grid: Sequence[GridCell], shots: Sequence[int]
-) -> list[tuple[GridCell, str, int]]:
+def _places(frame: pd.DataFrame, grid: Sequence[GridCell], shots: Sequence[int]) -> list[tuple[GridCell, str, int]]:
     """Every (grid cell, data set, shots) to print, in the order of shots, pools, data sets and methods."""
     pools = list(dict.fromkeys(cell.pool for cell in grid))
     places = []

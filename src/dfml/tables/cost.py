@@ -29,9 +29,7 @@ def cost_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
         for pool in pools:
             breaks.add(len(rows))
             for cell in (cell for cell in grid if cell.pool == pool):
-                chosen = (
-                    (cells["pool"] == pool) & (cells["method"] == cell.method) & (cells["shots"] == count)
-                )
+                chosen = (cells["pool"] == pool) & (cells["method"] == cell.method) & (cells["shots"] == count)
                 data.append(_summary(cells[chosen], cell, ways, count))
                 shown = [
                     Cell(pool if len(rows) in breaks else ""),

@@ -55,8 +55,8 @@ def inversion_table(inversions: Sequence[InversionSummary], *, pools: Sequence[s
         notes=[
             "Teacher: the model an image was recovered from. Cross-model: other zoo models that know the "
             "class. Independent: a model trained on the same classes that took no part in the inversion.",
-            "Diversity: mean cosine distance between two recovered images of one class in the features of the "
-            "independent model.",
+            "Diversity: mean cosine distance between two recovered images of one class in the independent "
+            "model's features.",
             "Passes are batches sent forward (and backward) through a network.",
         ]
         + ([] if data else ["No image was recovered in this experiment."]),

@@ -51,8 +51,7 @@ def _section(section: Section) -> list[str]:
     lines += [f"<tr>{''.join(titles)}</tr>", "</thead><tbody>"]
     for index, row in enumerate(section.rows):
         cells = "".join(
-            f"<td{_kind(column.numeric)}>{_cell(cell)}</td>"
-            for column, cell in zip(section.columns, row, strict=True)
+            f"<td{_kind(column.numeric)}>{_cell(cell)}</td>" for column, cell in zip(section.columns, row, strict=True)
         )
         lines.append(f"<tr{' class=break' if index in section.breaks else ''}>{cells}</tr>")
     return [*lines, "</tbody></table>"]

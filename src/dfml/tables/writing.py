@@ -70,9 +70,7 @@ def to_markdown(table: Table) -> str:
         headers = [_markdown(_flat_title(column)) for column in section.columns]
         body = [[_markdown_cell(cell) for cell in row] for row in section.rows]
         alignment = ["right" if column.numeric else "left" for column in section.columns]
-        blocks.append(
-            tabulate(body, headers=headers, tablefmt="pipe", colalign=alignment, disable_numparse=True)
-        )
+        blocks.append(tabulate(body, headers=headers, tablefmt="pipe", colalign=alignment, disable_numparse=True))
     notes = [_markdown(note) for note in table.notes]
     notes += [f"({letter}) {_markdown(text)}" for letter, text in table.footnotes.items()]
     if notes:

@@ -60,8 +60,6 @@ def zoo_table(zoos: Sequence[ZooSummary]) -> Table:
         caption="The zoos: accuracy of each model on held-out images of its own classes",
         data=pd.DataFrame(data, columns=_COLUMNS),
         sections=[Section("", columns, cells, frozenset(breaks))],
-        notes=[
-            "Accuracy of the weights that are stored and used, on images kept out of the model's training."
-        ]
+        notes=["Accuracy of the weights that are stored and used, on images kept out of the model's training."]
         + ([] if data else ["No zoo was trained."]),
     )

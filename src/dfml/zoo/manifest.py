@@ -1,6 +1,6 @@
 """What is written beside a zoo's weights, and checked when it is read."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,7 +13,7 @@ MANIFEST = "zoo.json"
 
 
 class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class ModelEntry(_Closed):
@@ -41,12 +41,12 @@ class ZooManifest(_Closed):
     seed: int
     side: int
     mean: list[float] = Field(min_length=3, max_length=3)
-    std: list[float] = Field(min_length=3, max_length=3)
+    std: list[Annotated[float, Field(gt=0)]] = Field(min_length=3, max_length=3)
     class_names: list[str]
     models: list[ModelEntry] = Field(min_length=1)
     weights_sha256: str
-    judges: list[ModelEntry]
-    judges_sha256: str | None
+    judges: list[ModelEntry] = Field(min_length=1)
+    judges_sha256: str
     seconds: float = Field(ge=0)
     provenance: dict
 
@@ -60,4 +60,14 @@ class ZooManifest(_Closed):
                     f"model {entry.index}: its classes must be {self.network.ways} distinct ids "
                     f"below {len(self.class_names)}, got {entry.classes}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _entries_are_in_order(self) -> "ZooManifest":
+        for position, entry in enumerate(self.models):
+            if entry.index != position:
+                raise ValueError(f"model {position} has index {entry.index}")
+        for judge in self.judges:
+            if judge.index >= len(self.models) or judge.classes != self.models[judge.index].classes:
+                raise ValueError(f"judge {judge.index} does not have the classes of a model of the zoo")
         return self

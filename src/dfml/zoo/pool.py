@@ -1,7 +1,7 @@
 """A pool: the union of zoos that a method is given, and how models are drawn from it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dfml.data.augment import normalise
 from dfml.errors import DfmlError
+from dfml.networks.build import NetworkSpec
 from dfml.zoo.store import load_zoo
 
 
@@ -22,6 +23,7 @@ class PoolModel:
 
     index: int
     network: nn.Module
+    spec: NetworkSpec
     classes: Tensor
     mean: Tensor
     std: Tensor
@@ -94,6 +96,7 @@ class Pool(Sequence[PoolModel]):
                     PoolModel(
                         index=len(models),
                         network=network,
+                        spec=manifest.network,
                         classes=torch.tensor(ids, device=device),
                         mean=mean,
                         std=std,
@@ -113,37 +116,36 @@ class Pool(Sequence[PoolModel]):
     def __getitem__(self, index):  # noqa: ANN001, ANN204 - Sequence's overloads
         return self.models[index]
 
+    @property
+    def normalisation(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation ``[3]`` for a learner of the whole pool: the average over its data sets."""
+        one_each = {model.dataset: model for model in self.models}.values()
+        return torch.stack([m.mean for m in one_each]).mean(0), torch.stack([m.std for m in one_each]).mean(0)
+
     def best(self, count: int) -> list[PoolModel]:
         """The ``count`` models of highest own held-out accuracy, best first; ties by index."""
         return sorted(self.models, key=lambda m: (-m.accuracy, m.index))[:count]
 
-    def sample(
-        self, count: int, rng: np.random.Generator, *, hetero: str = "per_model", replace: bool = True
-    ) -> list[PoolModel]:
-        """Draw models: the data set uniformly, then the architecture, then the model (free.md §8, F06).
+    def sample(self, count: int, rng: np.random.Generator, *, hetero: str = "per_model") -> list[PoolModel]:
+        """Draw models with replacement: the data set uniformly, then the architecture, then the model (free.md §8, F06).
 
         ``hetero="shared_last"`` reproduces the published multi-architecture bug: one architecture per call, and all
         entries carry the network of the last draw while their class lists differ. It is the same as ``"per_model"``
-        on a pool of one architecture. ``replace=False`` draws distinct models while the pool has enough of them.
+        on a pool of one architecture.
         """
         fixed = None
         mixed = any(len(architectures) > 1 for architectures in self._groups.values())
         if hetero == "shared_last" and mixed:
             fixed = rng.choice(sorted({m.architecture for m in self.models}))
-        chosen: list[PoolModel] = []
-        while len(chosen) < count:
+        chosen = []
+        for _ in range(count):
             dataset = self._groups[rng.choice(sorted(self._groups))]
             architecture = fixed if fixed in dataset else rng.choice(sorted(dataset))
-            model = self.models[rng.choice(dataset[architecture])]
-            taken = {m.index for m in chosen}
-            if not replace and model.index in taken and len(taken) < len(self.models):
-                continue
-            chosen.append(model)
+            chosen.append(self.models[rng.choice(dataset[architecture])])
         if fixed is not None:
             last = chosen[-1]
-            chosen = [
-                PoolModel(**{**vars(m), "network": last.network, "architecture": last.architecture}) for m in chosen
-            ]
+            shared = {"network": last.network, "spec": last.spec, "architecture": last.architecture}
+            chosen = [replace(model, **shared) for model in chosen]
         return chosen
 
     def walk(self, rng: np.random.Generator) -> np.ndarray:

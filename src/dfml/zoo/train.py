@@ -1,10 +1,10 @@
 """Training a zoo: many small classifiers of random tasks (free.md §4)."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from dfml.errors import DataError
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.runtime.checkpoint import Checkpoint
 from dfml.runtime.digests import digest_json
+from dfml.runtime.files import sha256_file
 from dfml.runtime.job import Job
+from dfml.runtime.optimisers import SGD, Adam, Optimiser
 from dfml.runtime.seeds import derive_seed, numpy_rng, torch_generator
 from dfml.zoo.manifest import JUDGES, WEIGHTS, ModelEntry, ZooManifest
 from dfml.zoo.store import State, save_manifest, save_weights
@@ -35,9 +37,9 @@ class Task:
     test_labels: Tensor
 
 
-def split_indices(count: int, fraction: float) -> int:
+def training_count(count: int, fraction: float) -> int:
     """How many of a class's ``count`` images (its first ones) train the model: floor(fraction · count) (free.md §2.3)."""
-    return int(np.floor(fraction * count + 1e-9))
+    return math.floor(fraction * count + 1e-9)
 
 
 def make_task(images: ClassImages, classes: list[int], fraction: float, device: torch.device) -> Task:
@@ -49,7 +51,7 @@ def make_task(images: ClassImages, classes: list[int], fraction: float, device: 
     parts: tuple[list[Tensor], ...] = ([], [], [], [])
     for label, c in enumerate(classes):
         own = images.images[c]
-        cut = split_indices(len(own), fraction)
+        cut = training_count(len(own), fraction)
         if cut == 0 or cut == len(own):
             raise DataError(
                 f"{images.dataset}: class {images.names[c]!r} has {len(own)} images, too few to train on "
@@ -66,25 +68,29 @@ def _to_float(images: Tensor, device: torch.device) -> Tensor:
     return images.to(device).float().div_(255)
 
 
-def _optimiser(
-    network: nn.Module, settings: OptimiserSettings, epochs: int, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    parameters = list(network.parameters())
+def _optimiser(network: nn.Module, settings: OptimiserSettings) -> Optimiser:
+    groups, rates = [list(network.parameters())], [settings.learning_rate]
     if settings.optimiser == "adam":
-        optimiser: torch.optim.Optimizer = torch.optim.Adam(
-            parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
+        return Adam(groups, rates, weight_decay=settings.weight_decay)
+    return SGD(groups, rates, momentum=settings.momentum, weight_decay=settings.weight_decay)
+
+
+def learning_rate(settings: OptimiserSettings, step: int, *, steps_per_epoch: int, epochs: int) -> float:
+    """The learning rate of a step, counted from 0.
+
+    ``one_cycle`` rises from 1/25 of the peak to the peak over the first 30 % of training and falls to almost nothing,
+    both by half a cosine (Smith and Topin, 2018); ``multistep`` multiplies by ``gamma`` at each milestone epoch.
+    """
+    if settings.schedule == "multistep":
+        passed = sum(step >= milestone * steps_per_epoch for milestone in settings.milestones)
+        return settings.learning_rate * settings.gamma**passed
+    start, end = settings.learning_rate / 25, settings.learning_rate / 25e4
+    last, peak = max(1, epochs * steps_per_epoch - 1), 0.3 * max(1, epochs * steps_per_epoch - 1)
+    if step < peak:
+        low, high, done = start, settings.learning_rate, step / peak
     else:
-        optimiser = torch.optim.SGD(
-            parameters, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay, fused=True
-        )
-    if settings.schedule == "one_cycle":
-        cycle_momentum = settings.optimiser == "sgd" and settings.momentum > 0
-        return optimiser, torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings.learning_rate, total_steps=epochs * steps + 1, cycle_momentum=cycle_momentum
-        )
-    milestones = [m * steps for m in settings.milestones]
-    return optimiser, torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, settings.gamma)
+        low, high, done = settings.learning_rate, end, (step - peak) / (last - peak)
+    return low + (high - low) * (1 - math.cos(math.pi * done)) / 2
 
 
 @torch.no_grad()
@@ -116,25 +122,26 @@ def train_model(
     draws = torch_generator(seed, "batches", device=device)
     steps = max(1, len(task.train_labels) // settings.batch_size)
     recipe = settings.conv4 if spec.family == "conv4" else settings.resnet
-    optimiser, schedule = _optimiser(network, recipe, settings.epochs, steps)
+    optimiser = _optimiser(network, recipe)
     held_out = normalise(task.test_images, mean, std).contiguous(memory_format=torch.channels_last)
 
     best: dict[str, float | int] = {"accuracy_best": -1.0, "epoch_best": 0}
     state: State = {}
     for epoch in range(1, settings.epochs + 1):
         order = torch.randperm(len(task.train_labels), generator=draws, device=device)
-        for batch in order[: steps * settings.batch_size].chunk(steps):
+        for index, batch in enumerate(order[: steps * settings.batch_size].chunk(steps)):
             images = task.train_images[batch]
             if settings.augment != "none":
                 flip = settings.augment == "crop_flip"
                 images = random_crop_flip(images, padding=CROP_PADDING, flip=flip, per_sample=True, generator=draws)
             images = normalise(images, mean, std).contiguous(memory_format=torch.channels_last)
             loss = F.cross_entropy(network(images), task.train_labels[batch])
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip)
+            done = (epoch - 1) * steps + index
+            optimiser.set_rate(learning_rate(recipe, done, steps_per_epoch=steps, epochs=settings.epochs))
             optimiser.step()
-            schedule.step()
         current = accuracy(network, held_out, task.test_labels)
         improved = current > best["accuracy_best"]
         if improved:
@@ -177,15 +184,12 @@ def train_zoo(
     )
     count = network.models or settings.models
     judges = min(settings.judges, count)
-    checkpoint = Checkpoint(
-        resume, digest_json([settings.model_dump(mode="json"), spec.model_dump(), dataset, architecture, count, seed])
-    )
-    done = checkpoint.load() or {"states": [], "entries": []}
-    states, entries = done["states"], done["entries"]
+    made_of = [settings.model_dump(mode="json"), spec.model_dump(), dataset, architecture, count, seed]
+    checkpoint = Checkpoint(resume, digest_json([*made_of, sha256_file(images)]))
+    done = checkpoint.load() or {"states": [], "entries": [], "seconds": 0.0}
+    states, entries, earlier = done["states"], done["entries"], done["seconds"]
     device_mean, device_std = torch.tensor(mean, device=job.device), torch.tensor(std, device=job.device)
-    with job.progress.task(
-        f"zoo {dataset}/{architecture} seed {seed}", total=count + judges, done=len(entries)
-    ) as bar:
+    with job.progress.task(f"zoo {dataset}/{architecture} seed {seed}", total=count + judges, done=len(entries)) as bar:
         for position in range(len(entries), count + judges):
             role, index = ("zoo", position) if position < count else ("judge", position - count)
             model_seed = derive_seed(seed, "zoo", dataset, architecture, index)
@@ -195,10 +199,11 @@ def train_zoo(
             state, scores = train_model(task, spec, settings, mean=device_mean, std=device_std, seed=own_seed)
             states.append(state)
             entries.append({"index": index, "classes": classes, **scores})
-            checkpoint.save({"states": states, "entries": entries})
+            seconds = earlier + time.perf_counter() - start
+            checkpoint.save({"states": states, "entries": entries, "seconds": seconds})
             bar.advance(accuracy=scores["accuracy_stored"])
     digest = save_weights(folder / WEIGHTS, states[:count])
-    judges_digest = save_weights(folder / JUDGES, states[count:]) if judges else None
+    judges_digest = save_weights(folder / JUDGES, states[count:])
     save_manifest(
         folder,
         ZooManifest(
@@ -214,7 +219,7 @@ def train_zoo(
             weights_sha256=digest,
             judges=[ModelEntry(**entry) for entry in entries[count:]],
             judges_sha256=judges_digest,
-            seconds=time.perf_counter() - start,
+            seconds=earlier + time.perf_counter() - start,
             provenance=job.provenance(),
         ),
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+import yaml
 
 from dfml.config import Config, validate_config
 from dfml.config.tree import ANY_NAME, Key, children, keys, locate, section_of
@@ -34,6 +35,16 @@ def problems(mapping: dict[str, Any]) -> list[str]:
     return [line.strip() for line in lines]
 
 
+def is_certain(key: Key) -> bool:
+    """Whether the key is there by default: not below a chosen name, nor in a section that may be null."""
+    above = [locate(key.path[:length]) for length in range(1, len(key.path) + (key in SECTIONS))]
+    return not any("anyOf" in node or ANY_NAME in children(node) for node in above)
+
+
+def types(key: Key) -> set[str | None]:
+    return {option.get("type") for option in key.node.get("anyOf", [key.node])}
+
+
 def dotted(key: Key) -> str:
     return key.dotted
 
@@ -52,6 +63,15 @@ def test_a_slip_in_a_key_names_it_and_what_was_meant(key):
     slip = (*path[:-1], path[-1] + path[-1][-1])
     expected = f"{'.'.join(slip)}: unknown key; did you mean `{'.'.join(path)}`?"
     assert [line for line in problems(nested(slip, 1)) if line.startswith(expected)]
+
+
+@pytest.mark.parametrize("key", [key for key in VALUES if {"integer", "number"} & types(key)], ids=dotted)
+@pytest.mark.parametrize("text", ["1e1", "1.5E1"])
+def test_a_number_that_yaml_reads_as_text_comes_with_the_way_to_write_it(key, text):
+    (line,) = [line for line in problems(nested(key.path, text)) if "YAML" in line]
+    assert line.startswith(f"{'.'.join(concrete(key.path))}: expected ")
+    shown = line.rsplit("write ", 1)[1].strip("`").split("` or `")
+    assert {yaml.safe_load(number) for number in shown} == {float(text)}
 
 
 @pytest.mark.parametrize("key", VALUES, ids=dotted)
@@ -78,19 +98,15 @@ def test_every_slip_is_told_at_once():
             section["qqq"] = 1
     mapping["qqq"] = 1
     sections = [key for key in SECTIONS if list(children(key.node)) != [ANY_NAME]]
-    found = {line.split(":")[0] for line in problems(mapping)}
+    found = {line.split(":")[0] for line in problems(mapping) if "unknown key" in line}
     assert found == {"qqq", *(f"{'.'.join(concrete(key.path))}.qqq" for key in sections)}
 
 
-@pytest.mark.parametrize("key", [key for key in SECTIONS if ANY_NAME not in key.path], ids=dotted)
+@pytest.mark.parametrize("key", [key for key in SECTIONS if is_certain(key)], ids=dotted)
 def test_an_empty_section_is_the_default_section(key):
-    node = locate(key.path)
-    if "anyOf" in node or list(children(node)) == [ANY_NAME]:
-        pytest.skip("null or names: an empty section says something else")
     assert validate_config(nested(key.path, {})) == Config()
 
 
-@pytest.mark.parametrize("key", [key for key in VALUES if ANY_NAME not in key.path], ids=dotted)
+@pytest.mark.parametrize("key", [key for key in VALUES if is_certain(key)], ids=dotted)
 def test_the_default_of_every_key_may_be_written_out(key):
-    if "default" in key.node and not any("anyOf" in locate(key.path[:n]) for n in range(1, len(key.path))):
-        assert validate_config(nested(key.path, key.node["default"])) == Config()
+    assert validate_config(nested(key.path, key.node["default"])) == Config()

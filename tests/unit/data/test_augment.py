@@ -19,11 +19,7 @@ def candidates(image, *, padding, flip):
     """Every crop of the padded image, and its mirror images if `flip`."""
     height, width = image.shape[-2:]
     padded = F.pad(image, (padding,) * 4)
-    crops = [
-        padded[:, i : i + height, j : j + width]
-        for i in range(2 * padding + 1)
-        for j in range(2 * padding + 1)
-    ]
+    crops = [padded[:, i : i + height, j : j + width] for i in range(2 * padding + 1) for j in range(2 * padding + 1)]
     return crops + [crop.flip(-1) for crop in crops] if flip else crops
 
 
@@ -53,9 +49,7 @@ def test_copies_differ_per_sample_and_agree_per_batch():
 def test_the_batch_is_drawn_anew_each_time():
     x = torch.rand(2, 3, 16, 16, generator=generator(4))
     draws = generator()
-    results = [
-        random_crop_flip(x, padding=4, flip=True, per_sample=False, generator=draws) for _ in range(20)
-    ]
+    results = [random_crop_flip(x, padding=4, flip=True, per_sample=False, generator=draws) for _ in range(20)]
     assert len(torch.stack(results).flatten(1).unique(dim=0)) > 10
 
 

@@ -14,9 +14,7 @@ from support.repository import ROOT
 
 RESOURCES = ROOT / "resources" / "embedded"
 SPLITS = ROOT / "config" / "splits"
-EMBEDDED = SimpleNamespace(
-    source="embedded", path=None, side=32, split=None, split_seed=0, fractions=(0.64, 0.16, 0.2)
-)
+EMBEDDED = SimpleNamespace(source="embedded", path=None, side=32, split=None, split_seed=0, fractions=(0.64, 0.16, 0.2))
 
 
 def folder_settings(path, **changes):

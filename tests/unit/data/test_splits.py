@@ -94,9 +94,7 @@ def test_a_seeded_split_is_disjoint_and_complete(classes, seed, fractions):
 
 def test_a_seeded_split_depends_on_names_and_seed_not_on_their_order():
     for order in permutations(ANIMALS):
-        assert seeded_split(order, seed=3, fractions=FRACTIONS) == seeded_split(
-            ANIMALS, seed=3, fractions=FRACTIONS
-        )
+        assert seeded_split(order, seed=3, fractions=FRACTIONS) == seeded_split(ANIMALS, seed=3, fractions=FRACTIONS)
     names = [f"c{i}" for i in range(100)]
     splits = [seeded_split(names, seed=seed, fractions=FRACTIONS) for seed in (0, 1)]
     assert splits[0] != splits[1]

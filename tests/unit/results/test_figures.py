@@ -36,8 +36,7 @@ def test_every_figure_in_both_formats_and_equal_bytes(tmp_path):
     inversions = [write(tmp_path, f"{seed}.json", inversion(seed=seed)) for seed in (0, 1)]
     speeds = [write(tmp_path, "inversion/single/speed.json", speed())]
     first, second = (
-        draw(tmp_path, records, grid=SMALL[:4], inversions=inversions, speeds=speeds, name=name)
-        for name in ("a", "b")
+        draw(tmp_path, records, grid=SMALL[:4], inversions=inversions, speeds=speeds, name=name) for name in ("a", "b")
     )
     assert {path.name for path in first.iterdir()} == {f"{s}.{t}" for s in FIGURES for t in ("svg", "png")}
     for path in first.iterdir():

@@ -50,13 +50,9 @@ def demo(tmp_path_factory):
     return build(
         folder,
         write_demo(folder),
-        zoos=[
-            write(folder, f"zoo{s}.json", zoo(seed=s, models=[{"accuracy_stored": 60.0 + s}])) for s in (0, 1)
-        ],
+        zoos=[write(folder, f"zoo{s}.json", zoo(seed=s, models=[{"accuracy_stored": 60.0 + s}])) for s in (0, 1)],
         inversions=[
-            write(
-                folder, f"i{pool}{s}.json", inversion(pool=pool, seed=s, teacher_ce=0.2 + 0.2 * s, **changes)
-            )
+            write(folder, f"i{pool}{s}.json", inversion(pool=pool, seed=s, teacher_ce=0.2 + 0.2 * s, **changes))
             for pool, changes in [
                 (
                     "multi_architecture",
@@ -227,9 +223,7 @@ class TestTex:
 
     @pytest.mark.parametrize("stem", TABLES)
     def test_every_row_fills_its_columns(self, demo, stem):
-        for tabular in re.findall(
-            r"\\begin\{tabular\}(.*?)\\end\{tabular\}", (demo / f"{stem}.tex").read_text(), re.S
-        ):
+        for tabular in re.findall(r"\\begin\{tabular\}(.*?)\\end\{tabular\}", (demo / f"{stem}.tex").read_text(), re.S):
             width = len(re.match(r"\{([lr]+)\}", tabular)[1])
             rows = [line for line in tabular.splitlines() if line.endswith(r"\\")]
             for row in rows:

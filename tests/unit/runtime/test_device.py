@@ -38,9 +38,7 @@ def test_a_process_keeps_its_device(machine):
 
 
 def test_a_device_is_free_again_when_its_process_is_gone(machine, tmp_path):
-    code = (
-        "from dfml.runtime.files import try_lock; assert try_lock('cuda-uuid0-0'); print(flush=True); input()"
-    )
+    code = "from dfml.runtime.files import try_lock; assert try_lock('cuda-uuid0-0'); print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code],
         env={"TMPDIR": str(tmp_path)},

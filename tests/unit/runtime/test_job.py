@@ -147,9 +147,7 @@ def test_a_job_knows_its_device_time_and_provenance(snakemake, monkeypatch):
     assert provenance["device"].startswith("cpu")
     assert {"python", "torch", "numpy", "dfml"} <= set(provenance["versions"])
     assert provenance["argv"] == sys.argv
-    assert provenance["git_commit"] is None or re.fullmatch(
-        r"[0-9a-f]{40}(-dirty)?", provenance["git_commit"]
-    )
+    assert provenance["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", provenance["git_commit"])
     assert job.seconds > 0
     assert job.peak_memory_mb > 1
 

@@ -69,9 +69,7 @@ def read_classes(files: Mapping[str, Sequence[Path]], *, side: int) -> dict[str,
         _log.info("class %s: %d images", name, len(images))
     if broken:
         more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-        raise DataError(
-            f"images that cannot be read: {', '.join(broken[:_SHOWN])}{more}; replace or remove them"
-        )
+        raise DataError(f"images that cannot be read: {', '.join(broken[:_SHOWN])}{more}; replace or remove them")
     return arrays
 
 

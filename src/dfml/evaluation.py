@@ -1,0 +1,211 @@
+"""The `evaluate` stage: fixed few-shot episodes, the same for every method (free.md §9, corrected protocol)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfml.config.evaluation import EvaluationSettings
+from dfml.data.episodes import Episodes, gather, sample_episodes
+from dfml.data.images import ClassImages, load_images
+from dfml.metalearning.learner import BATCH_NORM_MODES, Learner, centroid_scores
+from dfml.metalearning.learner_store import LearnerManifest, load_learner
+from dfml.networks.cost import forward_macs
+from dfml.records.record import RECORD_FORMAT, RECORD_VERSION
+from dfml.runtime.device import describe_device
+from dfml.runtime.digests import digest_json
+from dfml.runtime.files import write_json
+from dfml.runtime.job import Job
+from dfml.statistics import interval95
+
+
+class CellLike(Protocol):
+    """Names one learner."""
+
+    pool: str
+    method: str
+    shots: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class EpisodeSet:
+    """Episodes of one split of one data set, with the images on the device."""
+
+    dataset: str
+    images: Tensor
+    offsets: Tensor
+    episodes: Episodes
+
+    @classmethod
+    def draw(
+        cls, data: ClassImages, *, ways: int, shots: int, settings: EvaluationSettings, count: int, device: torch.device
+    ) -> "EpisodeSet":
+        """The fixed list of ``count`` episodes of ``data``; raises DataError when its classes are too small."""
+        episodes = sample_episodes(
+            data.counts,
+            ways=ways,
+            shots=shots,
+            queries=settings.queries,
+            episodes=count,
+            seed=settings.episode_seed,
+            split=data.split,
+            names=data.names,
+        )
+        images, offsets = data.packed()
+        return cls(data.dataset, images.to(device), offsets, episodes)
+
+
+Accuracies = dict[tuple[str, str], np.ndarray]
+
+
+def episode_accuracies(
+    learner: Learner, episodes: EpisodeSet, rules: Sequence[str] | None = None, progress=None
+) -> Accuracies:
+    """Accuracy in percent of every episode, ``[episodes]``, by (rule, batch-norm mode).
+
+    The learner is read only. Features serve both centroid rules and fine-tuned weights both modes, so nothing is
+    computed twice.
+    """
+    found: dict[tuple[str, str], list[Tensor]] = {}
+    rules = learner.rules if rules is None else [rule for rule in rules if rule in learner.rules]
+    centroid = [rule for rule in rules if rule != "finetune"]
+    for index in range(len(episodes.episodes)):
+        batch = gather(episodes.images, episodes.offsets, episodes.episodes, index)
+        support, query = learner.prepare(batch.support), learner.prepare(batch.query)
+        scores: dict[tuple[str, str], Tensor] = {}
+        for mode in BATCH_NORM_MODES if centroid else ():
+            features = learner.features(support, query, mode)
+            for rule in centroid:
+                scores[rule, mode] = centroid_scores(*features, batch.support_labels, rule)
+        if "finetune" in rules:
+            adapted = learner.finetuned(support, batch.support_labels)
+            for mode in BATCH_NORM_MODES:
+                scores["finetune", mode] = learner.finetuned_scores(adapted, support, query, mode)
+        for key, values in scores.items():
+            found.setdefault(key, []).append((values.argmax(1) == batch.query_labels).double().mean())
+        if progress is not None:
+            progress.advance()
+    return {key: 100 * torch.stack(values).numpy(force=True) for key, values in found.items()}
+
+
+def evaluate(
+    learner: Path,
+    images: Sequence[Path],
+    output: Path,
+    *,
+    cell: CellLike,
+    experiment: str,
+    ways: int,
+    settings: EvaluationSettings,
+    config_digest: str,
+    job: Job,
+) -> None:
+    """Measure one learner on the meta-test episodes of every data set of its pool and write ``record.json``.
+
+    Kept iterates are measured on meta-val episodes for the learning curve. The reported iterate is the last one or
+    the best on meta-val; meta-test images are read after the choice (F01).
+
+    Raises:
+        DataError: a meta-test or meta-val class is too small for the episodes.
+        FileFormatError: the learner or the images are damaged.
+    """
+    manifest, learners = load_learner(
+        learner, steps=settings.adaptation_steps, learning_rate=settings.adaptation_learning_rate, device=job.device
+    )
+    common = {"ways": ways, "shots": cell.shots, "settings": settings, "device": job.device}
+    curve: list[dict[str, float | int | str]] = []
+    if settings.validation_episodes and len(learners) > 1:
+        validation = [
+            EpisodeSet.draw(load_images(folder / "meta_val.npz"), count=settings.validation_episodes, **common)
+            for folder in images
+        ]
+        curve = _curve(manifest, learners, validation, job)
+    chosen = _select(settings.select, curve, len(learners), manifest)
+
+    results, digests = [], {}
+    tests = [
+        EpisodeSet.draw(load_images(folder / "meta_test.npz"), count=settings.episodes, **common) for folder in images
+    ]
+    with job.progress.task(f"meta-test {cell.method}", total=len(tests) * settings.episodes) as bar:
+        for test in tests:
+            digests[test.dataset] = test.episodes.digest()
+            for (rule, mode), values in episode_accuracies(learners[chosen], test, progress=bar).items():
+                results.append(
+                    {
+                        "dataset": test.dataset,
+                        "rule": rule,
+                        "batch_norm": mode,
+                        "accuracy": float(values.mean()),
+                        "ci95": interval95(values),
+                        "episodes": len(values),
+                        "accuracies_digest": digest_json([round(v, 6) for v in values.tolist()]),
+                    }
+                )
+    write_json(
+        output,
+        {
+            "format": RECORD_FORMAT,
+            "version": RECORD_VERSION,
+            "experiment": experiment,
+            "pool": cell.pool,
+            "method": cell.method,
+            "ways": ways,
+            "shots": cell.shots,
+            "seed": cell.seed,
+            "results": results,
+            "selection": settings.select,
+            "iterate": manifest.snapshots[chosen].iteration,
+            "episode_digest": digest_json(digests),
+            "train_seconds": manifest.train_seconds,
+            "teacher_passes": manifest.teacher_passes,
+            "inference_macs": sum(forward_macs(e, tests[0].images.shape[-1]) for e in learners[chosen].encoders),
+            "peak_memory_mb": manifest.peak_memory_mb,
+            "stages": {**manifest.stages, "evaluation": job.seconds},
+            "curve": curve,
+            "device": describe_device(job.device),
+            "versions": job.provenance()["versions"],
+            "git_commit": job.provenance()["git_commit"],
+            "config_digest": config_digest,
+            "options": manifest.options,
+        },
+    )
+
+
+def _curve(
+    manifest: LearnerManifest, learners: Sequence[Learner], validation: Sequence[EpisodeSet], job: Job
+) -> list[dict[str, float | int | str]]:
+    """Meta-val accuracy of every kept iterate, averaged over data sets, by rule and batch-norm mode."""
+    rows: list[dict[str, float | int | str]] = []
+    with job.progress.task("meta-val", total=len(learners)) as bar:
+        for snapshot, learner in zip(manifest.snapshots, learners, strict=True):
+            per_set = [episode_accuracies(learner, episodes) for episodes in validation]
+            for key in per_set[0]:
+                values = np.concatenate([accuracies[key] for accuracies in per_set])
+                rows.append(
+                    {
+                        "iteration": snapshot.iteration,
+                        "seconds": snapshot.seconds,
+                        "accuracy": float(values.mean()),
+                        "ci95": interval95(values),
+                        "rule": key[0],
+                        "batch_norm": key[1],
+                    }
+                )
+            bar.advance()
+    return rows
+
+
+def _select(select: str, curve: Sequence[dict], count: int, manifest: LearnerManifest) -> int:
+    """Index of the reported iterate: the last, or the best mean meta-val accuracy over rules and modes."""
+    if select == "last" or not curve:
+        return count - 1
+    means = [
+        np.mean([row["accuracy"] for row in curve if row["iteration"] == snapshot.iteration])
+        for snapshot in manifest.snapshots
+    ]
+    return int(np.argmax(means))

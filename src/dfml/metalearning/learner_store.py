@@ -1,0 +1,130 @@
+"""Learners on the shelf: the kept iterates in one safetensors file, facts in ``learner.json``."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from dfml.errors import FileFormatError
+from dfml.metalearning.learner import Learner
+from dfml.networks.build import NetworkSpec, build_network
+from dfml.runtime.files import atomic_write, read_json, sha256_file, write_json
+
+FORMAT, VERSION = "dfml.learner", 1
+WEIGHTS, MANIFEST, HISTORY = "learner.safetensors", "learner.json", "history.csv"
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class SnapshotEntry(_Closed):
+    """One kept iterate: after how many iterations and seconds of training."""
+
+    iteration: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+
+
+class LearnerManifest(_Closed):
+    """All that is known of a learner beside its weights."""
+
+    format: Literal["dfml.learner"] = FORMAT
+    version: Literal[1] = VERSION
+    pool: str
+    method: str
+    ways: int = Field(ge=2)
+    shots: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    encoders: list[NetworkSpec] = Field(min_length=1)
+    snapshots: list[SnapshotEntry] = Field(min_length=1)
+    finetune: bool
+    mean: list[float] = Field(min_length=3, max_length=3)
+    std: list[float] = Field(min_length=3, max_length=3)
+    train_seconds: float = Field(ge=0)
+    teacher_passes: int = Field(ge=0)
+    stages: dict[str, float]
+    peak_memory_mb: float | None
+    options: dict[str, Any]
+    weights_sha256: str
+    provenance: dict[str, Any]
+
+
+def save_learner(folder: Path, snapshots: list[list[dict[str, Tensor]]], facts: dict[str, Any]) -> None:
+    """Write a learner.
+
+    Args:
+        folder: where.
+        snapshots: for each kept iterate one state dict per encoder.
+        facts: the manifest's fields but the weights' digest.
+    """
+    tensors = {
+        f"encoder{e}/{name}": torch.stack([states[e][name] for states in snapshots]).contiguous()
+        for e in range(len(snapshots[0]))
+        for name in snapshots[0][e]
+    }
+    path = folder / WEIGHTS
+    atomic_write(path, lambda partial: save_file(tensors, partial))
+    manifest = LearnerManifest(**facts, weights_sha256=sha256_file(path))
+    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+
+
+def read_learner_manifest(folder: Path) -> LearnerManifest:
+    """Read and check ``learner.json``.
+
+    Raises:
+        FileFormatError: missing, of another format or version, or with impossible contents.
+    """
+    path = folder / MANIFEST
+    try:
+        return LearnerManifest.model_validate(read_json(path, format=FORMAT, version=VERSION))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise FileFormatError(f"{path}: {where}: {first['msg']}; run the meta-learning again") from None
+
+
+def load_learner(
+    folder: Path, *, steps: int, learning_rate: float, device: torch.device
+) -> tuple[LearnerManifest, list[Learner]]:
+    """Read a learner: one :class:`Learner` per kept iterate, the last one last.
+
+    Args:
+        folder: where :func:`save_learner` wrote it.
+        steps, learning_rate: of fine-tuning.
+        device: where it shall live.
+
+    Raises:
+        FileFormatError: a file is missing, damaged, or does not fit its manifest.
+    """
+    manifest = read_learner_manifest(folder)
+    path = folder / WEIGHTS
+    try:
+        if sha256_file(path) != manifest.weights_sha256:
+            raise FileFormatError(f"{path}: its digest differs from the manifest's; the file is damaged or foreign")
+        tensors = load_file(path, device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise FileFormatError(f"{path}: not readable ({error}); run the meta-learning again") from None
+    mean, std = torch.tensor(manifest.mean, device=device), torch.tensor(manifest.std, device=device)
+    learners = []
+    for index in range(len(manifest.snapshots)):
+        encoders = [_encoder(path, tensors, spec, e, index, device) for e, spec in enumerate(manifest.encoders)]
+        learners.append(
+            Learner(encoders, mean=mean, std=std, finetune=manifest.finetune, steps=steps, learning_rate=learning_rate)
+        )
+    return manifest, learners
+
+
+def _encoder(
+    path: Path, tensors: dict[str, Tensor], spec: NetworkSpec, encoder: int, snapshot: int, device: torch.device
+) -> nn.Module:
+    network = build_network(spec, episodic=True)
+    try:
+        state = {name: tensors[f"encoder{encoder}/{name}"][snapshot] for name, _ in network.named_parameters()}
+        network.load_state_dict(state)
+    except (KeyError, IndexError, RuntimeError) as error:
+        raise FileFormatError(f"{path}: its tensors do not fit its manifest ({error})") from None
+    return network.requires_grad_(False).to(device, memory_format=torch.channels_last)

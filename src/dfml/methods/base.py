@@ -1,0 +1,102 @@
+"""What a method is given and what it returns."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfml.config.data import NetworkSettings
+from dfml.config.inversion import InversionSettings
+from dfml.networks.build import NetworkSpec, build_network
+from dfml.runtime.checkpoint import Checkpoint
+from dfml.runtime.job import Job
+from dfml.runtime.seeds import torch_generator
+from dfml.zoo.pool import Pool
+
+
+@dataclass(frozen=True)
+class Context:
+    """The inputs of one cell.
+
+    ``options`` is the method's own section as plain values. ``images`` are prepared folders of real images; only a
+    method outside the data-free wall gets any.
+    """
+
+    pool_name: str
+    method: str
+    shots: int
+    seed: int
+    ways: int
+    label_space: str
+    learner: NetworkSettings
+    options: Mapping[str, Any]
+    zoos: Sequence[Path]
+    inversion: Path | None
+    images: Sequence[Path]
+    inversion_settings: InversionSettings | None
+    checkpoint: Checkpoint
+    checkpoint_every: int
+    job: Job
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The zoos united, on the job's device."""
+        return Pool.load(self.zoos, label_space=self.label_space, device=self.job.device)
+
+    def learner_spec(self, side: int) -> NetworkSpec:
+        """The meta-learner's network for images of ``side`` pixels."""
+        return NetworkSpec(family=self.learner.family, width=self.learner.width, ways=self.ways, side=side)
+
+    def new_learner(self, side: int) -> nn.Module:
+        """A freshly initialised meta-learner; the same weights for every method at one seed."""
+        network = build_network(self.learner_spec(side), generator=torch_generator(self.seed, "learner"), episodic=True)
+        return network.to(self.job.device, memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The encoders' weights at one moment: iteration, seconds of training so far, one state dict per encoder."""
+
+    iteration: int
+    seconds: float
+    states: list[dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a method returns: encoders, how they were normalised, and what it cost.
+
+    ``history`` has one row of named numbers per iteration; ``stages`` seconds by name; ``finetune`` whether the
+    encoder may be fine-tuned with its head.
+    """
+
+    specs: list[NetworkSpec]
+    snapshots: list[Snapshot]
+    mean: Tensor
+    std: Tensor
+    finetune: bool
+    teacher_passes: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+Fit = Callable[[Context], Fitted]
+
+
+def cpu_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A copy on the CPU that later training cannot change."""
+    return {name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()}
+
+
+def without_statistics(network: nn.Module) -> dict[str, Tensor]:
+    """A zoo model's parameters alone: a learner normalises by the statistics of each batch."""
+    return cpu_state(dict(network.named_parameters()))
+
+
+def snapshot_iterations(total: int, count: int) -> set[int]:
+    """Iterations after which an iterate is kept: ``count`` of them, evenly spread, the last always among them."""
+    return {round(total * (i + 1) / count) for i in range(min(count, total))}

@@ -1,0 +1,108 @@
+"""The `meta_learn` stage: run one method on one cell and put the learner on the shelf."""
+
+import csv
+import importlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from dfml.config.data import NetworkSettings
+from dfml.config.inversion import InversionSettings
+from dfml.metalearning.learner_store import HISTORY, save_learner
+from dfml.methods.base import Context, Fitted
+from dfml.methods.catalogue import METHODS
+from dfml.runtime.checkpoint import Checkpoint
+from dfml.runtime.digests import digest_json
+from dfml.runtime.files import atomic_write, sha256_file
+from dfml.runtime.job import Job
+
+
+class CellLike(Protocol):
+    """Names one learner."""
+
+    pool: str
+    method: str
+    shots: int
+    seed: int
+
+
+def fit_method(
+    folder: Path,
+    *,
+    cell: CellLike,
+    zoos: Sequence[Path],
+    inversion: Path | None,
+    images: Sequence[Path] | None,
+    ways: int,
+    label_space: str,
+    learner: NetworkSettings,
+    options: Mapping[str, Any],
+    inversion_settings: InversionSettings | None,
+    resume: Path,
+    checkpoint_every: int,
+    job: Job,
+) -> None:
+    """Fit ``cell.method`` and write ``learner.safetensors``, ``learner.json`` and ``history.csv`` into ``folder``.
+
+    ``options`` is the method's own configuration section; ``images`` are given to methods outside the data-free wall
+    only. Raises what the method and the readers of its inputs raise.
+    """
+    inputs = [path / "zoo.json" for path in zoos] + ([inversion / "bank.npz"] if inversion else [])
+    inversion_plain = None if inversion_settings is None else inversion_settings.model_dump(mode="json")
+    digest = digest_json(
+        [vars(cell), ways, label_space, learner.model_dump(), dict(options), inversion_plain]
+        + [sha256_file(path) for path in inputs]
+    )
+    context = Context(
+        pool_name=cell.pool,
+        method=cell.method,
+        shots=cell.shots,
+        seed=cell.seed,
+        ways=ways,
+        label_space=label_space,
+        learner=learner,
+        options=options,
+        zoos=zoos,
+        inversion=inversion,
+        images=images or [],
+        inversion_settings=inversion_settings,
+        checkpoint=Checkpoint(resume, digest),
+        checkpoint_every=checkpoint_every,
+        job=job,
+    )
+    # Imported by name, so that an edit of one method concerns its own cells alone.
+    fitted: Fitted = importlib.import_module(METHODS[cell.method].module).fit(context)
+    atomic_write(folder / HISTORY, _history(fitted).encode())
+    save_learner(
+        folder,
+        [snapshot.states for snapshot in fitted.snapshots],
+        {
+            "pool": cell.pool,
+            "method": cell.method,
+            "ways": ways,
+            "shots": cell.shots,
+            "seed": cell.seed,
+            "encoders": fitted.specs,
+            "snapshots": [{"iteration": s.iteration, "seconds": s.seconds} for s in fitted.snapshots],
+            "finetune": fitted.finetune,
+            "mean": fitted.mean.tolist(),
+            "std": fitted.std.tolist(),
+            "train_seconds": sum(fitted.stages.values()),
+            "teacher_passes": fitted.teacher_passes,
+            "stages": fitted.stages,
+            "peak_memory_mb": job.peak_memory_mb,
+            "options": dict(options),
+            "provenance": job.provenance(),
+        },
+    )
+    context.checkpoint.remove()
+
+
+def _history(fitted: Fitted) -> str:
+    columns = list(dict.fromkeys(name for row in fitted.history for name in row)) or ["iteration", "seconds"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(fitted.history)
+    return text.getvalue()

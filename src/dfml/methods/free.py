@@ -1,0 +1,25 @@
+"""FREE (CVPR 2024): FIVE, BELL and cross-task replay; `corrected` or `official` by its profile."""
+
+from dfml.config.methods import FreeOfficialSettings, FreeSettings
+from dfml.methods.base import Context, Fitted
+from dfml.methods.free_loop import FreeLoop
+from dfml.metalearning.inner_loop import parameters_of
+
+
+def fit(context: Context) -> Fitted:
+    """Meta-train a randomly initialised learner."""
+    section = FreeOfficialSettings if context.method == "free_official" else FreeSettings
+    settings = section.model_validate(context.options)
+    loop = FreeLoop(context, settings, parameters_of(context.new_learner(context.pool.side)))
+    snapshots, history = loop.run()
+    mean, std = context.pool.normalisation
+    return Fitted(
+        [context.learner_spec(context.pool.side)],
+        snapshots,
+        mean,
+        std,
+        finetune=True,
+        teacher_passes=loop.teacher_passes,
+        history=history,
+        stages=loop.stages,
+    )

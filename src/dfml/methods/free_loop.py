@@ -1,0 +1,214 @@
+"""The loop of FREE: online inversion, BELL, cross-task replay (free.md §8)."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from dfml.config.inversion import FiveSettings, InversionSettings
+from dfml.config.methods import FreeSettings
+from dfml.inversion.bank import ImageBank
+from dfml.inversion.meta_generator import MetaGenerator, Recovered, interleaved_targets
+from dfml.inversion.objective import Adversary, Objective
+from dfml.inversion.per_model import draw_generator
+from dfml.inversion.recover import BANK, ModelSampler
+from dfml.inversion.timing import load_meta_generator
+from dfml.metalearning.alignment import outer_step, sequential_steps
+from dfml.metalearning.inner_loop import Parameters
+from dfml.metalearning.replay import last_fast_weights, replay
+from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
+from dfml.runtime.optimisers import Adam
+from dfml.runtime.seeds import torch_generator
+from dfml.zoo.pool import PoolModel
+
+
+class FreeLoop:
+    """FREE's state and its iteration; resumable at any iteration.
+
+    Args:
+        context: the cell.
+        settings: of FREE.
+        start: initial parameters of the meta-learner.
+    """
+
+    def __init__(self, context: Context, settings: FreeSettings, start: Parameters) -> None:
+        assert context.inversion_settings is not None
+        self.context, self.settings = context, settings
+        self.inversion: InversionSettings = context.inversion_settings
+        self.five_settings: FiveSettings = settings.five or self.inversion.five
+        pool, device = context.pool, context.job.device
+        if settings.generator == "inversion":
+            assert context.inversion is not None
+            recovered_with = self.inversion.model_copy(update={"five": self.five_settings})
+            self.five = load_meta_generator(context.inversion, recovered_with, pool.side, device)
+            self.bank = ImageBank.load(context.inversion / BANK, device)
+            self.warmup = 0
+        else:
+            draws = torch_generator(context.seed, "free", "generator")
+            generator = draw_generator(self.inversion, pool.side, draws, law="default")
+            self.five = MetaGenerator(generator.to(device), self.five_settings)
+            self.bank = ImageBank(
+                len(pool.class_names),
+                slots=self.inversion.slots,
+                images_per_class=self.inversion.images_per_class,
+                side=pool.side,
+                device=device,
+            )
+            self.warmup = self.five_settings.warmup
+        self.network = context.new_learner(pool.side)
+        self.parameters: Parameters = {
+            name: start[name].detach().to(device).clone().requires_grad_()
+            for name, _ in self.network.named_parameters()
+        }
+        self.optimiser = Adam([list(self.parameters.values())], [settings.replay.learning_rate])
+        self.sampler = ModelSampler(
+            pool, self.five_settings, context.seed, hetero=settings.hetero_sampling, stream="free"
+        )
+        self.draws = torch_generator(context.seed, "free", context.shots)
+        self.stale: Parameters | None = None
+        self.stages = {"inversion": 0.0, "bell": 0.0, "replay": 0.0}
+        self.teacher_passes = 0
+
+    def run(self) -> tuple[list[Snapshot], list[dict[str, float]]]:
+        """All iterations; returns the kept iterates and the history."""
+        context = self.context
+        total = self.warmup + self.settings.iterations
+        keep = {self.warmup + i for i in snapshot_iterations(self.settings.iterations, self.settings.snapshots)}
+        snapshots: list[Snapshot] = []
+        history: list[dict[str, float]] = []
+        state = context.checkpoint.load()
+        if state is not None:
+            self._load_state(state)
+            snapshots = [Snapshot(**s) for s in state["snapshots"]]
+            history = state["history"]
+        with context.job.progress.task(context.method, total=total, done=len(history)) as bar:
+            for iteration in range(len(history), total):
+                quantities = self.iteration(iteration)
+                history.append({"iteration": iteration + 1, "seconds": self.seconds, **quantities})
+                if iteration + 1 in keep:
+                    snapshots.append(Snapshot(iteration + 1 - self.warmup, self.seconds, [cpu_state(self.parameters)]))
+                bar.advance(**quantities)
+                if (iteration + 1) % context.checkpoint_every == 0:
+                    kept = [vars(s) for s in snapshots]
+                    context.checkpoint.save({**self._state(), "snapshots": kept, "history": history})
+        return snapshots, history
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, over all stages and interruptions."""
+        return sum(self.stages.values())
+
+    def iteration(self, iteration: int) -> dict[str, float]:
+        """One iteration; returns the quantities that matter."""
+        warm = iteration < self.warmup
+        with self._timed("inversion"):
+            sets = self._recover(iteration, warm=warm)
+        quantities = {}
+        if self.settings.online or warm:
+            quantities["teacher_ce"] = float(torch.stack([s.curve[-1] for s in sets]).mean())
+        if warm:
+            return quantities
+        with self._timed("bell"):
+            end, loss = sequential_steps(
+                self.network,
+                self.parameters,
+                sets,
+                self.settings.bell,
+                crop_padding=self.inversion.crop_padding,
+                per_sample=self.settings.augment == "per_sample",
+                draws=self.draws,
+            )
+            outer_step(self.parameters, end, self.settings.bell, self.optimiser)
+            self.teacher_passes += len(sets) * self.settings.bell.fast_steps
+            quantities["distillation"] = float(loss)
+        with self._timed("replay"):
+            report = self._replay()
+            if report.steps:
+                quantities |= {"replay_loss": float(report.loss), "replay_accuracy": float(report.accuracy)}
+            if self.settings.adversary.student == "stale_fast" and report.last_support is not None:
+                self.stale = last_fast_weights(
+                    self.network, self.parameters, report.last_support, self.settings.replay, ways=self.context.ways
+                )
+        return quantities
+
+    def _replay(self):  # noqa: ANN202 - replay's own report
+        mean, std = self.context.pool.normalisation
+        return replay(
+            self.network,
+            self.parameters,
+            self.bank,
+            self.settings.replay,
+            self.optimiser,
+            mean=mean,
+            std=std,
+            ways=self.context.ways,
+            shots=self.context.shots,
+            draws=self.draws,
+        )
+
+    def _recover(self, iteration: int, *, warm: bool) -> list[Recovered]:
+        models = self.sampler.draw(iteration)
+        per_class = self.inversion.images_per_class
+        if not (self.settings.online or warm):
+            return [self._from_bank(model, per_class) for model in models]
+        sets = self.five.step(models, self._objective(warm=warm), images_per_class=per_class, draws=self.draws)
+        self.teacher_passes += len(models) * self.five_settings.steps
+        if not warm:
+            for item in sets if self.settings.pool_add == "all" else sets[-1:]:
+                self.bank.add(item)
+        return sets
+
+    def _from_bank(self, model: PoolModel, per_class: int) -> Recovered:
+        targets = interleaved_targets(len(model.classes), per_class, model.classes.device)
+        return Recovered(model, self.bank.of_model(model.classes, per_class, self.draws), targets, torch.empty(0))
+
+    def _objective(self, *, warm: bool) -> Objective:
+        adversary = None
+        if self.settings.adversary.weight and not warm:
+            chosen = self.settings.adversary
+            adversary = Adversary(chosen.weight, chosen.loss, self._student, chosen.student_grad)
+        return Objective(
+            ce_weight=self.five_settings.ce_weight,
+            bn_weight=self.five_settings.bn_weight,
+            crop_padding=self.inversion.crop_padding,
+            per_sample=self.settings.augment == "per_sample",
+            adversary=adversary,
+        )
+
+    def _student(self, model: PoolModel, inputs: Tensor) -> Tensor:
+        return functional_call(self.network, self.stale or self.parameters, (inputs,))
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        if self.context.job.device.type == "cuda":
+            torch.cuda.synchronize(self.context.job.device)
+        self.stages[stage] += time.perf_counter() - start
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "five": self.five.state(),
+            "bank": self.bank.state(),
+            "parameters": {name: p.detach() for name, p in self.parameters.items()},
+            "optimiser": self.optimiser.state(),
+            "draws": self.draws.get_state(),
+            "stale": self.stale,
+            "stages": self.stages,
+            "teacher_passes": self.teacher_passes,
+        }
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        self.five.load_state(state["five"])
+        self.bank.load_state(state["bank"])
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(state["parameters"][name])
+        self.optimiser.load_state(state["optimiser"])
+        self.draws.set_state(state["draws"])
+        self.stale, self.stages = state["stale"], state["stages"]
+        self.teacher_passes = state["teacher_passes"]

@@ -1,0 +1,16 @@
+"""Random: a freshly initialised learner (baselines.md §1), the floor."""
+
+import torch
+
+from dfml.methods.base import Context, Fitted, Snapshot, cpu_state
+
+
+def fit(context: Context) -> Fitted:
+    """Initialise a learner with a head bias of zero; nothing is learned."""
+    pool = context.pool
+    network = context.new_learner(pool.side)
+    with torch.no_grad():
+        network.head.bias.zero_()
+    mean, std = pool.normalisation
+    state = cpu_state(dict(network.named_parameters()))
+    return Fitted([context.learner_spec(pool.side)], [Snapshot(0, 0.0, [state])], mean, std, finetune=True)

@@ -1,0 +1,98 @@
+"""Supervised MAML on real meta-train images (baselines.md §9): the upper bound, outside the data-free wall."""
+
+import time
+
+import torch
+from torch import Tensor
+
+from dfml.config.methods import SupervisedSettings
+from dfml.data.augment import normalise
+from dfml.data.episodes import gather, sample_episodes
+from dfml.data.images import load_images, load_manifest
+from dfml.errors import DfmlError
+from dfml.metalearning.inner_loop import meta_gradient, parameters_of, set_gradients
+from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, snapshot_iterations
+from dfml.runtime.optimisers import Adam
+from dfml.runtime.seeds import derive_seed, numpy_rng
+
+
+def fit(context: Context) -> Fitted:
+    """Meta-train on episodes of real images, each step's episodes from one data set drawn at random."""
+    settings = SupervisedSettings.model_validate(context.options)
+    device = context.job.device
+    domains = [load_images(folder / "meta_train.npz") for folder in context.images]
+    packed = [[tensor.to(device) for tensor in domain.packed()] for domain in domains]
+    if len({domain.side for domain in domains}) != 1:
+        raise DfmlError("supervised_maml needs data sets of one image side; set `side` of each data set alike")
+    mean, std = _normalisation(context, device)
+    network = context.new_learner(domains[0].side)
+    parameters = parameters_of(network)
+    optimiser = Adam([list(parameters.values())], [settings.learning_rate])
+    keep = snapshot_iterations(settings.iterations, settings.snapshots)
+    snapshots: list[Snapshot] = []
+    history: list[dict[str, float]] = []
+    seconds = 0.0
+    state = context.checkpoint.load()
+    if state is not None:
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(state["parameters"][name])
+        optimiser.load_state(state["optimiser"])
+        snapshots, history = [Snapshot(**s) for s in state["snapshots"]], state["history"]
+        seconds = history[-1]["seconds"]
+    with context.job.progress.task(context.method, total=settings.iterations, done=len(history)) as bar:
+        for iteration in range(len(history), settings.iterations):
+            start = time.perf_counter()
+            chosen = int(numpy_rng(context.seed, "supervised", "domain", iteration).integers(len(domains)))
+            episodes = sample_episodes(
+                domains[chosen].counts,
+                ways=context.ways,
+                shots=context.shots,
+                queries=settings.queries,
+                episodes=settings.episodes,
+                seed=derive_seed(context.seed, "supervised", iteration),
+                split="meta_train",
+            )
+            images = gather(*packed[chosen], episodes, slice(0, settings.episodes))
+            result = meta_gradient(
+                network,
+                parameters,
+                normalise(images.support.float() / 255, mean, std),
+                normalise(images.query.float() / 255, mean, std),
+                ways=context.ways,
+                steps=settings.inner_steps,
+                learning_rate=settings.inner_learning_rate,
+                first_order=settings.first_order,
+            )
+            set_gradients(parameters, result.gradients)
+            optimiser.step()
+            quantities = {"replay_loss": float(result.loss), "replay_accuracy": 100 * float(result.accuracy)}
+            seconds += time.perf_counter() - start
+            history.append({"iteration": iteration + 1, "seconds": seconds, **quantities})
+            if iteration + 1 in keep:
+                snapshots.append(Snapshot(iteration + 1, seconds, [cpu_state(parameters)]))
+            bar.advance(loss=result.loss, accuracy=quantities["replay_accuracy"])
+            if (iteration + 1) % context.checkpoint_every == 0:
+                context.checkpoint.save(
+                    {
+                        "parameters": {name: p.detach() for name, p in parameters.items()},
+                        "optimiser": optimiser.state(),
+                        "snapshots": [vars(s) for s in snapshots],
+                        "history": history,
+                    }
+                )
+    return Fitted(
+        [context.learner_spec(domains[0].side)],
+        snapshots,
+        mean,
+        std,
+        finetune=True,
+        history=history,
+        stages={"maml": seconds},
+    )
+
+
+def _normalisation(context: Context, device: torch.device) -> tuple[Tensor, Tensor]:
+    facts = [load_manifest(folder) for folder in context.images]
+    mean = torch.tensor([fact["mean"] for fact in facts], device=device).mean(0)
+    return mean, torch.tensor([fact["std"] for fact in facts], device=device).mean(0)

@@ -1,0 +1,92 @@
+"""The workflow keeps its own rules: names, logs, captions, profile, and names that stand in two places."""
+
+import re
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+import yaml
+
+from support.repository import ROOT
+
+WORKFLOW = ROOT / "workflow"
+RULES = {
+    name: body
+    for path in sorted((WORKFLOW / "rules").glob("*.smk"))
+    for name, body in re.findall(
+        r"^rule (\w+):\n((?:    .*\n|\n)+)", path.read_text(encoding="utf-8") + "\n", re.MULTILINE
+    )
+}
+COMPUTE = {name for name, body in RULES.items() if "benchmark:" in body}
+LIGHT = {"collect_records", "make_tables", "draw_figures", "build_report"}
+
+
+def test_rules_are_named_like_their_scripts():
+    scripts = {path.stem for path in (WORKFLOW / "scripts").glob("*.py")}
+    assert scripts == COMPUTE | LIGHT
+    assert set(RULES) == scripts | {"results"}
+    for name in scripts:
+        assert f'"../scripts/{name}.py"' in RULES[name]
+        assert f'"<logs>/{name}' in RULES[name]
+        assert f'code("{name}")' in RULES[name] or name == "meta_learn"
+
+
+@pytest.mark.parametrize("name", sorted(COMPUTE))
+def test_compute_rules_declare_what_a_scheduler_needs(name):
+    body = RULES[name]
+    assert body.lstrip().startswith('"""')
+    for needed in ("log:", "benchmark:", "threads: 1", "mem_mb=", "runtime=", "params:"):
+        assert needed in body
+    assert ("gpu=GPU" in body) == (name != "prepare_images")
+    log, benchmark = re.findall(r'"(<logs>/[^"]+)"', body)
+    assert benchmark == log.replace(".log", ".benchmark.tsv")
+
+
+def test_captions_are_all_used_and_all_there():
+    text = (WORKFLOW / "Snakefile").read_text(encoding="utf-8") + "".join(RULES.values())
+    named = set(re.findall(r"report/(\w+)\.rst", text))
+    assert named == {path.stem for path in (WORKFLOW / "report").glob("*.rst")}
+
+
+def test_results_list_what_the_package_makes():
+    from dfml.figures import FIGURES
+    from dfml.tables import TABLES
+
+    assert set(re.findall(r"<results>/tables/(\w+)", RULES["make_tables"])) == set(TABLES)
+    assert set(re.findall(r"<results>/figures/(\w+)", RULES["draw_figures"])) == set(FIGURES)
+
+
+def test_catalogue_knows_every_method():
+    from dfml.config.root import MethodName
+    from dfml.methods.catalogue import METHODS
+
+    assert set(METHODS) == set(get_args(MethodName))
+    assert [name for name, entry in METHODS.items() if entry.reads_real_images] == ["supervised_maml"]
+    for entry in METHODS.values():
+        assert (ROOT / "src" / entry.module.replace(".", "/")).with_suffix(".py").exists()
+
+
+def test_default_profile_explains_every_entry():
+    lines = (WORKFLOW / "profiles" / "default" / "profile.yaml").read_text(encoding="utf-8").splitlines()
+    entries = yaml.safe_load("\n".join(lines))
+    assert entries["resources"]["gpu"] == 1
+    assert entries.keys() >= {"cores", "rerun-incomplete", "show-failed-logs", "max-checksum-file-size"}
+    for key in entries:
+        (position,) = [number for number, line in enumerate(lines) if line.startswith(f"{key}:")]
+        assert lines[position - 1].startswith("#"), f"{key} has no comment"
+
+
+def test_lint_and_format_are_clean():
+    checks = [
+        subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for command in (["snakemake", "--lint"], ["snakefmt", "--check", "workflow"])
+    ]
+    said = [check.communicate()[0] for check in checks]
+    assert [check.returncode for check in checks] == [0, 0], said

@@ -1,0 +1,172 @@
+"""Values that are right one by one but not together."""
+
+import numpy as np
+import pytest
+
+from dfml.config import Config, validate_config
+from dfml.config.checks import EMBEDDED
+from dfml.errors import ConfigError
+from support.repository import ROOT
+
+
+def problems(mapping):
+    with pytest.raises(ConfigError) as caught:
+        validate_config(mapping)
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_sizes_of_embedded_data_are_true(name):
+    source = "icons" if name == "icons_colour" else name
+    with np.load(ROOT / "resources" / "embedded" / f"{source}.npz") as arrays:
+        labels, splits = arrays["y"], arrays["split"]
+    counts = np.bincount(labels, minlength=len(splits))
+    for number, size in enumerate(EMBEDDED[name].values()):
+        assert size == ((splits == number).sum(), counts[splits == number].min())
+    assert list(EMBEDDED[name]) == ["meta_train", "meta_val", "meta_test"]
+
+
+class TestSizes:
+    def test_ways_are_bounded_by_the_smallest_split_in_use(self):
+        assert problems({"ways": 17}) == ["ways: 17 ways, but `icons_colour` has 16 meta_val classes; use fewer"]
+        assert validate_config({"ways": 17, "evaluation": {"validation_episodes": 0}}).ways == 17
+        assert len(problems({"ways": 21})) == 2
+
+    def test_episodes_need_images(self):
+        mapping = {
+            "datasets": {"emoji": {}},
+            "pools": {"single": {"datasets": ["emoji"]}},
+            "methods": ["random"],
+        }
+        assert validate_config({**mapping, "shots": [6]})
+        assert problems({**mapping, "shots": [1, 7]}) == [
+            "evaluation.queries: 7 shots and 15 queries need 22 images per class, but the smallest meta_test "
+            "class of `emoji` has 21; use fewer queries or shots"
+        ]
+        mapping["methods"] = ["supervised_maml"]
+        (line,) = problems({**mapping, "supervised_maml": {"queries": 21}})
+        assert line.startswith("supervised_maml.queries: 1 shots and 21 queries need 22 images per class")
+
+    def test_folders_are_counted_when_they_are_read(self):
+        folder = {"source": "folder", "path": "images"}
+        assert validate_config({"datasets": {"mine": folder}, "pools": {"single": {"datasets": ["mine"]}}, "ways": 30})
+
+    @pytest.mark.parametrize("method", ["free", "free_official", "free_heads"])
+    def test_the_bank_must_give_shots_and_queries(self, method):
+        small = {"inversion": {"images_per_class": 19}, "methods": [method]}
+        assert validate_config({**small, "shots": [4]})
+        (line,) = problems({**small, "shots": [5]})
+        section = "free_heads.free" if method == "free_heads" else method
+        assert line == (
+            "inversion.images_per_class: 19 recovered images per class cannot give an episode of 5 shots and "
+            f"15 queries (`{section}.replay.queries`); use at least 20, or fewer queries"
+        )
+
+    def test_methods_that_are_not_run_ask_for_nothing(self):
+        assert validate_config({"inversion": {"images_per_class": 1}, "methods": ["random"], "zoo": {"models": 1}})
+        assert validate_config(
+            {"inversion": {"images_per_class": 1}, "methods": ["free"], "free": {"replay": {"max_outer": 0}}}
+        )
+
+    def test_no_more_models_than_the_pool_has(self):
+        every = ["free", "free_heads", "zoo_ensemble"]
+        found = problems({"zoo": {"models": 2}, "methods": every, "inversion": {"per_model": {"models": 5}}})
+        assert [line.split(":")[0] for line in found] == [
+            "free_heads.heads.models_per_step",
+            "inversion.five.models_per_iteration",
+            "inversion.per_model.models",
+            "inversion.speed.models",
+            "zoo_ensemble.models",
+        ]
+        remedy = "use fewer, or raise `zoo.models`"
+        assert found[-1] == f"zoo_ensemble.models: 10 different models, but pool `single` has 2; {remedy}"
+        wide = {"datasets": ["icons", "glyphs"], "networks": ["conv4", "resnet"]}
+        config = validate_config(
+            {
+                "zoo": {"models": 2},
+                "datasets": {"icons": {}, "glyphs": {}},
+                "networks": {"conv4": {}, "resnet": {"family": "resnet10", "models": 3}},
+                "pools": {"single": wide},
+                "methods": every,
+            }
+        )
+        assert config.pool_models("single") == 10
+
+    def test_sampling_with_replacement_asks_for_no_number_of_models(self):
+        few = {"zoo": {"models": 3}, "methods": ["free"]}
+        replace = {"sample": "with_replacement"}
+        assert problems(few)[0].startswith("inversion.five.models_per_iteration: 4 different models")
+        assert validate_config({**few, "inversion": {"five": replace}})
+        (line,) = problems({**few, "inversion": {"five": replace}, "free": {"five": {}}})
+        assert line.startswith("free.five.models_per_iteration: ")
+
+
+class TestNames:
+    def test_sides_of_a_pool_agree(self):
+        folder = {"source": "folder", "path": "images", "side": 84}
+        pool = {"datasets": ["icons", "mine"]}
+        assert problems({"datasets": {"icons": {}, "mine": folder}, "pools": {"single": pool}}) == [
+            "pools.single.datasets: unites images of side 32 and 84; give the folder data sets one `side`"
+        ]
+
+    @pytest.mark.parametrize("key", ["datasets", "networks", "methods"])
+    def test_nothing_is_named_twice_in_a_pool(self, key):
+        name = {"datasets": "icons_colour", "networks": "conv4", "methods": "free"}[key]
+        (line,) = problems({"pools": {"single": {key: [name, name]}}})
+        assert line == f"pools.single.{key}: lists {name} more than once; remove the repetition"
+
+    def test_what_a_data_set_takes_depends_on_its_source(self):
+        remedy = "embedded data sets have their own; remove this key, or set `source: folder`"
+        assert problems({"datasets": {"icons_colour": {"path": "x", "split": "y", "side": 64}}}) == [
+            f"datasets.icons_colour.path: {remedy}",
+            "datasets.icons_colour.side: embedded data sets have side 32; remove this key",
+            f"datasets.icons_colour.split: {remedy}",
+        ]  # fmt: skip
+        (line,) = problems({"datasets": {"icons_colour": {"fractions": [0.5, 0.5, 0.5]}}})
+        assert line.endswith("must be three positive numbers that sum to 1, got 0.5, 0.5, 0.5")
+
+    def test_the_learner_is_a_conv4(self):
+        (line,) = problems({"learner": {"family": "resnet10"}})
+        assert line.startswith("learner.family: expected `conv4`")
+
+
+class TestMethods:
+    def test_something_must_run(self):
+        (line,) = problems({"pools": {"single": {"methods": []}}})
+        assert line == "methods: no method can run on any pool (no pool chooses any)"
+        (line,) = problems({"networks": {"conv4": {"width": 8}}, "methods": ["average"]})
+        assert "must have the meta-learner's architecture" in line
+
+    def test_average_needs_models_like_the_learner(self):
+        two = {"conv4": {"models": 7}, "resnet": {"family": "resnet10"}}
+        pools = {"single": {}, "both": {"networks": ["conv4", "resnet"]}}
+        config = validate_config({"networks": two, "pools": pools, "methods": ["random", "average"]})
+        assert config.inapplicable("single", "average") is None
+        assert config.inapplicable("both", "average") == "averaging weights needs models of one architecture"
+        assert {(cell.pool, cell.method) for cell in config.cells()} == {
+            ("single", "random"),
+            ("single", "average"),
+            ("both", "random"),
+        }
+
+    def test_per_model_inversion_leaves_no_generator_to_continue(self):
+        slow = {"inversion": {"inverter": "gen_bn"}, "methods": ["free"]}
+        (line,) = problems(slow)
+        assert line.startswith("free.online: `inversion.inverter: gen_bn` leaves no meta-generator to continue")
+        assert validate_config({**slow, "free": {"online": False}})
+        assert validate_config({**slow, "free": {"generator": "fresh"}})
+
+    def test_an_empty_bank_must_be_filled(self):
+        (line,) = problems({"free": {"generator": "fresh", "online": False}})
+        assert line.startswith("free.online: a `fresh` generator starts with an empty bank")
+
+    def test_choosing_on_meta_val_needs_episodes(self):
+        chosen = {"select": "val_best", "validation_episodes": 1}
+        assert validate_config({"evaluation": chosen}).evaluation.select == "val_best"
+        assert len(problems({"evaluation": {**chosen, "validation_episodes": 0}})) == 1
+
+
+def test_the_model_itself_says_what_disagrees():
+    """Whoever builds a Config without the loader gets the same words."""
+    with pytest.raises(ValueError, match="ways: 17 ways, but `icons_colour` has 16 meta_val classes"):
+        Config(ways=17)

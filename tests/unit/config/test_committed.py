@@ -1,0 +1,83 @@
+"""The committed configurations: valid alone and over the default one."""
+
+from pathlib import Path
+
+import pytest
+
+from dfml.config import load_config
+from dfml.config.tree import locate, section_of
+from dfml.config.yaml_files import read_yaml
+from support.repository import ROOT
+
+DEFAULT = ROOT / "config" / "config.yaml"
+FILES = sorted(DEFAULT.parent.glob("*.yaml"))
+OVERLAYS = [path for path in FILES if path != DEFAULT]
+NAMED = ("datasets", "networks", "pools")
+
+
+def name(path: Path) -> str:
+    return path.stem
+
+
+def given(values: dict, above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """Keys with a value of their own; chosen names do not count."""
+    found = set()
+    for key, value in values.items():
+        path = (*above, key)
+        if section_of(locate(path)) is not None and isinstance(value, dict):
+            found |= given(value, path)
+        else:
+            found.add(path)
+    return {tuple("<name>" if n == 1 and path[0] in NAMED else part for n, part in enumerate(path)) for path in found}
+
+
+def test_all_are_here():
+    assert {path.name for path in FILES} >= {"config.yaml", "smoke.yaml", "paper.yaml"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_is_valid_and_says_where_its_schema_is(path):
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    label, _, schema = first.partition("$schema=")
+    assert label == "# yaml-language-server: "
+    assert (path.parent / schema).is_file()
+    assert load_config([path]).cells()
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=name)
+def test_an_overlay_is_complete(path):
+    """It gives every key of the default file, so that it means the same with and without it."""
+    assert given(read_yaml(DEFAULT)) - given(read_yaml(path)) == set()
+    alone, over = load_config([path]), load_config([DEFAULT, path])
+    assert over.cells() == alone.cells()
+    added = {key: getattr(alone, key) for key in NAMED}
+    assert all(getattr(over, key).items() >= values.items() for key, values in added.items())
+    assert over.pools.keys() == alone.pools.keys()
+    assert over.model_copy(update=added) == alone
+
+
+def test_each_has_results_of_its_own():
+    names = [load_config([path]).experiment for path in FILES]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_method_runs_somewhere(path):
+    config = load_config([path])
+    methods = section_of_methods()
+    assert {cell.method for cell in config.cells()} == methods
+    mixed = [pool for pool, chosen in config.pools.items() if len(chosen.networks) > 1]
+    assert mixed
+    assert all({"random", "zoo_features", "free", "free_heads"} <= set(config.selected(pool)) for pool in mixed)
+
+
+def section_of_methods() -> set[str]:
+    return set(locate(("methods", 0))["enum"])
+
+
+def test_smoke_is_small():
+    config = load_config([DEFAULT, ROOT / "config" / "smoke.yaml"])
+    assert (config.seeds, config.shots) == ((0,), (5,))
+    assert config.zoo.models * config.zoo.epochs <= 12
+    assert max(network.width for network in config.networks.values()) <= 8
+    assert max(config.free.iterations, config.inversion.five.iterations, config.supervised_maml.iterations) <= 3

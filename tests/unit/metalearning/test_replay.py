@@ -1,0 +1,136 @@
+"""Cross-task replay: which episodes it draws, what it moves, and when it stops."""
+
+import itertools
+
+import pytest
+import torch
+from support.learners import SIDE, WAYS, encoder, generator, pool_model, recovered
+from torch import nn
+
+from dfml.config.methods import ReplaySettings
+from dfml.errors import DfmlError
+from dfml.inversion.bank import ImageBank
+from dfml.metalearning import replay as module
+from dfml.metalearning.inner_loop import MetaGradient, adapt, parameters_of
+from dfml.metalearning.replay import Patience, replay
+
+SETTINGS = {"episodes": 2, "queries": 3, "inner_steps": 2, "inner_learning_rate": 0.1, "learning_rate": 0.01}
+MODELS, PER_CLASS = 3, 6
+
+
+@pytest.fixture
+def bank():
+    """Three models with three classes each; the grey level of every image is ten times its class."""
+    bank = ImageBank(MODELS * WAYS, slots=2, images_per_class=PER_CLASS, side=SIDE, device=torch.device("cpu"))
+    for index in range(MODELS):
+        classes = torch.arange(WAYS) + WAYS * index
+        grey = (10 * classes.repeat(PER_CLASS) / 255)[:, None, None, None].expand(-1, 3, SIDE, SIDE)
+        bank.add(recovered(pool_model(nn.Identity(), classes, index=index), grey))
+    return bank
+
+
+@pytest.fixture
+def network():
+    return encoder()
+
+
+def run(network, bank, parameters=None, **settings):
+    parameters = parameters or parameters_of(network)
+    chosen = ReplaySettings(**(SETTINGS | settings))
+    optimiser = torch.optim.Adam(parameters.values(), lr=chosen.learning_rate)
+    report = replay(
+        network,
+        parameters,
+        bank,
+        chosen,
+        optimiser,
+        mean=torch.full((3,), 0.5),
+        std=torch.full((3,), 0.25),
+        ways=WAYS,
+        shots=1,
+        draws=generator(0),
+    )
+    return report, parameters
+
+
+def test_episodes_mix_the_classes_of_several_models(bank):
+    support, query = bank.sample_episodes(100, ways=WAYS, shots=1, queries=2, draws=generator(0))
+    classes = (support[:, :, 0, 0, 0] * 255 / 10).round().long()
+    assert all(len(set(row)) == WAYS for row in classes.tolist())
+    sources = [{label // WAYS for label in row} for row in classes.tolist()]
+    assert sum(len(models) > 1 for models in sources) > 80
+    assert set.union(*sources) == set(range(MODELS))
+    queried = (query[:, :, 0, 0, 0] * 255 / 10).round().long()
+    assert torch.equal(queried, classes.repeat_interleave(2, 1))
+
+
+def _scripted(monkeypatch, accuracies):
+    """Replay whose outer steps have these query accuracies; returns the list of steps taken."""
+    taken, values = [], iter(accuracies)
+
+    def fake(network, parameters, *arguments, **keywords):
+        taken.append(keywords)
+        zeros = {name: torch.zeros_like(p) for name, p in parameters.items()}
+        return MetaGradient(torch.tensor(1.0), torch.tensor(next(values)), zeros)
+
+    monkeypatch.setattr(module, "meta_gradient", fake)
+    return taken
+
+
+@pytest.mark.parametrize("patience", [1, 4])
+def test_constant_accuracy_ends_after_patience_and_one_steps(monkeypatch, network, bank, patience):
+    taken = _scripted(monkeypatch, itertools.repeat(0.4))
+    report, _ = run(network, bank, mode="patience", patience=patience, max_outer=30)
+    assert report.steps == len(taken) == patience + 1
+
+
+def test_an_improvement_renews_the_patience(monkeypatch, network, bank):
+    _scripted(monkeypatch, [0.3, 0.2, 0.4, 0.4, 0.1, 0.9])
+    report, _ = run(network, bank, mode="patience", patience=2, max_outer=30)
+    assert report.steps == 5
+    assert report.accuracy.item() == pytest.approx(100 * (0.3 + 0.2 + 0.4 + 0.4 + 0.1) / 5)
+
+
+def test_the_cap_holds_under_patience_and_is_the_length_when_fixed(monkeypatch, network, bank):
+    _scripted(monkeypatch, (0.01 * n for n in itertools.count()))
+    assert run(network, bank, mode="patience", patience=2, max_outer=7)[0].steps == 7
+    _scripted(monkeypatch, itertools.repeat(0.4))
+    assert run(network, bank, mode="fixed", patience=2, max_outer=7)[0].steps == 7
+
+
+def test_patience_counts_values_that_do_not_beat_the_best():
+    patience = Patience(2)
+    assert [patience.exhausted(v) for v in (1.0, 1.0, 2.0, 1.5, 2.0)] == [False, False, False, False, True]
+
+
+def test_settings_reach_the_meta_gradient(monkeypatch, network, bank):
+    (keywords,) = _scripted(monkeypatch, [0.4]) or [None] if False else [None]
+    taken = _scripted(monkeypatch, [0.4])
+    run(network, bank, mode="fixed", max_outer=1, reduce="sum", first_order=True)
+    (keywords,) = taken
+    expected = {"ways": WAYS, "steps": 2, "learning_rate": 0.1, "first_order": True, "reduce": "sum"}
+    assert keywords == expected
+
+
+def test_replay_moves_the_parameters_by_the_optimiser(network, bank):
+    report, parameters = run(network, bank, mode="fixed", max_outer=2)
+    assert report.steps == 2 and bool(report.loss.isfinite()) and 0 <= report.accuracy <= 100
+    for name, own in network.named_parameters():
+        assert parameters[name].grad is None
+        moved = (parameters[name] - own).abs().max().item()
+        assert moved <= 2 * SETTINGS["learning_rate"] * 1.001
+    assert not torch.equal(parameters["head.weight"], network.head.weight)
+
+
+def test_no_outer_step_changes_nothing(network, bank):
+    report, parameters = run(network, bank, max_outer=0)
+    assert report.steps == 0 and report.last_support is None and bool(report.loss.isnan())
+    assert all(torch.equal(parameters[name], own) for name, own in network.named_parameters())
+
+
+def test_too_few_recovered_images_are_named(network, bank):
+    with pytest.raises(DfmlError, match="6 recovered images per class cannot give 1 shots and 9 queries"):
+        run(network, bank, queries=9)
+    empty = ImageBank(9, slots=2, images_per_class=PER_CLASS, side=SIDE, device=torch.device("cpu"))
+    with pytest.raises(DfmlError, match="the bank holds 0 classes"):
+        run(network, empty)

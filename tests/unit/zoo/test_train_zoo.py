@@ -1,0 +1,145 @@
+"""The `train_zoo` stage: what it writes, its seeds, its interruptions."""
+
+import json
+
+import pytest
+import torch
+from support.zoo import CPU, WAYS, save_pattern_images, train_tiny_zoo
+
+from dfml.data.images import load_images, load_manifest
+from dfml.errors import DataError
+from dfml.networks.build import build_network
+from dfml.zoo import train
+from dfml.zoo.manifest import JUDGES, MANIFEST, WEIGHTS
+from dfml.zoo.store import load_judges, load_weights, load_zoo, read_manifest
+from dfml.zoo.train import accuracy, make_task
+
+FILES = (WEIGHTS, JUDGES)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return save_pattern_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def zoo(images, tmp_path_factory):
+    return train_tiny_zoo(images, tmp_path_factory.mktemp("zoo"))
+
+
+def contents(folder):
+    """All that a zoo says, but for its seconds."""
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    del manifest["seconds"]
+    return [manifest, *((folder / name).read_bytes() for name in FILES)]
+
+
+def interrupt(monkeypatch, models):
+    """Let training fail after ``models`` models."""
+    real, calls = train.train_model, []
+
+    def failing(*args, **options):
+        if len(calls) == models:
+            raise KeyboardInterrupt
+        calls.append(None)
+        return real(*args, **options)
+
+    monkeypatch.setattr(train, "train_model", failing)
+    return calls
+
+
+def test_the_manifest_tells_what_the_zoo_was_made_of(zoo, images):
+    manifest, data, facts = read_manifest(zoo), load_images(images), load_manifest(images.parent)
+    assert (manifest.dataset, manifest.architecture, manifest.seed) == ("toy", "conv4", 0)
+    assert (manifest.side, manifest.mean, manifest.std) == (data.side, facts["mean"], facts["std"])
+    assert manifest.class_names == list(data.names)
+    for entry in [*manifest.models, *manifest.judges]:
+        assert len(set(entry.classes)) == WAYS
+        assert set(entry.classes) <= set(range(data.classes))
+
+
+def test_recorded_accuracies_are_those_of_the_stored_weights(zoo, images):
+    manifest, networks = load_zoo(zoo, CPU)
+    _, judges = load_judges(zoo, CPU)
+    for entry, network in zip([*manifest.models, *manifest.judges], [*networks, *judges], strict=True):
+        task = make_task(load_images(images), entry.classes, 0.8, CPU)
+        mean, std = torch.tensor(manifest.mean), torch.tensor(manifest.std)
+        inputs = (task.test_images - mean[:, None, None]) / std[:, None, None]
+        measured = accuracy(network, inputs.contiguous(memory_format=torch.channels_last), task.test_labels)
+        assert measured == entry.accuracy_stored == entry.accuracy_best
+
+
+def test_a_judge_is_another_model_of_the_same_classes(zoo):
+    manifest = read_manifest(zoo)
+    judge = manifest.judges[0]
+    assert judge.classes == manifest.models[judge.index].classes
+    own = load_weights(zoo / WEIGHTS, manifest.network, 2)[judge.index]
+    anew = load_weights(zoo / JUDGES, manifest.network, 1)[0]
+    assert not torch.equal(own["head.weight"], anew["head.weight"])
+
+
+def test_models_differ_in_classes_and_weights(zoo):
+    manifest, networks = load_zoo(zoo, CPU)
+    assert manifest.models[0].classes != manifest.models[1].classes
+    assert not torch.equal(networks[0].head.weight, networks[1].head.weight)
+
+
+def test_same_seed_same_bits(zoo, images, tmp_path):
+    assert contents(train_tiny_zoo(images, tmp_path)) == contents(zoo)
+
+
+def test_other_seed_other_classes_and_bits(zoo, images, tmp_path):
+    other, own = read_manifest(train_tiny_zoo(images, tmp_path, seed=1)), read_manifest(zoo)
+    assert [m.classes for m in other.models] != [m.classes for m in own.models]
+    assert other.weights_sha256 != own.weights_sha256
+
+
+def test_a_larger_zoo_begins_with_the_same_models(zoo, images, tmp_path):
+    larger = read_manifest(train_tiny_zoo(images, tmp_path, models=3, judges=2))
+    smaller = read_manifest(zoo)
+    assert larger.models[:2] == smaller.models
+    assert larger.judges[:1] == smaller.judges
+
+
+@pytest.mark.parametrize("models", [1, 2])
+def test_an_interrupted_zoo_continues_to_the_same_bits(zoo, images, tmp_path, monkeypatch, models):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, models)
+        train_tiny_zoo(images, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["resume.pt"]
+    calls = interrupt(monkeypatch, 3)
+    train_tiny_zoo(images, tmp_path)
+    assert len(calls) == 3 - models
+    assert contents(tmp_path) == contents(zoo)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([MANIFEST, *FILES])
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 2}, {"width": 5}])
+def test_an_interrupted_zoo_of_other_settings_is_not_continued(images, tmp_path, monkeypatch, change):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, 2)
+        train_tiny_zoo(images, tmp_path)
+    calls = interrupt(monkeypatch, 3)
+    train_tiny_zoo(images, tmp_path, **change)
+    assert len(calls) == 3
+
+
+def test_an_interrupted_zoo_of_other_images_is_not_continued(zoo, images, tmp_path, monkeypatch):
+    others = save_pattern_images(tmp_path / "images", seed=1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, 2)
+        train_tiny_zoo(others, tmp_path / "zoo")
+    assert contents(train_tiny_zoo(images, tmp_path / "zoo")) == contents(zoo)
+
+
+def test_fewer_classes_than_ways_are_refused(tmp_path):
+    images = save_pattern_images(tmp_path / "images", classes=2)
+    with pytest.raises(DataError, match="2 meta-train classes cannot give 3-way tasks; lower `ways`"):
+        train_tiny_zoo(images, tmp_path / "zoo")
+
+
+def test_stored_networks_are_those_of_the_manifest(zoo):
+    manifest = read_manifest(zoo)
+    like = build_network(manifest.network).state_dict()
+    for state in load_weights(zoo / WEIGHTS, manifest.network, len(manifest.models)):
+        assert {name: t.shape for name, t in state.items()} == {name: t.shape for name, t in like.items()}
