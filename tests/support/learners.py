@@ -1,5 +1,8 @@
-"""The smallest learners and wrapped classifiers that tests of meta-learning need, made in memory."""
+"""The smallest learners, episodes and wrapped classifiers that tests of meta-learning need, made in memory."""
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -7,9 +10,18 @@ from dfml.inversion.meta_generator import Recovered, interleaved_targets
 from dfml.metalearning.learner import Learner
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.zoo.pool import PoolModel
+from support.zoo import SIDE, WAYS, WIDTH, random_model
 
-WAYS, SIDE = 3, 16
-SPEC = NetworkSpec(family="conv4", width=4, ways=WAYS, side=SIDE)
+SPEC = NetworkSpec(family="conv4", width=WIDTH, ways=WAYS, side=SIDE)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Run on one thread: on tiny tensors more of them only get into each other's way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def generator(seed: int) -> torch.Generator:
@@ -47,24 +59,16 @@ def task(seed: int = 0, *, shots: int = 2, queries: int = 4) -> tuple[Tensor, Te
     return *images(shots), *images(queries)
 
 
-def pool_model(network: nn.Module, classes: Tensor, *, index: int = 0, side: int = SIDE) -> PoolModel:
+def wrapped(network: nn.Module, classes: Tensor, *, index: int = 0) -> PoolModel:
     """Any module as a frozen classifier of a pool; it does not normalise."""
-    dtype = next((p.dtype for p in network.parameters()), torch.float32)
-    return PoolModel(
-        index=index,
-        network=network.requires_grad_(False).eval(),
-        spec=SPEC,
-        classes=classes,
-        mean=torch.zeros(3, dtype=dtype),
-        std=torch.ones(3, dtype=dtype),
-        side=side,
-        dataset="toy",
-        architecture="toy",
-        accuracy=50.0,
+    frozen = network.requires_grad_(False)
+    return random_model(
+        seed=index, network=frozen, classes=classes, mean=torch.zeros(3), std=torch.ones(3)
     )
 
 
 def recovered(model: PoolModel, images: Tensor) -> Recovered:
     """Images as if an inversion of ``model`` had returned them."""
     ways = len(model.classes)
-    return Recovered(model, images, interleaved_targets(ways, len(images) // ways, images.device), torch.zeros(1))
+    targets = interleaved_targets(ways, len(images) // ways, images.device)
+    return Recovered(model, images, targets, torch.zeros(1))

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from dfml.networks.batch_norm import affine_apart
+
 Parameters = dict[str, Tensor]
 
 
@@ -115,7 +117,8 @@ def meta_gradient(
 
     values = list(parameters.values())
     if batched:
-        losses, accuracies = vmap(episode)(support, query)
+        with affine_apart(network):
+            losses, accuracies = vmap(episode)(support, query)
         totals = list(torch.autograd.grad(losses.sum(), values))
         loss, accuracy = losses.sum().detach(), accuracies.mean()
     else:

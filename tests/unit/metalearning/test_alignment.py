@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from support.learners import generator, pool_model, recovered
+from support.learners import generator, recovered, wrapped
 from torch import nn
 from torch.func import functional_call
 
@@ -25,7 +25,7 @@ def sets():
         teacher = nn.Sequential(nn.Flatten(), nn.Linear(6, WAYS, bias=False)).double()
         nn.init.normal_(teacher[1].weight, 0, 3, generator=draws)
         images = 2 * torch.rand(8, 3, 1, 2, dtype=torch.float64, generator=draws)
-        made.append(recovered(pool_model(teacher, torch.arange(WAYS), index=index), images))
+        made.append(recovered(wrapped(teacher, torch.arange(WAYS), index=index), images))
     return made
 
 
@@ -100,11 +100,8 @@ def test_parallel_steps_have_no_second_order_term(start, sets):
 
 
 def test_fast_steps_repeat_on_each_set(start, sets):
-    torch.testing.assert_close(walk(start, sets[:2], 0.01, fast_steps=2), walk(start, _twice(sets[:2]), 0.01))
-
-
-def _twice(sets):
-    return [item for item in sets for _ in range(2)]
+    twice = [item for item in sets[:2] for _ in range(2)]
+    torch.testing.assert_close(walk(start, sets[:2], 0.01, fast_steps=2), walk(start, twice, 0.01), rtol=0, atol=0)
 
 
 def test_order_is_the_sampled_one_or_shuffled_by_the_seed(start, sets):

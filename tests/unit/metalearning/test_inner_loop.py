@@ -84,25 +84,24 @@ def test_parameters_are_copies(network):
     assert all(p.requires_grad and p.is_leaf for p in start.values())
 
 
-@pytest.mark.parametrize("reduce", ["mean", "sum"])
-def test_second_order_meta_gradient_matches_central_differences(network, reduce):
+def test_second_order_meta_gradient_matches_central_differences(network):
     support, query = episodes(2)
     start = parameters_of(network)
-
-    def loss(parameters):
-        return meta_gradient(network, parameters, support, query, first_order=False, reduce=reduce, **META).loss
-
-    found = meta_gradient(network, start, support, query, first_order=False, reduce=reduce, **META).gradients
+    found = meta_gradient(network, start, support, query, first_order=False, **META).gradients
     draws, step = generator(2), 1e-5
-    for _ in range(6):
+    for _ in range(4):
         direction = {n: torch.randn(p.shape, dtype=p.dtype, generator=draws) for n, p in start.items()}
         ahead, behind = (
-            loss({n: (p + sign * step * direction[n]).detach().requires_grad_() for n, p in start.items()})
-            for sign in (1, -1)
+            # The order concerns the gradient alone; the loss is the same function.
+            meta_gradient(network, moved, support, query, first_order=True, **META).loss
+            for moved in (_moved(start, direction, step), _moved(start, direction, -step))
         )
-        expected = (ahead - behind) / (2 * step)
         slope = sum((found[n] * direction[n]).sum() for n in start)
-        assert slope.item() == pytest.approx(expected.item(), rel=1e-4)
+        assert slope.item() == pytest.approx(((ahead - behind) / (2 * step)).item(), rel=1e-4)
+
+
+def _moved(start, direction, step):
+    return {n: (p + step * direction[n]).detach().requires_grad_() for n, p in start.items()}
 
 
 def test_first_order_meta_gradient_is_the_gradient_at_the_adapted_weights(network):

@@ -4,14 +4,14 @@ import itertools
 
 import pytest
 import torch
-from support.learners import SIDE, WAYS, encoder, generator, pool_model, recovered
+from support.learners import SIDE, WAYS, encoder, generator, recovered, wrapped
 from torch import nn
 
 from dfml.config.methods import ReplaySettings
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.metalearning import replay as module
-from dfml.metalearning.inner_loop import MetaGradient, adapt, parameters_of
+from dfml.metalearning.inner_loop import MetaGradient, parameters_of
 from dfml.metalearning.replay import Patience, replay
 
 SETTINGS = {"episodes": 2, "queries": 3, "inner_steps": 2, "inner_learning_rate": 0.1, "learning_rate": 0.01}
@@ -25,7 +25,7 @@ def bank():
     for index in range(MODELS):
         classes = torch.arange(WAYS) + WAYS * index
         grey = (10 * classes.repeat(PER_CLASS) / 255)[:, None, None, None].expand(-1, 3, SIDE, SIDE)
-        bank.add(recovered(pool_model(nn.Identity(), classes, index=index), grey))
+        bank.add(recovered(wrapped(nn.Identity(), classes, index=index), grey))
     return bank
 
 
@@ -104,7 +104,6 @@ def test_patience_counts_values_that_do_not_beat_the_best():
 
 
 def test_settings_reach_the_meta_gradient(monkeypatch, network, bank):
-    (keywords,) = _scripted(monkeypatch, [0.4]) or [None] if False else [None]
     taken = _scripted(monkeypatch, [0.4])
     run(network, bank, mode="fixed", max_outer=1, reduce="sum", first_order=True)
     (keywords,) = taken

@@ -1,0 +1,1 @@
+from support.learners import one_thread  # noqa: F401 - an autouse fixture

@@ -1,0 +1,200 @@
+"""A pool of zoos: the numbering of classes, and how models are drawn."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.zoo import CPU, MEAN, SIDE, STD, random_model, write_random_zoo
+
+from dfml.errors import DfmlError
+from dfml.runtime.seeds import numpy_rng
+from dfml.zoo.pool import Pool
+from dfml.zoo.store import load_zoo, read_manifest
+
+ARCHITECTURES = {"conv4": "conv4", "narrow": "resnet10"}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Two data sets; the second has two architectures, one of them with fewer models."""
+    root = tmp_path_factory.mktemp("zoos")
+    return [
+        write_random_zoo(root / "a", dataset="apples", models=4),
+        write_random_zoo(root / "b", dataset="berries", models=6, classes=9, seed=1),
+        write_random_zoo(
+            root / "c", dataset="berries", architecture="narrow", family="resnet10", models=3, classes=9, seed=2
+        ),
+    ]
+
+
+@pytest.fixture(scope="module", params=["global", "per_model"])
+def label_space(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def pool(folders):
+    return Pool.load(folders, label_space="global", device=CPU)
+
+
+def test_models_are_those_of_the_zoos_in_order(pool, folders):
+    loaded = [network for folder in folders for network in load_zoo(folder, CPU)[1]]
+    images = torch.rand(2, 3, SIDE, SIDE)
+    assert len(pool) == len(loaded) == 13
+    for index, (model, network) in enumerate(zip(pool, loaded, strict=True)):
+        assert model.index == index
+        inputs = (images - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+        assert torch.equal(model.logits(images), network(inputs))
+        assert model.spec.family == ARCHITECTURES[model.architecture]
+
+
+def test_class_ids_are_a_bijection_per_model(folders, label_space):
+    pool = Pool.load(folders, label_space=label_space, device=CPU)
+    entries = [(read_manifest(f), entry) for f in folders for entry in read_manifest(f).models]
+    for model, (manifest, entry) in zip(pool, entries, strict=True):
+        ids = model.classes.tolist()
+        assert len(set(ids)) == len(ids) == pool.ways
+        assert all(0 <= c < len(pool.class_names) for c in ids)
+        names = [pool.class_names[c] for c in ids]
+        if label_space == "global":
+            assert names == [f"{manifest.dataset}/{manifest.class_names[c]}" for c in entry.classes]
+            assert [manifest.class_names.index(name.split("/")[1]) for name in names] == entry.classes
+        else:
+            prefix = f"{manifest.dataset}/{manifest.architecture}/{entry.index}/"
+            assert names == [f"{prefix}{output}" for output in range(pool.ways)]
+    assert len(set(pool.class_names)) == len(pool.class_names)
+
+
+def test_global_labels_are_shared_within_a_data_set_only(pool):
+    assert len(pool.class_names) == 8 + 9
+    for model in pool:
+        low, high = (0, 8) if model.dataset == "apples" else (8, 17)
+        assert low <= model.classes.min()
+        assert model.classes.max() < high
+
+
+def test_per_model_labels_are_never_shared(folders):
+    pool = Pool.load(folders, label_space="per_model", device=CPU)
+    ids = torch.cat([model.classes for model in pool]).tolist()
+    assert ids == list(range(13 * pool.ways))
+    assert len(pool.class_names) == len(ids)
+
+
+@settings(deadline=None, max_examples=50)
+@given(lists=st.lists(st.permutations(range(8)).map(lambda order: order[:3]), min_size=1, max_size=6))
+def test_any_ordered_class_lists_map_there_and_back(lists):
+    known = random_model()
+    entries = [SimpleNamespace(index=i, classes=c, accuracy_stored=1.0) for i, c in enumerate(lists)]
+    facts = {"architecture": "conv4", "network": known.spec, "side": SIDE, "mean": MEAN, "std": STD}
+    names = [str(c) for c in range(8)]
+
+    def load(dataset, device):
+        manifest = SimpleNamespace(dataset=dataset, class_names=names, models=entries, **facts)
+        return manifest, [known.network] * len(lists)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dfml.zoo.pool.load_zoo", load)
+        shared = Pool.load(["x", "y"], label_space="global", device=CPU)
+        own = Pool.load(["x", "y"], label_space="per_model", device=CPU)
+    for index, model in enumerate(shared):
+        offset = 8 * (index // len(lists))
+        assert [c - offset for c in model.classes.tolist()] == lists[index % len(lists)]
+    assert torch.cat([model.classes for model in own]).tolist() == list(range(2 * 3 * len(lists)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ways": 4}, "4-way at 16 pixels, those before it 3-way at 16"),
+        ({"side": 32}, "3-way at 32 pixels, those before it 3-way at 16"),
+        ({"classes": 9}, "list of toy classes differs from another zoo's"),
+    ],
+)
+def test_zoos_that_do_not_fit_together(tmp_path, options, message):
+    first = write_random_zoo(tmp_path / "first", models=1)
+    second = write_random_zoo(tmp_path / "second", models=1, **options)
+    with pytest.raises(DfmlError, match=message):
+        Pool.load([first, second], label_space="global", device=CPU)
+
+
+def test_a_pool_needs_a_zoo():
+    with pytest.raises(DfmlError, match="at least one zoo"):
+        Pool.load([], label_space="global", device=CPU)
+
+
+def test_the_best_models_come_first_ties_by_index():
+    accuracies = [50.0, 90.0, 70.0, 90.0]
+    pool = Pool([random_model(seed=i, accuracy=a) for i, a in enumerate(accuracies)], ["a", "b", "c"], 3)
+    assert [model.index for model in pool.best(3)] == [1, 3, 2]
+
+
+def test_normalisation_averages_the_data_sets_not_the_models():
+    means = [torch.full((3,), value) for value in (0.2, 0.2, 0.6)]
+    models = [
+        random_model(seed=i, dataset=d, mean=m, std=2 * m)
+        for i, (d, m) in enumerate(zip(("a", "a", "b"), means, strict=True))
+    ]
+    mean, std = Pool(models, ["x"], 3).normalisation
+    assert torch.allclose(mean, torch.full((3,), 0.4))
+    assert torch.allclose(std, torch.full((3,), 0.8))
+
+
+def test_sampled_models_carry_their_own_networks(pool):
+    images = torch.rand(2, 3, SIDE, SIDE)
+    marks = [model.logits(images) for model in pool]
+    architectures = Counter()
+    for draw in range(50):
+        models = pool.sample(4, numpy_rng(draw))
+        for model in models:
+            assert model is pool[model.index]
+            assert torch.equal(model.logits(images), marks[model.index])
+        assert len({id(m.network) for m in models}) == len({m.index for m in models})
+        architectures.update(m.architecture for m in models)
+    assert set(architectures) == set(ARCHITECTURES)
+
+
+def test_data_sets_then_architectures_are_drawn_evenly(pool):
+    drawn = Counter((m.dataset, m.architecture) for m in pool.sample(4000, numpy_rng(0)))
+    shares = {key: count / 4000 for key, count in drawn.items()}
+    expected = {("apples", "conv4"): 0.5, ("berries", "conv4"): 0.25, ("berries", "narrow"): 0.25}
+    assert shares == pytest.approx(expected, abs=0.03)
+
+
+def test_shared_last_repeats_one_network_under_differing_class_lists(folders):
+    pool = Pool.load(folders[1:], label_space="global", device=CPU)
+    architectures, lists = set(), Counter()
+    for draw in range(50):
+        models = pool.sample(4, numpy_rng(draw), hetero="shared_last")
+        last = models[-1]
+        assert all(m.network is pool[last.index].network for m in models)
+        assert {(m.architecture, m.spec) for m in models} == {(last.architecture, last.spec)}
+        assert all(torch.equal(m.classes, pool[m.index].classes) for m in models)
+        architectures.add(last.architecture)
+        lists[len({tuple(m.classes.tolist()) for m in models})] += 1
+    assert architectures == set(ARCHITECTURES)
+    assert sum(count for distinct, count in lists.items() if distinct > 1) > 40
+
+
+def test_shared_last_is_harmless_in_a_pool_of_one_architecture(folders):
+    pool = Pool.load(folders[:1], label_space="global", device=CPU)
+    drawn = [pool.sample(4, numpy_rng(1), hetero=hetero) for hetero in ("per_model", "shared_last")]
+    assert [m.index for m in drawn[0]] == [m.index for m in drawn[1]]
+    assert all(m is pool[m.index] for m in drawn[1])
+
+
+def test_a_walk_covers_every_model_once_and_mixes_the_groups(pool):
+    groups = [(model.dataset, model.architecture) for model in pool]
+    sizes = Counter(groups)
+    walks = [pool.walk(numpy_rng(seed)) for seed in range(20)]
+    for walk in walks:
+        assert sorted(walk.tolist()) == list(range(len(pool)))
+        for group, size in sizes.items():
+            places = np.flatnonzero([groups[i] == group for i in walk])
+            halves = (places < len(pool) / 2).sum()
+            assert abs(halves - size / 2) <= 1.5, "a group must not gather at one end"
+    assert len({tuple(walk) for walk in walks}) == 20
+    assert {groups[walk[0]] for walk in walks} == set(groups)
