@@ -1,4 +1,4 @@
-"""The `evaluate` stage: fixed few-shot episodes, the same for every method (free.md §9, corrected protocol)."""
+"""The `evaluate` stage: fixed few-shot episodes, the same for every method (docs/method.md §8)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

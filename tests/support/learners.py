@@ -62,9 +62,7 @@ def task(seed: int = 0, *, shots: int = 2, queries: int = 4) -> tuple[Tensor, Te
 def wrapped(network: nn.Module, classes: Tensor, *, index: int = 0) -> PoolModel:
     """Any module as a frozen classifier of a pool; it does not normalise."""
     frozen = network.requires_grad_(False)
-    return random_model(
-        seed=index, network=frozen, classes=classes, mean=torch.zeros(3), std=torch.ones(3)
-    )
+    return random_model(seed=index, network=frozen, classes=classes, mean=torch.zeros(3), std=torch.ones(3))
 
 
 def recovered(model: PoolModel, images: Tensor) -> Recovered:

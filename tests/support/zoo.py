@@ -136,7 +136,7 @@ def write_random_zoo(
         "models": entries,
         "weights_sha256": save_weights(folder / WEIGHTS, states[:models]),
         "judges": entries[:judges],
-        "judges_sha256": save_weights(folder / JUDGES, states[models:]),
+        "judges_sha256": save_weights(folder / JUDGES, states[models:]) if judges else None,
         "seconds": 0.0,
         "provenance": {},
     }

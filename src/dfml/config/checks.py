@@ -85,7 +85,7 @@ def _used_free(config: "Config") -> Iterator[tuple[str, FreeSettings]]:
         "free_heads": config.free_heads.free,
     }
     for method, section in sections.items():
-        if method in used:
+        if method in used and section is not None:
             yield ("free_heads.free" if method == "free_heads" else method), section
 
 
@@ -166,8 +166,6 @@ def _pool_sizes(config: "Config") -> Iterator[Problem]:
         for key, section in free.items():
             if section.five and section.five.sample == "without":
                 wanted[f"{key}.five.models_per_iteration"] = section.five.models_per_iteration
-        if "free_heads" in selected:
-            wanted["free_heads.heads.models_per_step"] = config.free_heads.heads.models_per_step
         if "zoo_ensemble" in selected:
             wanted["zoo_ensemble.models"] = config.zoo_ensemble.models
         held = config.pool_models(pool)

@@ -190,9 +190,18 @@ class FreeOfficialSettings(FreeSettings):
 class HeadsSettings(Section):
     """Distillation with one head per zoo model on a shared backbone."""
 
-    steps: int = Field(600, ge=1, description="Gradient steps.")
-    models_per_step: int = Field(8, ge=1, description="Models asked in one step.")
-    batch_size: int = Field(64, ge=2, description="Recovered images per step, every one shown to every asked model.")
+    start: Literal["best_model", "random"] = Field(
+        "best_model",
+        description="The backbone at first: the pool's best model of the learner's own network, if there is one, "
+        "or random weights.",
+    )
+    questions: int = Field(
+        8000, ge=1, description="Recovered images (drawn with replacement, then varied) that every model is asked once."
+    )
+    recolour: bool = Field(True, description="Vary the colours of a question at random before it is asked.")
+    mix: bool = Field(True, description="Paste or blend pairs of questions before they are asked.")
+    steps: int = Field(1500, ge=1, description="Gradient steps.")
+    batch_size: int = Field(64, ge=2, description="Questions per step; every model's answers teach at once.")
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of Adam (cosine decay).")
 
 
@@ -200,7 +209,13 @@ class FreeHeadsSettings(Section):
     """FREE that starts from a backbone distilled with one head per zoo model."""
 
     heads: HeadsSettings = Field(HeadsSettings(), description="The distillation.")
-    free: FreeSettings = Field(FreeSettings(iterations=10), description="BELL and replay from the distilled backbone.")
+    free: FreeSettings | None = Field(
+        FreeSettings(iterations=10), description="BELL and replay from the distilled backbone; null leaves them out."
+    )
+
+    def resolved(self, five: FiveSettings) -> "FreeHeadsSettings":
+        """The same settings with FIVE's written out, as :meth:`FreeSettings.resolved`."""
+        return self.model_copy(update={"free": self.free and self.free.resolved(five)})
 
 
 class SupervisedSettings(Section):

@@ -39,7 +39,8 @@ together are errors, all told at once before anything runs. YAML reads `1e-3` as
 `0.001`. Editors that know the YAML language server complete and check keys through the first line of each
 file, which names `workflow/schemas/config.schema.json`.
 
-Numbers such as F08 mark the options in which the published code departs from the method as it is described.
+Numbers such as F08 mark the options in which the published code departs from the method as it is described;
+[docs/deviations.md](../docs/deviations.md) lists them.
 `free.profile: official` sets those of FREE as published; any key given beside it overrides that one choice.
 """
 

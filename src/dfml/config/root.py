@@ -104,10 +104,8 @@ class Config(Section):
     def options(self, method: str) -> dict[str, Any]:
         """The method's own section as plain values, nothing left to look up; empty if it has no settings."""
         section = getattr(self, method, None)
-        if isinstance(section, FreeSettings):
+        if isinstance(section, FreeSettings | FreeHeadsSettings):
             section = section.resolved(self.inversion.five)
-        elif isinstance(section, FreeHeadsSettings):
-            section = section.model_copy(update={"free": section.free.resolved(self.inversion.five)})
         return {} if section is None else section.model_dump(mode="json")
 
     def selected(self, pool: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The bank of recovered images: a ring per class, 8-bit, on the device (free.md §7)."""
+"""The bank of recovered images: a ring per class, 8-bit, on the device (docs/method.md §5.1)."""
 
 from pathlib import Path
 
@@ -6,9 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dfml.data.arrays import read_arrays
 from dfml.errors import DfmlError, FileFormatError
 from dfml.inversion.meta_generator import Recovered
 from dfml.runtime.files import atomic_write
+
+FORMAT, VERSION = "dfml.bank", 1
+_ARRAYS = frozenset({"format", "version", "slots", "pixels", "sources", "written"})
 
 
 class ImageBank:
@@ -78,11 +82,19 @@ class ImageBank:
         """``count`` images of each class, interleaved as an inversion returns them, float in [0, 1].
 
         Args:
-            classes: pool-wide class ids, ``[ways]``, all of them in the bank.
+            classes: pool-wide class ids, ``[ways]``.
             count: images per class, drawn with replacement.
             draws: source of the draw (a CPU generator).
+
+        Raises:
+            DfmlError: the bank holds no image of some class.
         """
         room = self.filled[classes.cpu()] * self.images_per_class
+        if not room.all():
+            raise DfmlError(
+                "the bank lacks some classes of the models that are drawn from it; recover every model "
+                "(`inversion.five.iterations`, `inversion.per_model.models`)"
+            )
         index = (torch.rand(count, len(classes), generator=draws) * room).long()
         flat = self.pixels.flatten(1, 2)
         return flat[classes.expand(count, -1), index.to(flat.device)].flatten(0, 1).float().div_(255)
@@ -90,7 +102,7 @@ class ImageBank:
     def sample_episodes(
         self, episodes: int, *, ways: int, shots: int, queries: int, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Cross-task episodes: classes of any models mixed, distinct images within a class (free.md §7).
+        """Cross-task episodes: classes of any models mixed, distinct images within a class (docs/method.md §5.2).
 
         Returns:
             Support ``[episodes, ways · shots, 3, side, side]`` and query ``[episodes, ways · queries, …]`` images,
@@ -133,7 +145,7 @@ class ImageBank:
 
         def write(partial: Path) -> None:
             with partial.open("wb") as stream:
-                np.savez(stream, slots=self.slots, **arrays)
+                np.savez(stream, format=FORMAT, version=VERSION, slots=self.slots, **arrays)
 
         atomic_write(path, write)
 
@@ -142,19 +154,29 @@ class ImageBank:
         """Read a bank.
 
         Raises:
-            FileFormatError: missing, truncated or not a bank.
+            FileFormatError: missing, truncated, of another version or not a bank.
         """
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                state = {name: torch.from_numpy(arrays[name]) for name in ("pixels", "sources", "written")}
-                slots = int(arrays["slots"])
-            classes, _, count, channels, side, _ = state["pixels"].shape
-            if state["pixels"].dtype != torch.uint8 or channels != 3 or len(state["written"]) != classes:
-                raise ValueError("its arrays do not fit together")
-        except (OSError, ValueError, KeyError, EOFError, NotImplementedError) as error:
-            raise FileFormatError(f"{path}: not a readable bank ({error}); run the inversion again") from None
-        except Exception as error:  # zipfile and zlib raise types of their own on damaged archives
-            raise FileFormatError(f"{path}: damaged ({error}); run the inversion again") from None
-        bank = cls(classes, slots=slots, images_per_class=count, side=side, device=device)
-        bank.load_state(state)
+        remedy = "run the inversion again"
+        arrays = read_arrays(path, _ARRAYS, remedy=remedy)
+        if str(arrays["format"]) != FORMAT or str(arrays["version"]) != str(VERSION):
+            found = f"{arrays['format']} version {arrays['version']}"
+            raise FileFormatError(f"{path} is {found}, not {FORMAT} version {VERSION}; {remedy}")
+        if not _sound(arrays):
+            raise FileFormatError(f"{path}: its arrays do not fit together; {remedy}")
+        classes, _, count, _, side, _ = arrays["pixels"].shape
+        bank = cls(classes, slots=int(arrays["slots"]), images_per_class=count, side=side, device=device)
+        bank.load_state({name: torch.from_numpy(arrays[name]) for name in bank.state()})
         return bank
+
+
+def _sound(arrays: dict[str, np.ndarray]) -> bool:
+    pixels, sources, written, slots = (arrays[name] for name in ("pixels", "sources", "written", "slots"))
+    if [a.dtype for a in (pixels, sources, written, slots)] != [np.uint8, np.int64, np.int64, np.int64]:
+        return False
+    if pixels.ndim != 6 or pixels.shape[3] != 3 or pixels.shape[4] != pixels.shape[5] or slots.shape != ():
+        return False
+    if sources.shape != pixels.shape[:2] or written.shape != pixels.shape[:1] or pixels.shape[1] > slots:
+        return False
+    # The first slots are filled, the others empty: sampling relies on it.
+    filled = np.arange(pixels.shape[1]) < np.minimum(written, slots)[:, None]
+    return bool(np.array_equal(sources >= 0, filled) and (written >= 0).all())

@@ -1,10 +1,12 @@
-"""Losses of model inversion (free.md §5.1)."""
+"""Losses of model inversion (docs/method.md §3.2)."""
 
+import math
 from types import TracebackType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
 
@@ -20,7 +22,7 @@ class StatisticsGap:
     def __init__(self, network: nn.Module) -> None:
         self._norms = [m for m in network.modules() if isinstance(m, EpisodicBatchNorm2d)]
         self._terms: list[Tensor] = []
-        self._hooks: list = []
+        self._hooks: list[RemovableHandle] = []
 
     def __enter__(self) -> "StatisticsGap":
         self._hooks = [norm.register_forward_pre_hook(self._measure) for norm in self._norms]
@@ -47,7 +49,7 @@ class StatisticsGap:
 
 
 def adversarial_loss(teacher: Tensor, student: Tensor, kind: str) -> Tensor:
-    """Minimised, it makes teacher and student disagree where both predict the same class (free.md §5.1, F03).
+    """Minimised, it makes teacher and student disagree where both predict the same class (docs/method.md §3.2, F03).
 
     Args:
         teacher: logits ``[B, ways]``; the gradient reaches the image through them.
@@ -68,7 +70,7 @@ def adversarial_loss(teacher: Tensor, student: Tensor, kind: str) -> Tensor:
     elif kind == "kl_st":
         divergence = (log_s.exp() * (log_s - log_t)).sum(1)
     elif kind == "js":
-        log_m = torch.logaddexp(log_t, log_s) - torch.log(torch.tensor(2.0, dtype=teacher.dtype))
+        log_m = torch.logaddexp(log_t, log_s) - math.log(2)
         divergence = ((log_t.exp() * (log_t - log_m)).sum(1) + (log_s.exp() * (log_s - log_m)).sum(1)) / 2
     else:
         raise ValueError(f"unknown adversarial loss {kind!r}")

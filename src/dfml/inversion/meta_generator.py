@@ -1,4 +1,4 @@
-"""FIVE: a generator that is meta-trained to recover any model's task in a few steps (free.md §5)."""
+"""FIVE: a generator that is meta-trained to recover any model's task in a few steps (docs/method.md §3)."""
 
 import copy
 from collections.abc import Sequence
@@ -46,16 +46,13 @@ class MetaGenerator:
         self.settings = settings
         self._parameters = list(generator.parameters())
         self._working = copy.deepcopy(generator)
-        rate = settings.outer_learning_rate
-        if rate is None:
-            rate = settings.learning_rate * (1 if settings.outer_optimiser == "adam_fresh" else settings.steps)
-        self._outer_rate = rate
         self._outer = self._new_outer()
 
     def _new_outer(self) -> Optimiser:
+        rate = self.settings.resolved().outer_learning_rate
         if self.settings.outer_optimiser == "sgd":
-            return SGD([self._parameters], [self._outer_rate])
-        return Adam([self._parameters], [self._outer_rate], betas=BETAS)
+            return SGD([self._parameters], [rate])
+        return Adam([self._parameters], [rate], betas=BETAS)
 
     def adapt(
         self,
@@ -64,7 +61,6 @@ class MetaGenerator:
         *,
         images_per_class: int,
         draws: torch.Generator,
-        steps: int | None = None,
     ) -> tuple[Recovered, list[Tensor]]:
         """Adapt a copy of the generator to one model; the generator itself is not changed.
 
@@ -72,16 +68,15 @@ class MetaGenerator:
             The recovered images and the model's pseudo-gradient by the outer rule, one tensor per parameter.
 
         Raises:
-            DfmlError: a loss was not finite.
+            DfmlError: a loss or an image was not finite.
         """
-        steps = steps or self.settings.steps
         device = self._parameters[0].device
         targets = interleaved_targets(len(model.classes), images_per_class, device)
         latents = torch.randn(len(targets), self.generator.latent, generator=draws, device=draws.device)
         latents = latents.to(device=device, dtype=self._parameters[0].dtype)
         inner = self._inner_maml if self.settings.outer_rule == "maml" else self._inner
-        images, curve, losses, meta = inner(model, objective, targets, latents, draws, steps)
-        if not bool(torch.isfinite(losses).all()):
+        images, curve, losses, meta = inner(model, objective, targets, latents, draws)
+        if not bool(torch.isfinite(losses).all() & torch.isfinite(images).all()):
             raise DfmlError(
                 f"inversion of {model.dataset}/{model.architecture} model {model.index}: the loss is not finite; lower "
                 "the weight of the adversarial or batch-norm term (`adversary.weight`, `bn_weight`) or a learning rate"
@@ -95,7 +90,6 @@ class MetaGenerator:
         targets: Tensor,
         latents: Tensor,
         draws: torch.Generator,
-        steps: int,
     ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         settings = self.settings
         working = list(self._working.parameters())
@@ -108,7 +102,7 @@ class MetaGenerator:
         keep = _Keeper(settings.keep)
         meta = [torch.zeros_like(p) for p in working] if settings.outer_rule == "fomaml_sum" else []
         curve = []
-        for _ in range(steps):
+        for _ in range(settings.steps):
             images = self._working(latents)
             loss, cross_entropy = objective(model, images, targets, draws)
             optimiser.zero_grad()
@@ -134,7 +128,6 @@ class MetaGenerator:
         targets: Tensor,
         latents: Tensor,
         draws: torch.Generator,
-        steps: int,
     ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         """The inner loop with its graph kept: the gradient of the last forward's loss with respect to φ, exactly."""
         names = [name for name, _ in self.generator.named_parameters()]
@@ -143,14 +136,15 @@ class MetaGenerator:
         step = _DifferentiableStep(self.settings)
         keep = _Keeper(self.settings.keep)
         curve = []
-        for j in range(steps):
+        for j in range(self.settings.steps):
             images = functional_call(self.generator, dict(zip(names, weights, strict=True)), variable)
             loss, cross_entropy = objective(model, images, targets, draws)
             keep.offer(images.detach(), loss.detach())
             curve.append(cross_entropy)
-            if j == steps - 1:
+            last = j == self.settings.steps - 1
+            if last:
                 meta = torch.autograd.grad(loss, start, retain_graph=True)
-            gradients = torch.autograd.grad(loss, [*weights, variable], create_graph=j < steps - 1)
+            gradients = torch.autograd.grad(loss, [*weights, variable], create_graph=not last)
             *weights, variable = step([*weights, variable], gradients)
         if self.settings.keep == "final":
             with torch.no_grad():

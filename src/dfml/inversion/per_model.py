@@ -1,4 +1,4 @@
-"""Per-model inversion: a fresh generator for every model (baselines.md §8), the slow arm of the comparison."""
+"""Per-model inversion: a fresh generator for every model (docs/method.md §3.5), the slow arm of the comparison."""
 
 import torch
 

@@ -40,18 +40,21 @@ def teacher_scores(recovered: Recovered) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def judge_scores(recovered: Sequence[Recovered], judges: Sequence[nn.Module]) -> tuple[float, float]:
+def judge_scores(recovered: Sequence[Recovered], judges: Sequence[nn.Module]) -> tuple[float, float | None]:
     """Accuracy (percent) of recovered images under independently trained models of the same classes, and diversity.
 
-    Diversity is the mean cosine distance between the judge's features of two images of one class.
+    Diversity is the mean cosine distance between the judge's features of two images of one class; None where there
+    is only one.
     """
     accuracies, distances = [], []
     for item, judge in zip(recovered, judges, strict=True):
         inputs = item.model.normalise(item.images)
         accuracies.append((judge(inputs).argmax(1) == item.targets).float().mean().item())
         features = F.normalize(judge.features(inputs), dim=1)
-        distances += [_spread(features[item.targets == label]) for label in item.targets.unique()]
-    return 100 * sum(accuracies) / len(accuracies), sum(distances) / len(distances)
+        classes = [features[item.targets == label] for label in item.targets.unique()]
+        distances += [_spread(own) for own in classes if len(own) > 1]
+    diversity = sum(distances) / len(distances) if distances else None
+    return 100 * sum(accuracies) / len(accuracies), diversity
 
 
 def _spread(features: Tensor) -> float:

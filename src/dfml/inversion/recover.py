@@ -2,30 +2,36 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from dfml.config.inversion import FiveSettings, InversionSettings
+from dfml.errors import FileFormatError
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.grid import save_grid
 from dfml.inversion.meta_generator import MetaGenerator, Recovered
 from dfml.inversion.objective import Objective
 from dfml.inversion.per_model import draw_generator, invert_from_scratch
 from dfml.inversion.quality import cross_model_accuracy, judge_scores, teacher_scores
+from dfml.networks.generator import Generator
 from dfml.runtime.checkpoint import Checkpoint
 from dfml.runtime.digests import digest_json
-from dfml.runtime.files import atomic_write, write_json
+from dfml.runtime.files import atomic_write, sha256_file, write_json
 from dfml.runtime.job import Job
 from dfml.runtime.seeds import numpy_rng, torch_generator
+from dfml.zoo.manifest import MANIFEST
 from dfml.zoo.pool import Pool, PoolModel
 from dfml.zoo.store import load_judges
 
 FORMAT, VERSION = "dfml.inversion", 1
 GENERATOR, BANK, RECORD, GRID = "generator.safetensors", "bank.npz", "inversion.json", "grid.png"
 GRID_IMAGES = 8
+PROBES_WITHOUT_JUDGES = 4
 
 
 def make_objective(settings: InversionSettings, *, ce_weight: float, bn_weight: float) -> Objective:
@@ -60,6 +66,14 @@ class ModelSampler:
         return int(self.pool.walk(numpy_rng(self.seed, self.stream, "walk", turn))[place])
 
 
+@dataclass(frozen=True)
+class Recovery:
+    """What filled a bank: a cross-entropy per iteration or model, and its seconds over all interruptions."""
+
+    history: list[float]
+    seconds: float
+
+
 def recover_with_five(
     five: MetaGenerator,
     pool: Pool,
@@ -70,8 +84,9 @@ def recover_with_five(
     checkpoint: Checkpoint,
     checkpoint_every: int,
     job: Job,
-) -> list[float]:
-    """Meta-train the generator, fill the bank after the warm-up, and return the mean cross-entropy per iteration."""
+) -> Recovery:
+    """Meta-train the generator and, after the warm-up, fill the bank; the history is the mean over an iteration."""
+    start = time.perf_counter()
     objective = make_objective(settings, ce_weight=settings.five.ce_weight, bn_weight=settings.five.bn_weight)
     draws = torch_generator(seed, "five")
     sampler = ModelSampler(pool, settings.five, seed)
@@ -82,6 +97,7 @@ def recover_with_five(
         bank.load_state(state["bank"])
         draws.set_state(state["draws"])
         history = state["history"]
+        start -= state["seconds"]
     total = settings.five.warmup + settings.five.iterations
     with job.progress.task("FIVE", total=total, done=len(history)) as bar:
         for iteration in range(len(history), total):
@@ -94,10 +110,9 @@ def recover_with_five(
             history.append(torch.stack([item.curve[-1] for item in recovered]).mean().item())
             bar.advance(teacher_ce=history[-1])
             if (iteration + 1) % checkpoint_every == 0:
-                checkpoint.save(
-                    {"five": five.state(), "bank": bank.state(), "draws": draws.get_state(), "history": history}
-                )
-    return history
+                state = {"five": five.state(), "bank": bank.state(), "draws": draws.get_state()}
+                checkpoint.save({**state, "history": history, "seconds": time.perf_counter() - start})
+    return Recovery(history, time.perf_counter() - start)
 
 
 def recover_per_model(
@@ -110,8 +125,9 @@ def recover_per_model(
     checkpoint: Checkpoint,
     checkpoint_every: int,
     job: Job,
-) -> list[float]:
-    """Invert each model from scratch, fill the bank, and return each model's last cross-entropy."""
+) -> Recovery:
+    """Invert each model from scratch and fill the bank; the history is each model's last cross-entropy."""
+    start = time.perf_counter()
     objective = make_objective(settings, ce_weight=settings.per_model.ce_weight, bn_weight=bn_weight)
     count = min(settings.per_model.models or len(pool), len(pool))
     history: list[float] = []
@@ -119,6 +135,7 @@ def recover_per_model(
     if state is not None:
         bank.load_state(state["bank"])
         history = state["history"]
+        start -= state["seconds"]
     with job.progress.task("per-model inversion", total=count, done=len(history)) as bar:
         for index in range(len(history), count):
             draws = torch_generator(seed, "per_model", index)
@@ -127,8 +144,9 @@ def recover_per_model(
             history.append(item.curve[-1].item())
             bar.advance(teacher_ce=history[-1])
             if (index + 1) % checkpoint_every == 0:
-                checkpoint.save({"bank": bank.state(), "history": history})
-    return history
+                seconds = time.perf_counter() - start
+                checkpoint.save({"bank": bank.state(), "history": history, "seconds": seconds})
+    return Recovery(history, time.perf_counter() - start)
 
 
 def invert(
@@ -145,7 +163,6 @@ def invert(
     job: Job,
 ) -> None:
     """Recover a bank of images from the zoos of a pool; write generator, bank, record and picture into ``folder``."""
-    start = time.perf_counter()
     models = Pool.load(zoos, label_space=label_space, device=job.device)
     bank = ImageBank(
         len(models.class_names),
@@ -158,7 +175,8 @@ def invert(
     five = MetaGenerator(generator.to(job.device), settings.five)
     probes, judges = _judged(zoos, models, job)
     probe = _prober(settings, seed)
-    checkpoint = Checkpoint(resume, digest_json([inverter, settings.model_dump(mode="json"), label_space, seed, pool]))
+    made_of = [inverter, settings.model_dump(mode="json"), label_space, seed, pool]
+    checkpoint = Checkpoint(resume, digest_json(made_of + [sha256_file(zoo / MANIFEST) for zoo in zoos]))
     first = [probe(five, model, i).curve for i, model in enumerate(probes)]
     arguments: dict[str, Any] = {
         "seed": seed,
@@ -166,28 +184,26 @@ def invert(
         "checkpoint_every": checkpoint_every,
         "job": job,
     }
-    recovering = time.perf_counter()
     if inverter == "five":
-        history = recover_with_five(five, models, bank, settings, **arguments)
-        inversions, steps = len(history) * settings.five.models_per_iteration, settings.five.steps
+        recovery = recover_with_five(five, models, bank, settings, **arguments)
+        inversions, steps = len(recovery.history) * settings.five.models_per_iteration, settings.five.steps
         last = [probe(five, model, i) for i, model in enumerate(probes)]
     else:
         weight = settings.per_model.bn_weight if inverter == "gen_bn" else 0.0
-        history = recover_per_model(models, bank, settings, bn_weight=weight, **arguments)
-        inversions, steps = len(history), settings.per_model.steps
+        recovery = recover_per_model(models, bank, settings, bn_weight=weight, **arguments)
+        inversions, steps = len(recovery.history), settings.per_model.steps
         objective = make_objective(settings, ce_weight=settings.per_model.ce_weight, bn_weight=weight)
         last = [
             invert_from_scratch(model, settings, objective, draws=torch_generator(seed, "probe", i), device=job.device)
             for i, model in enumerate(probes)
         ]
-    seconds = time.perf_counter() - recovering
     scores = [teacher_scores(item) for item in last]
-    judged, diversity = judge_scores(last, judges)
+    judged, diversity = judge_scores(last, judges) if judges else (None, None)
 
     tensors = {name: t.detach().cpu().contiguous() for name, t in five.generator.state_dict().items()}
     atomic_write(folder / GENERATOR, lambda partial: save_file(tensors, partial))
     bank.save(folder / BANK)
-    save_grid(_grid_order(last), folder / GRID, columns=GRID_IMAGES)
+    save_grid(_grid_order(last), folder / GRID, columns=min(GRID_IMAGES, settings.images_per_class))
     write_json(
         folder / RECORD,
         {
@@ -196,19 +212,19 @@ def invert(
             "pool": pool,
             "inverter": inverter,
             "seed": seed,
-            "seconds": seconds,
-            "seconds_in_all": time.perf_counter() - start,
+            "seconds": recovery.seconds,
             "generator_passes": inversions * steps,
             "teacher_passes": inversions * steps,
             "inversions": inversions,
             "images": bank.images,
-            "iterations": len(history),
-            "history": history,
+            "iterations": len(recovery.history),
+            "history": recovery.history,
             "ce_curve": {"first": _mean_curve(first), "last": _mean_curve([item.curve for item in last])},
             "teacher_ce": sum(s[0] for s in scores) / len(scores),
             "teacher_accuracy": sum(s[1] for s in scores) / len(scores),
             "cross_model_accuracy": cross_model_accuracy(models, bank, torch_generator(seed, "cross")),
             "independent_accuracy": judged,
+            "independent_reason": None if judges else "the zoo has no judges (`zoo.judges`)",
             "diversity": diversity,
             "peak_memory_mb": job.peak_memory_mb,
             "provenance": job.provenance(),
@@ -217,15 +233,30 @@ def invert(
     checkpoint.remove()
 
 
+def load_meta_generator(folder: Path, settings: InversionSettings, side: int, device: torch.device) -> MetaGenerator:
+    """The meta-generator that :func:`invert` wrote into ``folder``.
+
+    Raises:
+        FileFormatError: the file is missing, damaged, or not of the size that the settings ask for.
+    """
+    generator = Generator(latent=settings.latent, width=settings.width, side=side)
+    try:
+        generator.load_state_dict(load_file(folder / GENERATOR))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise FileFormatError(f"{folder / GENERATOR}: not this generator ({reason}); run the inversion again") from None
+    return MetaGenerator(generator.to(device), settings.five)
+
+
 def _judged(zoos: Sequence[Path], pool: Pool, job: Job) -> tuple[list[PoolModel], list[torch.nn.Module]]:
-    """Models that images are measured on, with their judges."""
+    """Models that images are measured on, with their judges; without judges the first models of the pool."""
     models, judges, offset = [], [], 0
     for folder in zoos:
         manifest, networks = load_judges(folder, job.device)
         models += [pool[offset + entry.index] for entry in manifest.judges]
         judges += networks
         offset += len(manifest.models)
-    return models, judges
+    return (models, judges) if judges else (pool[:PROBES_WITHOUT_JUDGES], [])
 
 
 def _prober(settings: InversionSettings, seed: int) -> Callable[[MetaGenerator, PoolModel, int], Recovered]:

@@ -1,17 +1,16 @@
-"""The `time_inversion` stage: FIVE against per-model inversion, in turn, in one process (free.md §10)."""
+"""The `time_inversion` stage: FIVE against per-model inversion, in turn, in one process (docs/method.md §9)."""
 
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from dfml.config.inversion import InversionSettings
-from dfml.inversion.meta_generator import MetaGenerator, Recovered
-from dfml.inversion.per_model import draw_generator, invert_from_scratch
+from dfml.inversion.meta_generator import Recovered
+from dfml.inversion.per_model import invert_from_scratch
 from dfml.inversion.quality import teacher_scores
-from dfml.inversion.recover import GENERATOR, make_objective
+from dfml.inversion.recover import load_meta_generator, make_objective
 from dfml.runtime.device import describe_device
 from dfml.runtime.files import write_json
 from dfml.runtime.job import Job
@@ -19,13 +18,6 @@ from dfml.runtime.seeds import torch_generator
 from dfml.zoo.pool import Pool
 
 FORMAT, VERSION = "dfml.speed", 1
-
-
-def load_meta_generator(folder: Path, settings: InversionSettings, side: int, device: torch.device) -> MetaGenerator:
-    """The meta-generator that the `invert` stage wrote."""
-    generator = draw_generator(settings, side, torch_generator(0, "placeholder"), law="default")
-    generator.load_state_dict(load_file(folder / GENERATOR))
-    return MetaGenerator(generator.to(device), settings.five)
 
 
 def time_inversion(

@@ -1,4 +1,4 @@
-"""BELL: implicit gradient alignment by sequential distillation (free.md §6 and §11)."""
+"""BELL: implicit gradient alignment by sequential distillation (docs/method.md §4)."""
 
 from collections.abc import Sequence
 
@@ -41,7 +41,7 @@ def sequential_steps(
 ) -> tuple[Parameters, Tensor]:
     """Walk from ``parameters`` over the recovered sets, one distillation step (or more) on each.
 
-    The displacement of the whole walk rewards inner products between the sets' gradients (free.md §11).
+    The displacement of the whole walk rewards inner products between the sets' gradients (docs/method.md §4.2).
 
     Returns:
         The end of the walk and the mean loss met on the way; ``parameters`` are unchanged.

@@ -5,7 +5,6 @@ model teaches the shared features without contradicting the others, which number
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,20 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfml.config.methods import HeadsSettings
-from dfml.data.augment import random_crop_flip
+from dfml.data.augment import normalise, random_crop_flip
 from dfml.runtime.optimisers import Adam
-from dfml.zoo.pool import Pool
+
+WARMUP_STEPS = 20
 
 
 class HeadsDistillation:
-    """The backbone, the heads, their optimiser and the questions.
+    """The backbone, a linear head for each model, and their optimiser.
+
+    The questions are asked beforehand, once: a step then costs one pass of the backbone, however many models teach.
 
     Args:
-        backbone: an episodic network; trained in place.
-        pool: the models that answer.
-        images: recovered images ``[n, 3, side, side]`` uint8, on the device.
+        backbone: an episodic network with ``features`` and ``feature_size``; trained in place.
+        questions: images ``[n, 3, side, side]`` in [0, 1].
+        answers: the models' logits, ``[models, n, ways]``.
         settings: of the distillation.
-        crop_padding: of the random crop, pixels.
+        crop_padding: of the random crop of a question, pixels.
         mean, std: the backbone's normalisation, ``[3]`` each.
         draws: source of every random choice (a CPU generator).
     """
@@ -34,8 +36,8 @@ class HeadsDistillation:
     def __init__(
         self,
         backbone: nn.Module,
-        pool: Pool,
-        images: Tensor,
+        questions: Tensor,
+        answers: Tensor,
         settings: HeadsSettings,
         *,
         crop_padding: int,
@@ -43,12 +45,61 @@ class HeadsDistillation:
         std: Tensor,
         draws: torch.Generator,
     ) -> None:
-        self.backbone, self.pool, self.images, self.settings = backbone, pool, images, settings
+        self.backbone, self.questions, self.settings = backbone, questions, settings
+        self.targets = F.log_softmax(answers, 2).transpose(0, 1).contiguous()
         self.crop_padding, self.mean, self.std, self.draws = crop_padding, mean, std, draws
-        features = int(backbone.feature_size)
-        weights = torch.randn(len(pool), features, pool.ways, generator=draws) / (2 * math.sqrt(features))
-        self.weights = weights.to(images.device).requires_grad_()
-        self.biases = torch.zeros(len(pool), 1, pool.ways, device=images.device).requires_grad_()
-        self.trained = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
-        self.optimiser = Adam([*self.trained, self.weights, self.biases], learning_rate=settings.learning_rate)
-        self.step_count = 0
+        size, outputs = int(backbone.feature_size), answers.shape[0] * answers.shape[2]
+        weights = torch.randn(outputs, size, generator=draws) / (2 * math.sqrt(size))
+        self.weights = weights.to(questions.device).requires_grad_()
+        self.biases = torch.zeros(outputs, device=questions.device).requires_grad_()
+        self.body = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
+        self.optimiser = Adam([[*self.body, self.weights, self.biases]], [settings.learning_rate])
+        self.steps_done = 0
+
+    def step(self) -> Tensor:
+        """One gradient step; returns the loss, the mean KL(model‖head) over images and models, on the device."""
+        rows = torch.randint(0, len(self.questions), (self.settings.batch_size,), generator=self.draws)
+        rows = rows.to(self.questions.device)
+        images = self.questions[rows]
+        if self.crop_padding:
+            images = random_crop_flip(
+                images, padding=self.crop_padding, flip=True, per_sample=True, generator=self.draws
+            )
+        inputs = normalise(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
+        targets = self.targets[rows]
+        logits = F.linear(self.backbone.features(inputs), self.weights, self.biases)
+        own = F.log_softmax(logits.view_as(targets), 2)
+        loss = F.kl_div(own.flatten(0, 1), targets.flatten(0, 1), reduction="batchmean", log_target=True)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.set_rate(self._rate())
+        self.optimiser.step()
+        self.steps_done += 1
+        return loss.detach()
+
+    def _rate(self) -> float:
+        done = self.steps_done / self.settings.steps
+        rise = min(1.0, (self.steps_done + 1) / WARMUP_STEPS)
+        return self.settings.learning_rate * rise * (1 + math.cos(math.pi * done)) / 2
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs."""
+        return {
+            "body": [p.detach() for p in self.body],
+            "weights": self.weights.detach(),
+            "biases": self.biases.detach(),
+            "optimiser": self.optimiser.state(),
+            "draws": self.draws.get_state(),
+            "steps_done": self.steps_done,
+        }
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state`."""
+        for own, kept in zip(self.body, state["body"], strict=True):
+            own.copy_(kept)
+        self.weights.copy_(state["weights"])
+        self.biases.copy_(state["biases"])
+        self.optimiser.load_state(state["optimiser"])
+        self.draws.set_state(state["draws"])
+        self.steps_done = state["steps_done"]

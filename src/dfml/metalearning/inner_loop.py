@@ -30,7 +30,7 @@ def adapt(
     trainable: Callable[[str], bool] | None = None,
     in_transform: bool = False,
 ) -> Parameters:
-    """Adapt to one task by gradient steps on the support set (MAML; free.md §7, §9).
+    """Adapt to one task by gradient steps on the support set (MAML; docs/method.md §5.3, §8.2).
 
     Args:
         network: the module that gives the form; its own parameters are not used.

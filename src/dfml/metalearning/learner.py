@@ -68,7 +68,7 @@ class Learner:
             raise DfmlError(f"this learner cannot adapt by {rule!r}; it offers {', '.join(self.rules)}")
         if batch_norm not in BATCH_NORM_MODES:
             raise DfmlError(f"batch_norm must be one of {', '.join(BATCH_NORM_MODES)}, not {batch_norm!r}")
-        support = self.prepare(images)
+        support, labels = self.prepare(images), labels.to(self.mean.device)
         if rule == "finetune":
             adapted = self.finetuned(support, labels)
             return lambda queries: self.finetuned_scores(adapted, support, self.prepare(queries), batch_norm)
@@ -80,6 +80,7 @@ class Learner:
             images = images.float() / 255
         return normalise(images.to(self.mean.device), self.mean, self.std).contiguous(memory_format=torch.channels_last)
 
+    @torch.enable_grad()
     def finetuned(self, support: Tensor, labels: Tensor) -> Parameters:
         """Parameters of the single encoder after fine-tuning on a prepared support set."""
         network = self.encoders[0]

@@ -1,4 +1,4 @@
-"""Cross-task replay: MAML on episodes that mix the classes of many models (free.md §7)."""
+"""Cross-task replay: MAML on episodes that mix the classes of many models (docs/method.md §5)."""
 
 from dataclasses import dataclass
 
@@ -27,12 +27,15 @@ class Patience:
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """Outer steps taken, their mean loss and query accuracy in percent (on the device), and the last support set."""
+    """Outer steps taken, their mean loss and query accuracy in percent (on the device).
+
+    ``last_episode`` is where that began: the parameters before the last outer step and its last support set.
+    """
 
     steps: int
     loss: Tensor
     accuracy: Tensor
-    last_support: Tensor | None
+    last_episode: tuple[Parameters, Tensor] | None
 
 
 def replay(
@@ -50,16 +53,17 @@ def replay(
 ) -> ReplayReport:
     """One replay phase; moves ``parameters`` (held by ``optimiser``) in place.
 
-    Images are normalised with ``mean`` and ``std``, ``[3]`` each, without augmentation (free.md §2.4).
+    Images are normalised with ``mean`` and ``std``, ``[3]`` each, without augmentation (docs/method.md §5.2).
     """
     patience = Patience(settings.patience)
     losses, accuracies = [], []
-    support = None
+    last_episode = None
     for _ in range(settings.max_outer):
         support, query = bank.sample_episodes(
             settings.episodes, ways=ways, shots=shots, queries=settings.queries, draws=draws
         )
         support, query = normalise(support, mean, std), normalise(query, mean, std)
+        last_episode = ({name: p.detach().clone().requires_grad_() for name, p in parameters.items()}, support[-1])
         result = meta_gradient(
             network,
             parameters,
@@ -82,8 +86,7 @@ def replay(
     if not losses:
         nothing = torch.full((), float("nan"))
         return ReplayReport(0, nothing, nothing, None)
-    assert support is not None
-    return ReplayReport(len(losses), torch.stack(losses).mean(), 100 * torch.stack(accuracies).mean(), support[-1])
+    return ReplayReport(len(losses), torch.stack(losses).mean(), 100 * torch.stack(accuracies).mean(), last_episode)
 
 
 def last_fast_weights(

@@ -1,4 +1,4 @@
-"""Average: the mean of all models' weights (baselines.md §2)."""
+"""Average: the mean of all models' weights (docs/method.md §8.5)."""
 
 import torch
 

@@ -47,6 +47,11 @@ class Context:
         """The zoos united, on the job's device."""
         return Pool.load(self.zoos, label_space=self.label_space, device=self.job.device)
 
+    def sub_checkpoint(self, name: str) -> Checkpoint:
+        """A resume file of its own for a stage of the method."""
+        path = self.checkpoint.path
+        return Checkpoint(path and path.with_suffix(f".{name}{path.suffix}"), self.checkpoint.digest)
+
     def learner_spec(self, side: int) -> NetworkSpec:
         """The meta-learner's network for images of ``side`` pixels."""
         return NetworkSpec(family=self.learner.family, width=self.learner.width, ways=self.ways, side=side)
@@ -99,4 +104,5 @@ def without_statistics(network: nn.Module) -> dict[str, Tensor]:
 
 def snapshot_iterations(total: int, count: int) -> set[int]:
     """Iterations after which an iterate is kept: ``count`` of them, evenly spread, the last always among them."""
-    return {round(total * (i + 1) / count) for i in range(min(count, total))}
+    count = min(count, total)
+    return {round(total * (i + 1) / count) for i in range(count)}

@@ -49,6 +49,7 @@ def fit_method(
     only. Raises what the method and the readers of its inputs raise.
     """
     inputs = [path / "zoo.json" for path in zoos] + ([inversion / "bank.npz"] if inversion else [])
+    inputs += [path / "images.json" for path in images or []]
     inversion_plain = None if inversion_settings is None else inversion_settings.model_dump(mode="json")
     digest = digest_json(
         [vars(cell), ways, label_space, learner.model_dump(), dict(options), inversion_plain]

@@ -1,9 +1,9 @@
 """FREE (CVPR 2024): FIVE, BELL and cross-task replay; `corrected` or `official` by its profile."""
 
 from dfml.config.methods import FreeOfficialSettings, FreeSettings
+from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.base import Context, Fitted
 from dfml.methods.free_loop import FreeLoop
-from dfml.metalearning.inner_loop import parameters_of
 
 
 def fit(context: Context) -> Fitted:

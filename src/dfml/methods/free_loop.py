@@ -1,4 +1,4 @@
-"""The loop of FREE: online inversion, BELL, cross-task replay (free.md §8)."""
+"""The loop of FREE: online inversion, BELL, cross-task replay (docs/method.md §6)."""
 
 import time
 from collections.abc import Iterator
@@ -15,8 +15,7 @@ from dfml.inversion.bank import ImageBank
 from dfml.inversion.meta_generator import MetaGenerator, Recovered, interleaved_targets
 from dfml.inversion.objective import Adversary, Objective
 from dfml.inversion.per_model import draw_generator
-from dfml.inversion.recover import BANK, ModelSampler
-from dfml.inversion.timing import load_meta_generator
+from dfml.inversion.recover import BANK, ModelSampler, load_meta_generator
 from dfml.metalearning.alignment import outer_step, sequential_steps
 from dfml.metalearning.inner_loop import Parameters
 from dfml.metalearning.replay import last_fast_weights, replay
@@ -129,9 +128,9 @@ class FreeLoop:
             report = self._replay()
             if report.steps:
                 quantities |= {"replay_loss": float(report.loss), "replay_accuracy": float(report.accuracy)}
-            if self.settings.adversary.student == "stale_fast" and report.last_support is not None:
+            if self.settings.adversary.student == "stale_fast" and report.last_episode:
                 self.stale = last_fast_weights(
-                    self.network, self.parameters, report.last_support, self.settings.replay, ways=self.context.ways
+                    self.network, *report.last_episode, self.settings.replay, ways=self.context.ways
                 )
         return quantities
 
@@ -210,5 +209,6 @@ class FreeLoop:
                 parameter.copy_(state["parameters"][name])
         self.optimiser.load_state(state["optimiser"])
         self.draws.set_state(state["draws"])
-        self.stale, self.stages = state["stale"], state["stages"]
+        self.stale = state["stale"] and {name: p.to(self.parameters[name].device) for name, p in state["stale"].items()}
+        self.stages = state["stages"]
         self.teacher_passes = state["teacher_passes"]

@@ -1,4 +1,4 @@
-"""Random: a freshly initialised learner (baselines.md §1), the floor."""
+"""Random: a freshly initialised learner (docs/method.md §8.5), the floor."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Supervised MAML on real meta-train images (baselines.md §9): the upper bound, outside the data-free wall."""
+"""Supervised MAML on real meta-train images (docs/method.md §8.5): the upper bound, outside the data-free wall."""
 
 import time
 

@@ -12,7 +12,7 @@ class EpisodicBatchNorm2d(nn.BatchNorm2d):
     """Batch norm over ``[batch, channels, height, width]``.
 
     ``episodic=False`` is PyTorch's batch norm: zoo models train and answer with it. ``episodic=True`` never uses nor
-    updates stored statistics, in training or evaluation: the meta-learner's form (free.md §3.4, F21). Within
+    updates stored statistics, in training or evaluation: the meta-learner's form (docs/method.md §2.2, F21). Within
     :func:`statistics_of_first`, the statistics come from the first rows of the batch only, so that a query image
     cannot influence another one's answer.
     """
@@ -40,7 +40,10 @@ def _norms(network: nn.Module) -> list[EpisodicBatchNorm2d]:
 
 @contextmanager
 def statistics_of_first(network: nn.Module, rows: int) -> Iterator[None]:
-    """Let every batch norm of ``network`` take its statistics from the first ``rows`` images of a batch."""
+    """Let every batch norm of ``network`` take its statistics from the first ``rows`` images of a batch.
+
+    For answers under ``torch.no_grad()``: PyTorch refuses a gradient through given statistics.
+    """
     norms = _norms(network)
     for norm in norms:
         norm.reference_rows = rows

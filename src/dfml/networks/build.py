@@ -31,12 +31,16 @@ def build_network(spec: NetworkSpec, *, generator: torch.Generator | None = None
         generator: source of the initial weights; without it the weights are about to be loaded.
         episodic: batch norms use each batch's own statistics (see :class:`EpisodicBatchNorm2d`).
     """
-    network: nn.Module
-    if spec.family == "conv4":
-        network = Conv4(ways=spec.ways, width=spec.width, side=spec.side, episodic=episodic)
-    else:
-        blocks = {"resnet10": 1, "resnet18": 2}[spec.family]
-        network = ResNet(blocks=blocks, ways=spec.ways, width=spec.width, stem_relu=spec.stem_relu, episodic=episodic)
+    # PyTorch's own initialisation is replaced anyway; forked, it leaves the global random numbers alone.
+    with torch.random.fork_rng(devices=[]):
+        network: nn.Module
+        if spec.family == "conv4":
+            network = Conv4(ways=spec.ways, width=spec.width, side=spec.side, episodic=episodic)
+        else:
+            blocks = {"resnet10": 1, "resnet18": 2}[spec.family]
+            network = ResNet(
+                blocks=blocks, ways=spec.ways, width=spec.width, stem_relu=spec.stem_relu, episodic=episodic
+            )
     if generator is not None:
         initialise(network, generator)
     return network

@@ -1,4 +1,4 @@
-"""Conv4: the meta-learner and the simplest zoo model (free.md §3.1)."""
+"""Conv4: the meta-learner and the simplest zoo model (docs/method.md §2.1)."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""The generator that turns latents into images (free.md §3.3)."""
+"""The generator that turns latents into images (docs/method.md §3.1)."""
 
 import math
 

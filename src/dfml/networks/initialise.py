@@ -10,7 +10,7 @@ from torch import nn
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """Draw all weights of a classifier from ``generator``.
 
-    Convolution weights follow N(0, 2 / (k² · C_out)) (free.md §3.1); convolution biases and linear layers follow
+    Convolution weights follow N(0, 2 / (k² · C_out)) (docs/method.md §2.1); convolution biases and linear layers follow
     PyTorch's default (uniform in ±1/√fan_in); batch norms start at scale 1, shift 0.
     """
     for module in network.modules():

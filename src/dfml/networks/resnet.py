@@ -1,4 +1,4 @@
-"""ResNet-10 and ResNet-18 for small images (free.md §3.2)."""
+"""ResNet-10 and ResNet-18 for small images (docs/method.md §2.1)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -77,7 +77,7 @@ class Adam(Optimiser):
             torch._foreach_add_(steps, 1)
             torch._fused_adam_(
                 [group[i] for i in moving],
-                [group[i].grad for i in moving],
+                [_laid_out_as(group[i]) for i in moving],
                 [self._first[index][i] for i in moving],
                 [self._second[index][i] for i in moving],
                 [],
@@ -103,6 +103,13 @@ class Adam(Optimiser):
             for mine, theirs in zip(own, state[kept], strict=True):
                 for tensor, value in zip(mine, theirs, strict=True):
                     tensor.copy_(value)
+
+
+def _laid_out_as(parameter: Tensor) -> Tensor:
+    """The gradient in its parameter's memory format: the fused kernel walks through memory and does not look at it."""
+    gradient = parameter.grad
+    assert gradient is not None
+    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
 
 
 class SGD(Optimiser):

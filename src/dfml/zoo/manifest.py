@@ -45,8 +45,8 @@ class ZooManifest(_Closed):
     class_names: list[str]
     models: list[ModelEntry] = Field(min_length=1)
     weights_sha256: str
-    judges: list[ModelEntry] = Field(min_length=1)
-    judges_sha256: str
+    judges: list[ModelEntry]
+    judges_sha256: str | None
     seconds: float = Field(ge=0)
     provenance: dict
 
@@ -70,4 +70,6 @@ class ZooManifest(_Closed):
         for judge in self.judges:
             if judge.index >= len(self.models) or judge.classes != self.models[judge.index].classes:
                 raise ValueError(f"judge {judge.index} does not have the classes of a model of the zoo")
+        if bool(self.judges) != (self.judges_sha256 is not None):
+            raise ValueError("judges and the digest of their weights must come together")
         return self

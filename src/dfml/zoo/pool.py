@@ -127,7 +127,7 @@ class Pool(Sequence[PoolModel]):
         return sorted(self.models, key=lambda m: (-m.accuracy, m.index))[:count]
 
     def sample(self, count: int, rng: np.random.Generator, *, hetero: str = "per_model") -> list[PoolModel]:
-        """Draw models with replacement: the data set uniformly, then the architecture, then the model (free.md §8, F06).
+        """Draw models with replacement: a data set, an architecture, a model, each evenly (docs/method.md §2.4, F06).
 
         ``hetero="shared_last"`` reproduces the published multi-architecture bug: one architecture per call, and all
         entries carry the network of the last draw while their class lists differ. It is the same as ``"per_model"``

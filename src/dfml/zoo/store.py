@@ -82,12 +82,14 @@ def load_zoo(folder: Path, device: torch.device) -> tuple[ZooManifest, list[nn.M
 
 
 def load_judges(folder: Path, device: torch.device) -> tuple[ZooManifest, list[nn.Module]]:
-    """Read the judges of a zoo, judge ``i`` for model ``i``.
+    """Read the judges of a zoo, judge ``i`` for model ``i``; an empty list where there are none.
 
     Raises:
         FileFormatError: as :func:`load_zoo`.
     """
     manifest = read_manifest(folder)
+    if manifest.judges_sha256 is None:
+        return manifest, []
     return manifest, _load_networks(
         folder / JUDGES, manifest.judges_sha256, manifest.network, len(manifest.judges), device
     )

@@ -1,4 +1,4 @@
-"""Training a zoo: many small classifiers of random tasks (free.md §4)."""
+"""Training a zoo: many small classifiers of random tasks (docs/method.md §2.3)."""
 
 import math
 import time
@@ -38,7 +38,7 @@ class Task:
 
 
 def training_count(count: int, fraction: float) -> int:
-    """How many of a class's ``count`` images (its first ones) train the model: floor(fraction · count) (free.md §2.3)."""
+    """How many of a class's ``count`` images, the first ones, train: floor(fraction · count) (docs/method.md §2.3)."""
     return math.floor(fraction * count + 1e-9)
 
 
@@ -187,7 +187,8 @@ def train_zoo(
     made_of = [settings.model_dump(mode="json"), spec.model_dump(), dataset, architecture, count, seed]
     checkpoint = Checkpoint(resume, digest_json([*made_of, sha256_file(images)]))
     done = checkpoint.load() or {"states": [], "entries": [], "seconds": 0.0}
-    states, entries, earlier = done["states"], done["entries"], done["seconds"]
+    states, entries = done["states"], done["entries"]
+    start -= done["seconds"]
     device_mean, device_std = torch.tensor(mean, device=job.device), torch.tensor(std, device=job.device)
     with job.progress.task(f"zoo {dataset}/{architecture} seed {seed}", total=count + judges, done=len(entries)) as bar:
         for position in range(len(entries), count + judges):
@@ -199,11 +200,10 @@ def train_zoo(
             state, scores = train_model(task, spec, settings, mean=device_mean, std=device_std, seed=own_seed)
             states.append(state)
             entries.append({"index": index, "classes": classes, **scores})
-            seconds = earlier + time.perf_counter() - start
-            checkpoint.save({"states": states, "entries": entries, "seconds": seconds})
+            checkpoint.save({"states": states, "entries": entries, "seconds": time.perf_counter() - start})
             bar.advance(accuracy=scores["accuracy_stored"])
     digest = save_weights(folder / WEIGHTS, states[:count])
-    judges_digest = save_weights(folder / JUDGES, states[count:])
+    judges_digest = save_weights(folder / JUDGES, states[count:]) if judges else None
     save_manifest(
         folder,
         ZooManifest(
@@ -219,7 +219,7 @@ def train_zoo(
             weights_sha256=digest,
             judges=[ModelEntry(**entry) for entry in entries[count:]],
             judges_sha256=judges_digest,
-            seconds=earlier + time.perf_counter() - start,
+            seconds=time.perf_counter() - start,
             provenance=job.provenance(),
         ),
     )

@@ -72,7 +72,6 @@ class TestSizes:
         every = ["free", "free_heads", "zoo_ensemble"]
         found = problems({"zoo": {"models": 2}, "methods": every, "inversion": {"per_model": {"models": 5}}})
         assert [line.split(":")[0] for line in found] == [
-            "free_heads.heads.models_per_step",
             "inversion.five.models_per_iteration",
             "inversion.per_model.models",
             "inversion.speed.models",

@@ -4,15 +4,16 @@ import itertools
 
 import pytest
 import torch
-from support.learners import SIDE, WAYS, encoder, generator, recovered, wrapped
 from torch import nn
 
 from dfml.config.methods import ReplaySettings
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.metalearning import replay as module
-from dfml.metalearning.inner_loop import MetaGradient, parameters_of
-from dfml.metalearning.replay import Patience, replay
+from dfml.metalearning.inner_loop import MetaGradient, adapt, parameters_of
+from dfml.metalearning.replay import Patience, last_fast_weights, replay
+from dfml.runtime.optimisers import Adam
+from support.learners import SIDE, WAYS, encoder, generator, recovered, wrapped
 
 SETTINGS = {"episodes": 2, "queries": 3, "inner_steps": 2, "inner_learning_rate": 0.1, "learning_rate": 0.01}
 MODELS, PER_CLASS = 3, 6
@@ -37,7 +38,7 @@ def network():
 def run(network, bank, parameters=None, **settings):
     parameters = parameters or parameters_of(network)
     chosen = ReplaySettings(**(SETTINGS | settings))
-    optimiser = torch.optim.Adam(parameters.values(), lr=chosen.learning_rate)
+    optimiser = Adam([list(parameters.values())], [chosen.learning_rate])
     report = replay(
         network,
         parameters,
@@ -121,9 +122,31 @@ def test_replay_moves_the_parameters_by_the_optimiser(network, bank):
     assert not torch.equal(parameters["head.weight"], network.head.weight)
 
 
+def test_fast_weights_left_over_are_those_of_the_last_episode(network, bank):
+    """As in the published code: adapted from the parameters before the last outer step (F04)."""
+    _, before = run(network, bank, mode="fixed", max_outer=1)
+    report, after = run(network, bank, mode="fixed", max_outer=2)
+    support, _ = _sampled_again(bank, times=2)
+    settings = ReplaySettings(**SETTINGS)
+    found = last_fast_weights(network, *report.last_episode, settings, ways=WAYS)
+    expected = adapt(network, before, support, torch.arange(WAYS), steps=2, learning_rate=0.1)
+    for name in after:
+        assert not found[name].requires_grad
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(before["head.weight"], after["head.weight"])
+
+
+def _sampled_again(bank, *, times):
+    """The last episode of as many outer steps, normalised."""
+    draws = generator(0)
+    for _ in range(times):
+        sets = bank.sample_episodes(2, ways=WAYS, shots=1, queries=3, draws=draws)
+    return [(images[-1] - 0.5) / 0.25 for images in sets]
+
+
 def test_no_outer_step_changes_nothing(network, bank):
     report, parameters = run(network, bank, max_outer=0)
-    assert report.steps == 0 and report.last_support is None and bool(report.loss.isnan())
+    assert report.steps == 0 and report.last_episode is None and bool(report.loss.isnan())
     assert all(torch.equal(parameters[name], own) for name, own in network.named_parameters())
 
 

@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
-from support.zoo import random_network
 from torch.func import functional_call
 
 from dfml.networks.batch_norm import EpisodicBatchNorm2d, make_episodic, statistics_of_first
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.runtime.seeds import torch_generator
+from support.zoo import random_network
 
 FAMILIES = ("conv4", "resnet10", "resnet18")
 SUPPORT, QUERIES = 6, 8
@@ -98,7 +98,7 @@ def test_gradients_through_reference_statistics_are_refused_not_wrong():
 def test_a_zoo_model_can_be_made_episodic(family):
     zoo_model = random_network(spec(family), 4).double()
     reference = build_network(spec(family), episodic=True).double()
-    reference.load_state_dict({n: p for n, p in zoo_model.named_parameters()})
+    reference.load_state_dict(dict(zoo_model.named_parameters()))
     made = make_episodic(zoo_model)
     assert made is zoo_model
     assert made.state_dict().keys() == reference.state_dict().keys()

@@ -63,13 +63,17 @@ def test_a_fixed_head_names_the_side_it_wants():
 
 def test_pooling_before_the_relu_changes_neither_answers_nor_gradients():
     network = built().double().train()
-    usual = nn.Sequential(*[network.blocks[i] for block in range(0, 16, 4) for i in (block, block + 1, block + 3, block + 2)])
+    usual = nn.Sequential(
+        *[network.blocks[i] for block in range(0, 16, 4) for i in (block, block + 1, block + 3, block + 2)]
+    )
     images = torch.rand(5, 3, 16, 16, dtype=torch.float64)
     weights = list(network.blocks.parameters())
     ours, theirs = network.features(images), usual(images).flatten(1)
     assert torch.equal(ours, theirs)
     for a, b in zip(
-        torch.autograd.grad(ours.square().sum(), weights), torch.autograd.grad(theirs.square().sum(), weights), strict=True
+        torch.autograd.grad(ours.square().sum(), weights),
+        torch.autograd.grad(theirs.square().sum(), weights),
+        strict=True,
     ):
         assert torch.allclose(a, b, rtol=0, atol=1e-12)
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.zoo import CPU, MEAN, SIDE, STD, random_model, write_random_zoo
 
 from dfml.errors import DfmlError
 from dfml.runtime.seeds import numpy_rng
 from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_zoo, read_manifest
+from support.zoo import CPU, MEAN, SIDE, STD, random_model, write_random_zoo
 
 ARCHITECTURES = {"conv4": "conv4", "narrow": "resnet10"}
 
@@ -164,8 +164,9 @@ def test_data_sets_then_architectures_are_drawn_evenly(pool):
     assert shares == pytest.approx(expected, abs=0.03)
 
 
-def test_shared_last_repeats_one_network_under_differing_class_lists(folders):
-    pool = Pool.load(folders[1:], label_space="global", device=CPU)
+@pytest.mark.parametrize("first", [0, 1])
+def test_shared_last_repeats_one_network_under_differing_class_lists(folders, first):
+    pool = Pool.load(folders[first:], label_space="global", device=CPU)
     architectures, lists = set(), Counter()
     for draw in range(50):
         models = pool.sample(4, numpy_rng(draw), hetero="shared_last")

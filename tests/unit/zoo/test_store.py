@@ -7,13 +7,13 @@ import re
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.zoo import CPU, MEAN, SIDE, STD, same_bits, storages, write_random_zoo
 
 from dfml.errors import FileFormatError
 from dfml.networks.build import NetworkSpec
 from dfml.runtime.files import sha256_file
 from dfml.zoo.manifest import JUDGES, MANIFEST, WEIGHTS
 from dfml.zoo.store import load_judges, load_weights, load_zoo, read_manifest, save_weights
+from support.zoo import CPU, MEAN, SIDE, STD, same_bits, storages, write_random_zoo
 
 SPEC = NetworkSpec(family="conv4", width=4, ways=3, side=SIDE)
 
@@ -147,6 +147,8 @@ def test_a_pickle_is_never_unpickled(zoo, tmp_path, zipped):
         ({"models": []}, "models: List should have at least 1 item"),
         ({"std": [0.1, 0.0, 0.1]}, "std.1: Input should be greater than 0"),
         ({"mean": [0.1, float("nan"), 0.1]}, "mean.1: Input should be a finite number"),
+        ({"judges": []}, "judges and the digest of their weights must come together"),
+        ({"judges_sha256": None}, "judges and the digest of their weights must come together"),
         ({"side": "16"}, "side: Input should be a valid integer"),
         ({"network": {"family": "vgg"}}, "network.family: Input should be"),
     ],

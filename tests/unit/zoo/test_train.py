@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from support.zoo import CPU, MEAN, SIDE, STD, WAYS, pattern_images, storages, zoo_settings
 
 from dfml.config.zoo import OptimiserSettings
 from dfml.data.augment import normalise
@@ -12,6 +11,7 @@ from dfml.errors import DataError
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.zoo import train
 from dfml.zoo.train import accuracy, learning_rate, make_task, train_model, training_count
+from support.zoo import CPU, MEAN, SIDE, STD, WAYS, pattern_images, storages, zoo_settings
 
 SPEC = NetworkSpec(family="conv4", width=4, ways=WAYS, side=SIDE)
 CLASSES = [5, 0, 3]

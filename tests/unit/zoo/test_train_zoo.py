@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from support.zoo import CPU, WAYS, save_pattern_images, train_tiny_zoo
 
 from dfml.data.images import load_images, load_manifest
 from dfml.errors import DataError
@@ -13,6 +12,7 @@ from dfml.zoo import train
 from dfml.zoo.manifest import JUDGES, MANIFEST, WEIGHTS
 from dfml.zoo.store import load_judges, load_weights, load_zoo, read_manifest
 from dfml.zoo.train import accuracy, make_task
+from support.zoo import CPU, WAYS, save_pattern_images, train_tiny_zoo
 
 FILES = (WEIGHTS, JUDGES)
 
@@ -76,6 +76,13 @@ def test_a_judge_is_another_model_of_the_same_classes(zoo):
     own = load_weights(zoo / WEIGHTS, manifest.network, 2)[judge.index]
     anew = load_weights(zoo / JUDGES, manifest.network, 1)[0]
     assert not torch.equal(own["head.weight"], anew["head.weight"])
+
+
+def test_a_zoo_may_have_no_judges(zoo, images, tmp_path):
+    folder = train_tiny_zoo(images, tmp_path, judges=0)
+    assert sorted(path.name for path in folder.iterdir()) == sorted([MANIFEST, WEIGHTS])
+    assert read_manifest(folder).models == read_manifest(zoo).models
+    assert load_judges(folder, CPU)[1] == []
 
 
 def test_models_differ_in_classes_and_weights(zoo):

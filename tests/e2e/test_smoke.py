@@ -1,0 +1,86 @@
+"""The smoke configuration from images to the report, with everything really computed."""
+
+import hashlib
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from support.repository import ROOT
+from support.workflow import Workflow
+
+pytestmark = pytest.mark.e2e
+SMOKE = ("--configfile", "config/smoke.yaml")
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory) -> Workflow:
+    """A finished run of the smoke configuration."""
+    workflow = Workflow.copied_to(tmp_path_factory.mktemp("smoke") / "workflow")
+    run = workflow.snakemake(*SMOKE, "--cores", "2")
+    assert run.status == 0, run.output
+    return workflow
+
+
+def test_every_cell_has_a_number_or_says_why_not(smoke):
+    from dfml.config import load_config
+
+    config = load_config([ROOT / "config" / "config.yaml", ROOT / "config" / "smoke.yaml"])
+    results = smoke.folder / "results" / "smoke"
+    frame = pd.read_csv(results / "results.csv")
+    cells = {(c.pool, c.method, c.shots, c.seed) for c in config.cells()}
+    assert {tuple(row) for row in frame[["pool", "method", "shots", "seed"]].itertuples(index=False)} == cells
+    assert frame["accuracy"].between(0, 100).all()
+    assert (frame["ci95"] >= 0).all()
+    assert set(frame["batch_norm"]) == {"transductive", "support"}
+    # All cells of a pool and a number of shots see the same episodes.
+    assert (frame.groupby(["pool", "shots"])["episode_digest"].nunique() == 1).all()
+
+    main = (results / "tables" / "main.md").read_text(encoding="utf-8")
+    rows = [line for line in main.splitlines() if re.match(r"\| *(single|multi_architecture)? *\|", line)]
+    assert len(rows) >= 2 * len(config.methods) * len(config.shots)
+    for row in rows:
+        for cell in (part.strip() for part in row.split("|")[4:-1]):
+            assert re.fullmatch(r"\d+\.\d+ ± \d+\.\d+( \[\w\])?|(\d+\.\d+|–) \(\d+\)|–|n/a.*|not run", cell), row
+
+
+def test_the_artefacts_hold_together(smoke):
+    results = smoke.folder / "results" / "smoke"
+    for path in results.rglob("zoo.json"):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        weights = (path.parent / "zoo.safetensors").read_bytes()
+        assert hashlib.sha256(weights).hexdigest() == manifest["weights_sha256"]
+    for path in results.rglob("inversion.json"):
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        assert summary["teacher_passes"] > 0
+        assert len(summary["ce_curve"]["last"]) > 1
+    arms = json.loads(next(results.rglob("speed.json")).read_text(encoding="utf-8"))["arms"]
+    assert {arm["name"] for arm in arms} == {"five", "per_model"}
+    assert all(seconds > 0 for arm in arms for seconds in arm["seconds_per_task"])
+    assert (results / "report.html").stat().st_size > 1_000_000
+    assert not [path for path in results.rglob("*") if path.suffix in {".pt", ".pkl", ".pickle", ".partial"}]
+
+
+def test_nothing_is_to_be_done_twice(smoke):
+    assert smoke.dry_run(*SMOKE).nothing_to_do
+
+
+def test_a_cell_run_again_has_the_same_bits(smoke, tmp_path):
+    again = smoke.duplicate(tmp_path / "workflow")
+    folder = again.folder / "results" / "smoke"
+    cell = sorted(folder.glob("metalearning/single/free/*shot/seed0"))[0].relative_to(folder / "metalearning")
+    learner, record = (
+        folder / "metalearning" / cell / "learner.safetensors",
+        folder / "evaluation" / cell / "record.json",
+    )
+    weights = learner.read_bytes()
+    measured = json.loads(record.read_text(encoding="utf-8"))["results"]
+    learner.unlink()
+    record.unlink()
+    target = record.relative_to(again.folder).as_posix()
+    run = again.snakemake(*SMOKE, "--cores", "1", "--", target)
+    assert run.status == 0, run.output
+    assert set(run.jobs) == {"meta_learn", "evaluate"}
+    assert learner.read_bytes() == weights
+    assert json.loads(record.read_text(encoding="utf-8"))["results"] == measured

@@ -1,0 +1,33 @@
+"""A tiny experiment, run once: two methods on one pool of six narrow networks."""
+
+import pytest
+
+from support.workflow import Workflow
+
+EXPERIMENT = "tiny"
+
+
+@pytest.fixture(scope="session")
+def ran(tmp_path_factory) -> Workflow:
+    """Everything up to evaluation, really computed; not to be changed."""
+    workflow = Workflow.copied_to(tmp_path_factory.mktemp("tiny") / "workflow")
+    for name in ("config", "smoke"):
+        path = workflow.folder / "config" / f"{name}.yaml"
+        text = (path.with_name("smoke.yaml")).read_text(encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
+    workflow.configure(
+        experiment=EXPERIMENT,
+        seeds=[0],
+        shots=[1],
+        methods=["random", "free"],
+        pools={"multi_architecture": {"methods": []}},
+    )
+    run = workflow.snakemake("--until", "evaluate", "--cores", "2")
+    assert run.status == 0, run.output
+    return workflow
+
+
+@pytest.fixture
+def again(ran, tmp_path) -> Workflow:
+    """A copy of the tiny experiment to change."""
+    return ran.duplicate(tmp_path / "workflow")

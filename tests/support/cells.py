@@ -1,0 +1,161 @@
+"""Cells small enough to be fitted in a test: their inputs on disk, their settings and their context."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from dfml.config import Cell
+from dfml.config.data import NetworkSettings
+from dfml.config.inversion import InversionSettings
+from dfml.config.methods import (
+    FreeHeadsSettings,
+    FreeOfficialSettings,
+    FreeSettings,
+    HeadsSettings,
+    SupervisedSettings,
+)
+from dfml.inversion.bank import ImageBank
+from dfml.inversion.per_model import draw_generator
+from dfml.inversion.recover import BANK, GENERATOR
+from dfml.methods.base import Context
+from dfml.methods.fit import fit_method
+from dfml.runtime.checkpoint import Checkpoint
+from dfml.runtime.progress import Progress
+from dfml.runtime.seeds import torch_generator
+from dfml.zoo.pool import Pool
+from support.learners import recovered
+from support.zoo import CPU, SIDE, WAYS, WIDTH, QuietJob
+
+LEARNER = NetworkSettings(family="conv4", width=WIDTH)
+INVERSION = InversionSettings(latent=8, width=2, images_per_class=6, crop_padding=1, slots=3)
+FIVE = {"warmup": 1, "models_per_iteration": 2, "steps": 2}
+REPLAY = {"max_outer": 2, "episodes": 2, "queries": 3, "inner_steps": 2}
+
+
+class InterruptedJobError(Exception):
+    """What ends a job whose progress is `InterruptedProgress`."""
+
+
+@dataclass
+class InterruptedProgress:
+    """Lets a loop count ``steps`` iterations and ends it in the next one, before that can be saved."""
+
+    steps: int
+
+    @contextmanager
+    def task(self, description: str, *, total: int, done: int = 0) -> Iterator["InterruptedProgress"]:
+        """Open a loop."""
+        yield self
+
+    def advance(self, steps: int = 1, /, **quantities: Any) -> None:
+        """Count an iteration."""
+        self.steps -= 1
+        if self.steps < 0:
+            raise InterruptedJobError
+
+
+def free_options(**changes: Any) -> dict[str, Any]:
+    """Plain settings of a tiny ``free``; ``changes`` replace whole sections."""
+    section = {"iterations": 3, "generator": "fresh", "five": FIVE, "snapshots": 2}
+    section["replay"] = REPLAY | {"mode": "fixed"}
+    return FreeSettings(**(section | changes)).model_dump(mode="json")
+
+
+def official_options(**changes: Any) -> dict[str, Any]:
+    """Plain settings of a tiny ``free_official``, official wherever that costs no time."""
+    section = {"iterations": 3, "five": FIVE, "replay": REPLAY | {"patience": 1}, "snapshots": 2}
+    return FreeOfficialSettings(**(section | changes)).model_dump(mode="json")
+
+
+def heads_options(**changes: Any) -> dict[str, Any]:
+    """Plain settings of a tiny ``free_heads`` that continues with FREE on the bank of `write_inversion`."""
+    heads = {"steps": 6, "questions": 30, "batch_size": 8}
+    free = FreeSettings.model_validate(free_options(generator="inversion", iterations=2))
+    section = {"heads": HeadsSettings(**heads), "free": free}
+    return FreeHeadsSettings(**(section | changes)).model_dump(mode="json")
+
+
+def supervised_options(**changes: Any) -> dict[str, Any]:
+    """Plain settings of a tiny ``supervised_maml``."""
+    section = {"iterations": 4, "episodes": 2, "queries": 3, "inner_steps": 2, "snapshots": 2}
+    return SupervisedSettings(**(section | changes)).model_dump(mode="json")
+
+
+def context(method: str, *, pool: Pool | None = None, progress: Progress | None = None, **changes: Any) -> Context:
+    """The inputs of a cell; ``pool`` stands for zoos that need not be read."""
+    fields = {
+        "pool_name": "single",
+        "method": method,
+        "shots": 1,
+        "seed": 0,
+        "ways": WAYS,
+        "label_space": "global",
+        "learner": LEARNER,
+        "options": {},
+        "zoos": [],
+        "inversion": None,
+        "images": [],
+        "inversion_settings": INVERSION,
+        "checkpoint": Checkpoint(None, ""),
+        "checkpoint_every": 1,
+        "job": QuietJob(progress=progress) if progress else QuietJob(),
+    }
+    made = Context(**(fields | changes))
+    if pool is not None:
+        vars(made)["pool"] = pool  # where the cached property would keep it
+    return made
+
+
+def fit_cell(
+    folder: Path,
+    method: str,
+    options: dict[str, Any],
+    *,
+    zoos: Sequence[Path] = (),
+    images: Sequence[Path] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> Path:
+    """Run the `meta_learn` stage of a cell into ``folder``; its resume file lies beside it. Returns ``folder``."""
+    arguments = {
+        "cell": Cell("single", method, 1, seed),
+        "zoos": zoos,
+        "inversion": None,
+        "images": images,
+        "ways": WAYS,
+        "label_space": "global",
+        "learner": LEARNER,
+        "options": options,
+        "inversion_settings": INVERSION,
+        "resume": folder.with_suffix(".resume"),
+        "checkpoint_every": 1,
+        "job": QuietJob(progress=progress) if progress else QuietJob(),
+    }
+    fit_method(folder, **(arguments | changes))
+    return folder
+
+
+def write_inversion(folder: Path, pool: Pool) -> Path:
+    """Write what FREE reads of the `invert` stage: an untrained generator and a bank of noise of every model."""
+    generator = draw_generator(INVERSION, SIDE, torch_generator(0, "generator"), law="default")
+    folder.mkdir(parents=True)
+    save_file(generator.state_dict(), folder / GENERATOR)
+    bank = ImageBank(
+        len(pool.class_names),
+        slots=INVERSION.slots,
+        images_per_class=INVERSION.images_per_class,
+        side=SIDE,
+        device=CPU,
+    )
+    draws = torch_generator(0, "bank")
+    for model in pool:
+        noise = torch.rand(INVERSION.images_per_class * WAYS, 3, SIDE, SIDE, generator=draws)
+        bank.add(recovered(model, noise))
+    bank.save(folder / BANK)
+    return folder

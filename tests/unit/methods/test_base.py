@@ -1,0 +1,79 @@
+"""What every method shares: which iterates are kept, copies of weights, the fresh learner, the catalogue."""
+
+import importlib
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfml.config.methods import MethodName
+from dfml.methods.base import cpu_state, snapshot_iterations
+from dfml.methods.catalogue import METHODS
+from support.cells import context
+from support.zoo import SIDE
+
+
+@pytest.mark.parametrize(
+    ("total", "count", "expected"),
+    [
+        (100, 5, {20, 40, 60, 80, 100}),
+        (7, 1, {7}),
+        (7, 2, {4, 7}),
+        (3, 3, {1, 2, 3}),
+        (2, 5, {1, 2}),
+        (1, 5, {1}),
+    ],
+)
+def test_kept_iterates_are_evenly_spread_and_end_with_the_last(total, count, expected):
+    assert snapshot_iterations(total, count) == expected
+
+
+@given(st.integers(1, 500), st.integers(1, 40))
+def test_as_many_iterates_are_kept_as_asked_for(total, count):
+    kept = sorted(snapshot_iterations(total, count))
+    assert len(kept) == min(total, count)
+    assert kept[0] >= 1 and kept[-1] == total
+    gaps = [b - a for a, b in zip([0, *kept], kept, strict=False)]
+    assert max(gaps) - min(gaps) <= 2
+
+
+def test_a_state_on_the_cpu_is_a_copy():
+    weights = {"w": torch.ones(2, 3).T.requires_grad_()}
+    state = cpu_state(weights)
+    with torch.no_grad():
+        weights["w"].zero_()
+    assert torch.equal(state["w"], torch.ones(3, 2))
+    assert state["w"].is_contiguous() and not state["w"].requires_grad
+
+
+def test_the_fresh_learner_is_the_same_for_every_method_and_shot():
+    states = [
+        context(method, seed=seed, shots=shots).new_learner(SIDE).state_dict()
+        for method, seed, shots in (("free", 3, 1), ("supervised_maml", 3, 5), ("free", 4, 1))
+    ]
+    assert all(torch.equal(states[0][name], t) for name, t in states[1].items())
+    assert not torch.equal(states[0]["head.weight"], states[2]["head.weight"])
+    assert not any("running" in name for name in states[0])
+
+
+def test_every_method_of_the_configuration_is_in_the_catalogue():
+    assert set(METHODS) == set(get_args(MethodName))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_module_that_fits(method):
+    assert callable(importlib.import_module(METHODS[method].module).fit)
+
+
+def test_only_the_upper_bound_reads_real_images():
+    assert [name for name, entry in METHODS.items() if entry.reads_real_images] == ["supervised_maml"]
+    assert not any(entry.needs_zoo and entry.reads_real_images for entry in METHODS.values())
+
+
+def test_inversion_is_needed_by_option_or_always():
+    assert METHODS["free"].needs_inversion({"generator": "inversion"})
+    assert not METHODS["free"].needs_inversion({"generator": "fresh"})
+    assert METHODS["free_heads"].needs_inversion({})
+    assert not METHODS["random"].needs_inversion({})
