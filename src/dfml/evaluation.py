@@ -1,9 +1,11 @@
 """The `evaluate` stage: fixed few-shot episodes, the same for every method (docs/method.md §8)."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,24 +14,19 @@ from torch import Tensor
 from dfml.config.evaluation import EvaluationSettings
 from dfml.data.episodes import Episodes, gather, sample_episodes
 from dfml.data.images import ClassImages, load_images
+from dfml.formats import RECORD_FORMAT, RECORD_VERSION
 from dfml.metalearning.learner import BATCH_NORM_MODES, Learner, centroid_scores
 from dfml.metalearning.learner_store import LearnerManifest, load_learner
 from dfml.networks.cost import forward_macs
-from dfml.records.record import RECORD_FORMAT, RECORD_VERSION
 from dfml.runtime.device import describe_device
 from dfml.runtime.digests import digest_json
 from dfml.runtime.files import write_json
 from dfml.runtime.job import Job
+from dfml.runtime.progress import Task
 from dfml.statistics import interval95
 
-
-class CellLike(Protocol):
-    """Names one learner."""
-
-    pool: str
-    method: str
-    shots: int
-    seed: int
+if TYPE_CHECKING:
+    from dfml.config.root import Cell  # configuration as a whole is no part of what this stage computes
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class EpisodeSet:
     @classmethod
     def draw(
         cls, data: ClassImages, *, ways: int, shots: int, settings: EvaluationSettings, count: int, device: torch.device
-    ) -> "EpisodeSet":
+    ) -> EpisodeSet:
         """The fixed list of ``count`` episodes of ``data``; raises DataError when its classes are too small."""
         episodes = sample_episodes(
             data.counts,
@@ -63,17 +60,14 @@ class EpisodeSet:
 Accuracies = dict[tuple[str, str], np.ndarray]
 
 
-def episode_accuracies(
-    learner: Learner, episodes: EpisodeSet, rules: Sequence[str] | None = None, progress=None
-) -> Accuracies:
+def episode_accuracies(learner: Learner, episodes: EpisodeSet, progress: Task | None = None) -> Accuracies:
     """Accuracy in percent of every episode, ``[episodes]``, by (rule, batch-norm mode).
 
     The learner is read only. Features serve both centroid rules and fine-tuned weights both modes, so nothing is
     computed twice.
     """
     found: dict[tuple[str, str], list[Tensor]] = {}
-    rules = learner.rules if rules is None else [rule for rule in rules if rule in learner.rules]
-    centroid = [rule for rule in rules if rule != "finetune"]
+    centroid = [rule for rule in learner.rules if rule != "finetune"]
     for index in range(len(episodes.episodes)):
         batch = gather(episodes.images, episodes.offsets, episodes.episodes, index)
         support, query = learner.prepare(batch.support), learner.prepare(batch.query)
@@ -82,7 +76,7 @@ def episode_accuracies(
             features = learner.features(support, query, mode)
             for rule in centroid:
                 scores[rule, mode] = centroid_scores(*features, batch.support_labels, rule)
-        if "finetune" in rules:
+        if "finetune" in learner.rules:
             adapted = learner.finetuned(support, batch.support_labels)
             for mode in BATCH_NORM_MODES:
                 scores["finetune", mode] = learner.finetuned_scores(adapted, support, query, mode)
@@ -98,7 +92,7 @@ def evaluate(
     images: Sequence[Path],
     output: Path,
     *,
-    cell: CellLike,
+    cell: Cell,
     experiment: str,
     ways: int,
     settings: EvaluationSettings,

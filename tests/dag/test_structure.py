@@ -90,3 +90,21 @@ def test_lint_and_format_are_clean():
     ]
     said = [check.communicate()[0] for check in checks]
     assert [check.returncode for check in checks] == [0, 0], said
+
+
+def test_dvc_stages_name_what_exists_and_delete_nothing():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    made = set()
+    for stage in stages.values():
+        for rule in re.findall(r"--until (.*)", stage["cmd"]):
+            assert set(rule.split()) <= set(RULES)
+        for keys in stage.get("params", []):
+            assert set(keys["config/config.yaml"]) <= set(config)
+        for dependency in stage["deps"]:
+            assert dependency in made or (ROOT / dependency).exists()
+        for (path, options), *rest in (list(out.items()) for out in stage["outs"] + stage.get("metrics", [])):
+            assert not rest
+            assert path.startswith(f"results/{config['experiment']}/")
+            assert options["persist"], f"{path} would be deleted before its stage"
+            made.add(path)

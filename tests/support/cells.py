@@ -89,7 +89,6 @@ def supervised_options(**changes: Any) -> dict[str, Any]:
 def context(method: str, *, pool: Pool | None = None, progress: Progress | None = None, **changes: Any) -> Context:
     """The inputs of a cell; ``pool`` stands for zoos that need not be read."""
     fields = {
-        "pool_name": "single",
         "method": method,
         "shots": 1,
         "seed": 0,

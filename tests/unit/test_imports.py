@@ -12,7 +12,7 @@ from support.repository import ROOT
 
 # Each room may import itself, the rooms above its line and, as long as no cycle comes of it, its neighbours.
 ORDER = (
-    ("errors", "statistics", "labels"),
+    ("errors", "formats", "statistics", "labels"),
     ("config", "runtime"),
     ("data", "networks"),
     ("zoo",),

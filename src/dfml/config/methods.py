@@ -75,6 +75,7 @@ class ReplaySettings(Section):
     patience: int = Field(10, ge=1, description="Outer steps without improvement before replay stops (F26).")
     max_outer: int = Field(40, ge=0, description="Largest number of outer steps per iteration; 0: no replay.")
     episodes: int = Field(10, ge=1, description="Episodes per outer step.")
+    recolour: bool = Field(False, description="Vary the colours of replayed images at random (ours, not FREE's).")
     queries: int = Field(15, ge=1, description="Query images per class of a replay episode.")
     inner_steps: int = Field(5, ge=1, description="Inner steps.")
     inner_learning_rate: float = Field(0.01, gt=0, description="Inner learning rate.")
@@ -86,6 +87,7 @@ class ReplaySettings(Section):
 # Every option of the published code, also where ours agrees: a change of our default must not
 # change `official`. Left to the user are `iterations` and `snapshots`, which are budget.
 OFFICIAL_FREE: dict[str, Any] = {
+    "start": "random",
     "generator": "fresh",
     "online": True,
     "pool_add": "last",
@@ -121,6 +123,7 @@ OFFICIAL_FREE: dict[str, Any] = {
         "patience": 10,
         "max_outer": 1000,
         "episodes": 10,
+        "recolour": False,
         "queries": 15,
         "inner_steps": 5,
         "inner_learning_rate": 0.01,
@@ -140,6 +143,11 @@ class FreeSettings(Section):
         "`corrected` from ours; keys given beside it override either.",
     )
     iterations: int = Field(100, ge=1, description="Iterations of BELL and replay.")
+    start: Literal["random", "best_model"] = Field(
+        "random",
+        description="The meta-learner at first: random weights as published, or the pool's best model of the learner's "
+        "own network if there is one, with a head of zeros.",
+    )
     generator: Literal["inversion", "fresh"] = Field(
         "inversion",
         description="Continue from the generator and bank of the `invert` rule, or start `fresh`: with an "

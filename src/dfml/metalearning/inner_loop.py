@@ -1,6 +1,6 @@
 """The inner loop of MAML: one functional adaptation, used in training, evaluation and by users."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -27,7 +27,6 @@ def adapt(
     steps: int,
     learning_rate: float,
     first_order: bool = True,
-    trainable: Callable[[str], bool] | None = None,
     in_transform: bool = False,
 ) -> Parameters:
     """Adapt to one task by gradient steps on the support set (MAML; docs/method.md §5.3, §8.2).
@@ -40,7 +39,6 @@ def adapt(
         steps: gradient steps.
         learning_rate: of every step.
         first_order: cut the graph through the gradients (F43).
-        trainable: which parameters move, by name; all by default (ANIL moves the head alone).
         in_transform: the call is inside a ``torch.func`` transform such as ``vmap``. The same gradients are then
             taken with ``torch.func.grad``, which costs a third more outside of one.
 
@@ -48,22 +46,20 @@ def adapt(
         Adapted parameters; the given ones are unchanged.
     """
 
-    def loss(moving: Parameters, fixed: Parameters) -> Tensor:
-        return F.cross_entropy(functional_call(network, {**fixed, **moving}, (images,)), labels)
+    def loss(current: Parameters) -> Tensor:
+        return F.cross_entropy(functional_call(network, current, (images,)), labels)
 
-    moving = {name: p for name, p in parameters.items() if trainable is None or trainable(name)}
-    fixed = {name: p for name, p in parameters.items() if name not in moving}
+    adapted = parameters
     for _ in range(steps):
         if in_transform:
-            gradients = grad(loss)(moving, fixed)
+            gradients = grad(loss)(adapted)
         else:
-            found = torch.autograd.grad(loss(moving, fixed), list(moving.values()), create_graph=not first_order)
-            gradients = dict(zip(moving, found, strict=True))
-        moving = {
-            name: p - learning_rate * (gradients[name].detach() if first_order else gradients[name])
-            for name, p in moving.items()
-        }
-    return {name: moving.get(name, p) for name, p in parameters.items()}
+            found = torch.autograd.grad(loss(adapted), list(adapted.values()), create_graph=not first_order)
+            gradients = dict(zip(adapted, found, strict=True))
+        if first_order:
+            gradients = {name: gradient.detach() for name, gradient in gradients.items()}
+        adapted = {name: torch.sub(p, gradients[name], alpha=learning_rate) for name, p in adapted.items()}
+    return adapted
 
 
 class MetaGradient(NamedTuple):

@@ -1,4 +1,4 @@
-"""Questions to the zoo: recovered images, varied and mixed, and the answers of every model."""
+"""Asking a zoo: the answers of every model to the same images."""
 
 from collections.abc import Sequence
 
@@ -8,44 +8,6 @@ from torch import Tensor
 from dfml.zoo.pool import PoolModel
 
 CHUNK = 256
-
-
-def mix(images: Tensor, draws: torch.Generator) -> Tensor:
-    """A third of the images stays, a third gets a box of another image, a third is a blend with another one.
-
-    Args:
-        images: ``[n, 3, side, side]`` in [0, 1].
-        draws: source of randomness (a CPU generator).
-
-    Returns:
-        Images of the same shape. Boxes cover up to the whole image at any place; blends have any weight.
-    """
-    count, side, device = len(images), images.shape[-1], images.device
-    partner = images[torch.randperm(count, generator=draws).to(device)]
-    centre = (torch.rand(count, 2, 1, generator=draws) * side).to(device)
-    half = (torch.rand(count, 2, 1, generator=draws) * side / 2).to(device)
-    weight = torch.rand(count, 1, 1, 1, generator=draws).to(device)
-    kind = torch.randint(0, 3, (count, 1, 1, 1), generator=draws).to(device)
-    inside = ((torch.arange(side, device=device) - centre).abs() < half).to(images.dtype)
-    box = (inside[:, 0, :, None] * inside[:, 1, None, :])[:, None]
-    pasted = images + box * (partner - images)
-    blended = images + weight * (partner - images)
-    return torch.where(kind == 0, images, torch.where(kind == 1, pasted, blended))
-
-
-def recolour(images: Tensor, draws: torch.Generator) -> Tensor:
-    """Permute the colour channels of each image and change the contrast and offset of each channel.
-
-    Channels keep 0.4 to 1.6 of their contrast, are shifted by up to 0.2, and three images in ten are inverted; the
-    result is clipped to [0, 1]. Shapes as in :func:`mix`.
-    """
-    count, device = len(images), images.device
-    order = torch.rand(count, 3, generator=draws).argsort(1).to(device)
-    permuted = images.gather(1, order[:, :, None, None].expand_as(images))
-    contrast = 0.4 + 1.2 * torch.rand(count, 3, 1, 1, generator=draws)
-    contrast = torch.where(torch.rand(count, 1, 1, 1, generator=draws) < 0.3, -contrast, contrast)
-    offset = 0.4 * torch.rand(count, 3, 1, 1, generator=draws) - 0.2
-    return ((permuted - 0.5) * contrast.to(device) + 0.5 + offset.to(device)).clamp(0, 1)
 
 
 @torch.no_grad()

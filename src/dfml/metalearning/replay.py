@@ -9,6 +9,7 @@ from dfml.config.methods import ReplaySettings
 from dfml.data.augment import normalise
 from dfml.inversion.bank import ImageBank
 from dfml.metalearning.inner_loop import Parameters, adapt, meta_gradient, set_gradients
+from dfml.metalearning.variation import recolour
 from dfml.runtime.optimisers import Optimiser
 
 
@@ -62,6 +63,8 @@ def replay(
         support, query = bank.sample_episodes(
             settings.episodes, ways=ways, shots=shots, queries=settings.queries, draws=draws
         )
+        if settings.recolour:
+            support, query = _recoloured(support, draws), _recoloured(query, draws)
         support, query = normalise(support, mean, std), normalise(query, mean, std)
         last_episode = ({name: p.detach().clone().requires_grad_() for name, p in parameters.items()}, support[-1])
         result = meta_gradient(
@@ -103,3 +106,7 @@ def last_fast_weights(
         learning_rate=settings.inner_learning_rate,
     )
     return {name: p.detach() for name, p in adapted.items()}
+
+
+def _recoloured(episodes: Tensor, draws: torch.Generator) -> Tensor:
+    return recolour(episodes.flatten(0, 1), draws).view_as(episodes)

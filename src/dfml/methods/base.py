@@ -26,7 +26,6 @@ class Context:
     method outside the data-free wall gets any.
     """
 
-    pool_name: str
     method: str
     shots: int
     seed: int
@@ -60,6 +59,27 @@ class Context:
         """A freshly initialised meta-learner; the same weights for every method at one seed."""
         network = build_network(self.learner_spec(side), generator=torch_generator(self.seed, "learner"), episodic=True)
         return network.to(self.job.device, memory_format=torch.channels_last)
+
+    def starting_learner(self, start: str) -> nn.Module:
+        """A meta-learner to begin with.
+
+        ``random`` is :meth:`new_learner`. ``best_model`` takes the body of the pool's best model (by its own held-out
+        accuracy) among those of the learner's own network, with a head of zeros; without such a model it is random.
+        """
+        network = self.new_learner(self.pool.side)
+        spec = self.learner_spec(self.pool.side)
+        alike = [model for model in self.pool.best(len(self.pool)) if model.spec == spec]
+        if start == "best_model" and alike:
+            network.load_state_dict(dict(alike[0].network.named_parameters()))
+            zero_head(network)
+        return network
+
+
+@torch.no_grad()
+def zero_head(network: nn.Module) -> None:
+    """Set the head of a classifier to zero: every class is equally likely until it has learned a task."""
+    network.head.weight.zero_()
+    network.head.bias.zero_()
 
 
 @dataclass(frozen=True)

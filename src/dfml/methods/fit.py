@@ -1,11 +1,13 @@
 """The `meta_learn` stage: run one method on one cell and put the learner on the shelf."""
 
+from __future__ import annotations
+
 import csv
 import importlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dfml.config.data import NetworkSettings
 from dfml.config.inversion import InversionSettings
@@ -17,20 +19,14 @@ from dfml.runtime.digests import digest_json
 from dfml.runtime.files import atomic_write, sha256_file
 from dfml.runtime.job import Job
 
-
-class CellLike(Protocol):
-    """Names one learner."""
-
-    pool: str
-    method: str
-    shots: int
-    seed: int
+if TYPE_CHECKING:
+    from dfml.config.root import Cell  # configuration as a whole is no part of what this stage computes
 
 
 def fit_method(
     folder: Path,
     *,
-    cell: CellLike,
+    cell: Cell,
     zoos: Sequence[Path],
     inversion: Path | None,
     images: Sequence[Path] | None,
@@ -56,7 +52,6 @@ def fit_method(
         + [sha256_file(path) for path in inputs]
     )
     context = Context(
-        pool_name=cell.pool,
         method=cell.method,
         shots=cell.shots,
         seed=cell.seed,

@@ -7,10 +7,10 @@ from dfml.methods.free_loop import FreeLoop
 
 
 def fit(context: Context) -> Fitted:
-    """Meta-train a randomly initialised learner."""
+    """Meta-train a learner from random weights, or from the pool's best model if the setting ``start`` says so."""
     section = FreeOfficialSettings if context.method == "free_official" else FreeSettings
     settings = section.model_validate(context.options)
-    loop = FreeLoop(context, settings, parameters_of(context.new_learner(context.pool.side)))
+    loop = FreeLoop(context, settings, parameters_of(context.starting_learner(settings.start)))
     snapshots, history = loop.run()
     mean, std = context.pool.normalisation
     return Fitted(

@@ -10,8 +10,9 @@ from dfml.inversion.bank import ImageBank
 from dfml.inversion.recover import BANK
 from dfml.metalearning.heads import HeadsDistillation
 from dfml.metalearning.inner_loop import parameters_of
-from dfml.metalearning.questions import CHUNK, ask, mix, recolour
-from dfml.methods.base import Context, Fitted, Snapshot, cpu_state
+from dfml.metalearning.questions import CHUNK, ask
+from dfml.metalearning.variation import mix, recolour
+from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, zero_head
 from dfml.methods.free_loop import FreeLoop
 from dfml.runtime.seeds import torch_generator
 
@@ -20,16 +21,15 @@ def fit(context: Context) -> Fitted:
     """Distil, then run FREE from the distilled backbone with a head of zeros."""
     settings = FreeHeadsSettings.model_validate(context.options)
     backbone, seconds, passes, history = _distil(context, settings.heads)
-    with torch.no_grad():
-        backbone.head.weight.zero_()
-        backbone.head.bias.zero_()
+    zero_head(backbone)
     start = parameters_of(backbone)
-    snapshots = [Snapshot(0, seconds, [cpu_state(start)])]
     stages = {"heads": seconds}
-    if settings.free is not None:
+    if settings.free is None:
+        snapshots = [Snapshot(0, seconds, [cpu_state(start)])]
+    else:
         loop = FreeLoop(context, settings.free, start)
         later, rows = loop.run()
-        snapshots += [Snapshot(s.iteration, s.seconds + seconds, s.states) for s in later]
+        snapshots = [Snapshot(s.iteration, s.seconds + seconds, s.states) for s in later]
         history += [{**row, "seconds": row["seconds"] + seconds} for row in rows]
         stages |= loop.stages
         passes += loop.teacher_passes
@@ -56,7 +56,7 @@ def _distil(context: Context, settings: HeadsSettings) -> tuple[nn.Module, float
     questions = _questions(ImageBank.load(context.inversion / BANK, device), settings, draws)
     answers = ask(pool.models, questions)
     mean, std = pool.normalisation
-    backbone = _start(context, settings)
+    backbone = context.starting_learner(settings.start)
     distillation = HeadsDistillation(
         backbone,
         questions,
@@ -93,15 +93,3 @@ def _questions(bank: ImageBank, settings: HeadsSettings, draws: torch.Generator)
     if settings.recolour:
         questions = recolour(questions, draws)
     return mix(questions, draws) if settings.mix else questions
-
-
-def _start(context: Context, settings: HeadsSettings) -> nn.Module:
-    """A fresh learner, or the best zoo model of the learner's own network if the pool has one."""
-    backbone = context.new_learner(context.pool.side)
-    spec = context.learner_spec(context.pool.side)
-    if settings.start == "best_model":
-        alike = [m for m in context.pool.best(len(context.pool)) if m.spec == spec]
-        if alike:
-            state = dict(alike[0].network.named_parameters())
-            backbone.load_state_dict({name: t.detach() for name, t in state.items()})
-    return backbone

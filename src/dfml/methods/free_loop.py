@@ -73,11 +73,11 @@ class FreeLoop:
         self.teacher_passes = 0
 
     def run(self) -> tuple[list[Snapshot], list[dict[str, float]]]:
-        """All iterations; returns the kept iterates and the history."""
+        """All iterations; returns the kept iterates, the start among them, and the history."""
         context = self.context
         total = self.warmup + self.settings.iterations
         keep = {self.warmup + i for i in snapshot_iterations(self.settings.iterations, self.settings.snapshots)}
-        snapshots: list[Snapshot] = []
+        snapshots = [Snapshot(0, 0.0, [cpu_state(self.parameters)])]
         history: list[dict[str, float]] = []
         state = context.checkpoint.load()
         if state is not None:

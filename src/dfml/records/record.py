@@ -8,10 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from dfml.formats import RECORD_FORMAT, RECORD_VERSION
 from dfml.records.reading import Artefact, Count, NonNegative, Percent, read_artefact
-
-RECORD_FORMAT = "dfml.record"
-RECORD_VERSION = 1
 
 Name = Annotated[str, Field(min_length=1)]
 Positive = Annotated[int, Field(ge=1)]

@@ -24,7 +24,7 @@ def test_free_writes_learner_manifest_and_history(zoo, tmp_path):
     assert {path.name for path in folder.iterdir()} == FILES
     manifest = read_learner_manifest(folder)
     assert (manifest.pool, manifest.method, manifest.ways, manifest.shots, manifest.seed) == ("single", "free", 3, 1, 0)
-    assert [snapshot.iteration for snapshot in manifest.snapshots] == [2, 3]
+    assert [snapshot.iteration for snapshot in manifest.snapshots] == [0, 2, 3]
     assert manifest.options == options
     assert manifest.encoders == [SPEC] and manifest.finetune
     assert manifest.train_seconds == pytest.approx(sum(manifest.stages.values()))
@@ -32,7 +32,7 @@ def test_free_writes_learner_manifest_and_history(zoo, tmp_path):
     rows = history_of(folder)
     assert [row["iteration"] for row in rows] == ["1", "2", "3", "4"]
     assert rows[0]["replay_loss"] == "" and float(rows[1]["replay_loss"]) > 0  # the warm-up does not replay
-    assert len(load_learner(folder, steps=1, learning_rate=0.1, device=CPU)[1]) == 2
+    assert len(load_learner(folder, steps=1, learning_rate=0.1, device=CPU)[1]) == 3
 
 
 def test_a_method_that_learns_nothing_has_an_empty_history(zoo, tmp_path):

@@ -67,7 +67,10 @@ def test_the_backbone_starts_from_the_best_model_of_its_own_network_or_fresh(poo
     cell = context("free_heads", pool=pool)
     expected = pool.best(1)[0].network if seen else cell.new_learner(pool.side)
     for name, parameter in backbones[0].named_parameters():
-        assert torch.equal(parameter, expected.get_parameter(name))
+        if seen and name.startswith("head."):
+            assert not parameter.any()  # the zoo model's head knows other classes
+        else:
+            assert torch.equal(parameter, expected.get_parameter(name))
         assert parameter.requires_grad
     assert parameter.data_ptr() != expected.get_parameter(name).data_ptr()
 

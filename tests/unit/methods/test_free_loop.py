@@ -99,7 +99,7 @@ def test_teacher_passes_are_counted_on_the_models(pool, monkeypatch):
 def test_run_keeps_iterates_and_a_history(pool):
     loop = make(pool, iterations=4, snapshots=2)
     snapshots, history = loop.run()
-    assert [s.iteration for s in snapshots] == [2, 4]  # of BELL and replay, without the warm-up
+    assert [s.iteration for s in snapshots] == [0, 2, 4]  # of BELL and replay, without the warm-up
     assert [row["iteration"] for row in history] == [1, 2, 3, 4, 5]
     seconds = [row["seconds"] for row in history]
     assert seconds == sorted(seconds) and seconds[-1] == snapshots[-1].seconds == loop.seconds
@@ -112,7 +112,7 @@ def test_run_keeps_iterates_and_a_history(pool):
 
 def test_fewer_iterations_than_snapshots_keep_each_one(pool):
     snapshots, _ = make(pool, iterations=1, snapshots=5).run()
-    assert [s.iteration for s in snapshots] == [1]
+    assert [s.iteration for s in snapshots] == [0, 1]
 
 
 def test_pool_and_starting_point_stay_as_they_were(pool):
@@ -130,7 +130,7 @@ def test_pool_and_starting_point_stay_as_they_were(pool):
 
 def test_seed_and_shots_choose_the_stream(pool):
     def run(**changes):
-        (snapshot,), _ = make(pool, iterations=1, snapshots=1, **changes).run()
+        (_, snapshot), _ = make(pool, iterations=1, snapshots=1, **changes).run()
         return snapshot.states[0]["head.weight"]
 
     first = run()

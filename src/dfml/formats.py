@@ -1,0 +1,4 @@
+"""Format names and versions that the writer and the reader of an artefact share."""
+
+RECORD_FORMAT = "dfml.record"
+RECORD_VERSION = 1
