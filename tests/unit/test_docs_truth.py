@@ -10,7 +10,13 @@ from support.markdown import newest_section, read_markdown
 from support.repository import ROOT
 from support.truth import check_commands, problems
 
-DOCUMENTS = ("README.md", "CHANGELOG.md", "config/README.md")
+DOCUMENTS = (
+    "README.md",
+    "CHANGELOG.md",
+    "config/README.md",
+    "results/README.md",
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+)
 
 
 @pytest.fixture(scope="module")

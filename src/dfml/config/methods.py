@@ -143,10 +143,10 @@ class FreeSettings(Section):
         "`corrected` from ours; keys given beside it override either.",
     )
     iterations: int = Field(100, ge=1, description="Iterations of BELL and replay.")
-    start: Literal["random", "best_model"] = Field(
+    start: Literal["random", "zero_head", "best_model"] = Field(
         "random",
-        description="The meta-learner at first: random weights as published, or the pool's best model of the learner's "
-        "own network if there is one, with a head of zeros.",
+        description="The meta-learner at first: random weights as published; the same with a head of zeros; or the "
+        "pool's best model of the learner's own network (random if there is none) with a head of zeros.",
     )
     generator: Literal["inversion", "fresh"] = Field(
         "inversion",
@@ -200,8 +200,8 @@ class HeadsSettings(Section):
 
     start: Literal["best_model", "random"] = Field(
         "best_model",
-        description="The backbone at first: the pool's best model of the learner's own network, if there is one, "
-        "or random weights.",
+        description="The backbone at first: the pool's best model of the learner's own network (random if there is "
+        "none), or random weights.",
     )
     questions: int = Field(
         8000, ge=1, description="Recovered images (drawn with replacement, then varied) that every model is asked once."
@@ -230,6 +230,11 @@ class SupervisedSettings(Section):
     """Supervised MAML on the real meta-train images: the upper bound."""
 
     iterations: int = Field(300, ge=1, description="Outer steps.")
+    start: Literal["random", "zero_head"] = Field(
+        "zero_head",
+        description="Random weights, all of them or with a head of zeros: labels being drawn anew in every episode, a "
+        "random head only delays learning.",
+    )
     episodes: int = Field(4, ge=1, description="Episodes per outer step.")
     queries: int = Field(15, ge=1, description="Query images per class.")
     inner_steps: int = Field(5, ge=1, description="Inner steps.")

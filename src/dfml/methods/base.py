@@ -63,14 +63,16 @@ class Context:
     def starting_learner(self, start: str) -> nn.Module:
         """A meta-learner to begin with.
 
-        ``random`` is :meth:`new_learner`. ``best_model`` takes the body of the pool's best model (by its own held-out
-        accuracy) among those of the learner's own network, with a head of zeros; without such a model it is random.
+        ``random`` is :meth:`new_learner`, ``zero_head`` the same with a head of zeros. ``best_model`` takes the body of
+        the pool's best model (by its own held-out accuracy) among those of the learner's own network, if there is one,
+        with a head of zeros.
         """
         network = self.new_learner(self.pool.side)
         spec = self.learner_spec(self.pool.side)
         alike = [model for model in self.pool.best(len(self.pool)) if model.spec == spec]
         if start == "best_model" and alike:
             network.load_state_dict(dict(alike[0].network.named_parameters()))
+        if start != "random":
             zero_head(network)
         return network
 

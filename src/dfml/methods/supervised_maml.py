@@ -11,7 +11,7 @@ from dfml.data.episodes import gather, sample_episodes
 from dfml.data.images import load_images, load_manifest
 from dfml.errors import DfmlError
 from dfml.metalearning.inner_loop import meta_gradient, parameters_of, set_gradients
-from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, snapshot_iterations
+from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, snapshot_iterations, zero_head
 from dfml.runtime.optimisers import Adam
 from dfml.runtime.seeds import derive_seed, numpy_rng
 
@@ -26,6 +26,8 @@ def fit(context: Context) -> Fitted:
         raise DfmlError("supervised_maml needs data sets of one image side; set `side` of each data set alike")
     mean, std = _normalisation(context, device)
     network = context.new_learner(domains[0].side)
+    if settings.start == "zero_head":
+        zero_head(network)
     parameters = parameters_of(network)
     optimiser = Adam([list(parameters.values())], [settings.learning_rate])
     keep = snapshot_iterations(settings.iterations, settings.snapshots)
