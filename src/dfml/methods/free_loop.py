@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from dfml.config.inversion import FiveSettings, InversionSettings
 from dfml.config.methods import FreeSettings
+from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.meta_generator import MetaGenerator, Recovered, interleaved_targets
 from dfml.inversion.objective import Adversary, Objective
@@ -153,13 +154,24 @@ class FreeLoop:
         models = self.sampler.draw(iteration)
         per_class = self.inversion.images_per_class
         if not (self.settings.online or warm):
-            return [self._from_bank(model, per_class) for model in models]
+            return [self._from_bank(model, per_class) for model in self._readable(models, iteration)]
         sets = self.five.step(models, self._objective(warm=warm), images_per_class=per_class, draws=self.draws)
         self.teacher_passes += len(models) * self.five_settings.steps
         if not warm:
             for item in sets if self.settings.pool_add == "all" else sets[-1:]:
                 self.bank.add(item)
         return sets
+
+    def _readable(self, models: list[PoolModel], iteration: int) -> list[PoolModel]:
+        """Those of the drawn models whose classes the bank holds; if it holds none's, one of the others in turn."""
+        held = set(self.bank.ready.tolist())
+        kept = [model for model in models if held.issuperset(model.classes.tolist())]
+        if kept:
+            return kept
+        others = [model for model in self.context.pool if held.issuperset(model.classes.tolist())]
+        if not others:
+            raise DfmlError("the bank holds the classes of no model; raise `inversion.five.iterations`")
+        return [others[iteration % len(others)]]
 
     def _from_bank(self, model: PoolModel, per_class: int) -> Recovered:
         targets = interleaved_targets(len(model.classes), per_class, model.classes.device)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dfml.config.methods import FreeSettings
+from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.free_loop import FreeLoop
@@ -137,3 +138,17 @@ def test_seed_and_shots_choose_the_stream(pool):
     assert torch.equal(run(), first)
     assert not torch.equal(run(seed=1), first)
     assert not torch.equal(run(shots=2), first)
+
+
+def test_reading_the_bank_passes_over_models_whose_classes_it_lacks(pool, tmp_path):
+    loop = make(pool, inversion=write_inversion(tmp_path / "inversion", pool), generator="inversion", online=False)
+    known = pool[0]
+    loop.bank.written[:] = 0
+    loop.bank.written[known.classes] = 1
+    readable = {m.index for m in pool if set(m.classes.tolist()) <= set(known.classes.tolist())}
+    for iteration in range(6):
+        read = {item.model.index for item in loop._recover(iteration, warm=False)}
+        assert read and read <= readable
+    loop.bank.written[:] = 0
+    with pytest.raises(DfmlError, match="classes of no model"):
+        loop._recover(0, warm=False)
