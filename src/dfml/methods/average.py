@@ -18,5 +18,4 @@ def fit(context: Context) -> Fitted:
             average[name] = torch.zeros_like(average[name])
         elif settings.head == "fresh":
             average[name] = fresh[name]
-    mean, std = pool.normalisation
-    return Fitted([context.learner_spec(pool.side)], [Snapshot(0, 0.0, [average])], mean, std, finetune=True)
+    return Fitted.of_learner(context, [Snapshot(0, 0.0, [average])])

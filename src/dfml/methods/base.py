@@ -1,6 +1,6 @@
 """What a method is given and what it returns."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -110,8 +110,11 @@ class Fitted:
     history: list[dict[str, float]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
 
-
-Fit = Callable[[Context], Fitted]
+    @classmethod
+    def of_learner(cls, context: Context, snapshots: list[Snapshot], **facts: Any) -> "Fitted":
+        """Iterates of the meta-learner's own network, normalised for the whole pool; ``facts`` are further fields."""
+        mean, std = context.pool.normalisation
+        return cls([context.learner_spec(context.pool.side)], snapshots, mean, std, finetune=True, **facts)
 
 
 def cpu_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

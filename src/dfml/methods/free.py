@@ -12,14 +12,6 @@ def fit(context: Context) -> Fitted:
     settings = section.model_validate(context.options)
     loop = FreeLoop(context, settings, parameters_of(context.starting_learner(settings.start)))
     snapshots, history = loop.run()
-    mean, std = context.pool.normalisation
-    return Fitted(
-        [context.learner_spec(context.pool.side)],
-        snapshots,
-        mean,
-        std,
-        finetune=True,
-        teacher_passes=loop.teacher_passes,
-        history=history,
-        stages=loop.stages,
+    return Fitted.of_learner(
+        context, snapshots, teacher_passes=loop.teacher_passes, history=history, stages=loop.stages
     )

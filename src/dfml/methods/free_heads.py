@@ -34,17 +34,7 @@ def fit(context: Context) -> Fitted:
         stages |= loop.stages
         passes += loop.teacher_passes
     context.sub_checkpoint("heads").remove()
-    mean, std = context.pool.normalisation
-    return Fitted(
-        [context.learner_spec(context.pool.side)],
-        snapshots,
-        mean,
-        std,
-        finetune=True,
-        teacher_passes=passes,
-        history=history,
-        stages=stages,
-    )
+    return Fitted.of_learner(context, snapshots, teacher_passes=passes, history=history, stages=stages)
 
 
 def _distil(context: Context, settings: HeadsSettings) -> tuple[nn.Module, float, int, list[dict[str, float]]]:

@@ -19,7 +19,7 @@ from dfml.inversion.per_model import draw_generator
 from dfml.inversion.recover import BANK, ModelSampler, load_meta_generator
 from dfml.metalearning.alignment import outer_step, sequential_steps
 from dfml.metalearning.inner_loop import Parameters
-from dfml.metalearning.replay import last_fast_weights, replay
+from dfml.metalearning.replay import ReplayReport, last_fast_weights, replay
 from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
 from dfml.runtime.optimisers import Adam
 from dfml.runtime.seeds import torch_generator
@@ -135,7 +135,7 @@ class FreeLoop:
                 )
         return quantities
 
-    def _replay(self):  # noqa: ANN202 - replay's own report
+    def _replay(self) -> ReplayReport:
         mean, std = self.context.pool.normalisation
         return replay(
             self.network,
@@ -191,7 +191,8 @@ class FreeLoop:
         )
 
     def _student(self, model: PoolModel, inputs: Tensor) -> Tensor:
-        return functional_call(self.network, self.stale or self.parameters, (inputs,))
+        fixed = {name: p.detach() for name, p in (self.stale or self.parameters).items()}
+        return functional_call(self.network, fixed, (inputs,))
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -11,6 +11,5 @@ def fit(context: Context) -> Fitted:
     network = context.new_learner(pool.side)
     with torch.no_grad():
         network.head.bias.zero_()
-    mean, std = pool.normalisation
     state = cpu_state(dict(network.named_parameters()))
-    return Fitted([context.learner_spec(pool.side)], [Snapshot(0, 0.0, [state])], mean, std, finetune=True)
+    return Fitted.of_learner(context, [Snapshot(0, 0.0, [state])])

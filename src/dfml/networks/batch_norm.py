@@ -69,11 +69,3 @@ def affine_apart(network: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.affine_apart = False
-
-
-def make_episodic(network: nn.Module) -> nn.Module:
-    """Switch a network's batch norms, in place, to the statistics of each batch; stored statistics are dropped."""
-    for norm in _norms(network):
-        norm.track_running_stats = False
-        norm.running_mean = norm.running_var = norm.num_batches_tracked = None
-    return network

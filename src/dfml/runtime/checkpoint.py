@@ -25,7 +25,7 @@ class Checkpoint:
 
     Args:
         path: The resume file; None keeps nothing.
-        digest: Identifies everything that led to the state (settings, inputs, code). A file
+        digest: Identifies everything that led to the state (settings and inputs; not the code). A file
             with another digest belongs to another run and is not used.
     """
 

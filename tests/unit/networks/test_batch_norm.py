@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
-from dfml.networks.batch_norm import EpisodicBatchNorm2d, make_episodic, statistics_of_first
+from dfml.networks.batch_norm import EpisodicBatchNorm2d, statistics_of_first
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.runtime.seeds import torch_generator
 from support.zoo import random_network
@@ -92,17 +92,6 @@ def test_gradients_through_reference_statistics_are_refused_not_wrong():
     network = episodic("conv4")
     with statistics_of_first(network, 2), pytest.raises(RuntimeError, match="not differentiable"):
         network(images(4))
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_zoo_model_can_be_made_episodic(family):
-    zoo_model = random_network(spec(family), 4).double()
-    reference = build_network(spec(family), episodic=True).double()
-    reference.load_state_dict(dict(zoo_model.named_parameters()))
-    made = make_episodic(zoo_model)
-    assert made is zoo_model
-    assert made.state_dict().keys() == reference.state_dict().keys()
-    assert torch.equal(made(images(5)), reference(images(5)))
 
 
 def test_training_forward_of_a_zoo_model_moves_its_stored_statistics():
