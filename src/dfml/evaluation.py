@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.func import vmap
 
 from dfml.config.evaluation import EvaluationSettings
 from dfml.data.episodes import Episodes, gather, sample_episodes
 from dfml.data.images import ClassImages, load_images
 from dfml.formats import RECORD_FORMAT, RECORD_VERSION
-from dfml.metalearning.learner import BATCH_NORM_MODES, Learner, centroid_scores
+from dfml.metalearning.learner import Learner, channels_last
 from dfml.metalearning.learner_store import LearnerManifest, load_learner
 from dfml.networks.cost import forward_macs
 from dfml.runtime.device import describe_device
@@ -23,6 +25,7 @@ from dfml.runtime.digests import digest_json
 from dfml.runtime.files import write_json
 from dfml.runtime.job import Job
 from dfml.runtime.progress import Task
+from dfml.runtime.workers import side_by_side
 from dfml.statistics import interval95
 
 if TYPE_CHECKING:
@@ -60,31 +63,69 @@ class EpisodeSet:
 Accuracies = dict[tuple[str, str], np.ndarray]
 
 
-def episode_accuracies(learner: Learner, episodes: EpisodeSet, progress: Task | None = None) -> Accuracies:
+# Pixels of all images that one batch of episodes may have on a GPU: at width 32 about 1 GB for an activation of the
+# first block.
+PIXELS_AT_ONCE = 1 << 23
+# Episodes that a CPU thread takes at a time.
+EPISODES_PER_THREAD = 8
+
+
+def episode_accuracies(
+    learner: Learner, episodes: EpisodeSet, progress: Task | None = None, *, batched: bool | None = None
+) -> Accuracies:
     """Accuracy in percent of every episode, ``[episodes]``, by (rule, batch-norm mode).
 
-    The learner is read only. Features serve both centroid rules and fine-tuned weights both modes, so nothing is
-    computed twice.
+    The learner is read only.
+
+    Args:
+        learner: what adapts.
+        episodes: the tasks.
+        progress: told of every batch that is done.
+        batched: many episodes in one ``vmap``; by default on CUDA only. On a CPU, where that is slower, threads
+            share the episodes.
     """
+    batched = episodes.images.device.type == "cuda" if batched is None else batched
     found: dict[tuple[str, str], list[Tensor]] = {}
-    centroid = [rule for rule in learner.rules if rule != "finetune"]
-    for index in range(len(episodes.episodes)):
-        batch = gather(episodes.images, episodes.offsets, episodes.episodes, index)
-        support, query = learner.prepare(batch.support), learner.prepare(batch.query)
-        scores: dict[tuple[str, str], Tensor] = {}
-        for mode in BATCH_NORM_MODES if centroid else ():
-            features = learner.features(support, query, mode)
-            for rule in centroid:
-                scores[rule, mode] = centroid_scores(*features, batch.support_labels, rule)
-        if "finetune" in learner.rules:
-            adapted = learner.finetuned(support, batch.support_labels)
-            for mode in BATCH_NORM_MODES:
-                scores["finetune", mode] = learner.finetuned_scores(adapted, support, query, mode)
-        for key, values in scores.items():
-            found.setdefault(key, []).append((values.argmax(1) == batch.query_labels).double().mean())
+    for rights in _together(learner, episodes) if batched else _one_by_one(learner, episodes):
+        for key, values in rights.items():
+            found.setdefault(key, []).append(values)
         if progress is not None:
-            progress.advance()
-    return {key: 100 * torch.stack(values).numpy(force=True) for key, values in found.items()}
+            progress.advance(len(next(iter(rights.values()))))
+    return {key: 100 * torch.cat(values).numpy(force=True) for key, values in found.items()}
+
+
+Rights = dict[tuple[str, str], Tensor]  # the share of right answers, [episodes of a batch]
+
+
+def _right(scores: Tensor, labels: Tensor) -> Tensor:
+    return (scores.argmax(-1) == labels).double().mean(-1)
+
+
+def _one_by_one(learner: Learner, episodes: EpisodeSet) -> Iterator[Rights]:
+    listed = episodes.episodes
+
+    def run(start: int) -> Rights:
+        rows: dict[tuple[str, str], list[Tensor]] = {}
+        with learner.private() as own:
+            for index in range(start, min(start + EPISODES_PER_THREAD, len(listed))):
+                batch = gather(episodes.images, episodes.offsets, listed, index)
+                support, query = (channels_last(own.prepare(x)) for x in (batch.support, batch.query))
+                for key, scores in own.all_scores(support, query, batch.support_labels, listed.ways).items():
+                    rows.setdefault(key, []).append(_right(scores, batch.query_labels))
+        return {key: torch.stack(values) for key, values in rows.items()}
+
+    return side_by_side(run, range(0, len(listed), EPISODES_PER_THREAD))
+
+
+def _together(learner: Learner, episodes: EpisodeSet) -> Iterator[Rights]:
+    listed = episodes.episodes
+    images = listed.ways * (listed.shots + listed.queries)
+    size = max(1, PIXELS_AT_ONCE // (images * episodes.images.shape[-1] ** 2))
+    for start in range(0, len(listed), size):
+        batch = gather(episodes.images, episodes.offsets, listed, slice(start, start + size))
+        answer = partial(learner.all_scores, labels=batch.support_labels, ways=listed.ways, in_transform=True)
+        scores = vmap(answer)(learner.prepare(batch.support), learner.prepare(batch.query))
+        yield {key: _right(values, batch.query_labels) for key, values in scores.items()}
 
 
 def evaluate(

@@ -1,38 +1,69 @@
 """Random crop and flip that gradients pass through, and normalisation."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dfml.runtime.transfer import send
 
-def random_crop_flip(x: Tensor, *, padding: int, flip: bool, per_sample: bool, generator: torch.Generator) -> Tensor:
-    """Shift images by up to ``padding`` pixels, filling with zeros, and mirror about half of them.
 
-    The same as padding with black, cropping to the old size at a random place and flipping. Differentiable
-    with respect to ``x`` to any order; the same generator state gives the same bits.
+@dataclass(frozen=True, eq=False)
+class Moves:
+    """Shifts and flips of the images of a batch: one for each image, or one for all of them.
+
+    ``shift`` int64 ``[..., D, 2]`` is where the crop window lies below and to the right of the image, in pixels;
+    ``mirrored`` bool ``[..., D]`` whether the crop is then flipped. Leading dimensions count batches.
+    """
+
+    shift: Tensor
+    mirrored: Tensor
+
+    def __getitem__(self, index: Any) -> "Moves":
+        """The moves of one batch, or of some."""
+        return Moves(self.shift[index], self.mirrored[index])
+
+    def to(self, device: torch.device) -> "Moves":
+        """The same on ``device``."""
+        return Moves(send(self.shift, device), send(self.mirrored, device))
+
+
+def draw_moves(
+    *batches: int, images: int, padding: int, flip: bool, per_sample: bool, generator: torch.Generator
+) -> Moves:
+    """Draw random moves.
+
+    Args:
+        batches: Leading dimensions, none for a single batch.
+        images: Images of a batch.
+        padding: Largest shift in pixels; 0 for none.
+        flip: Whether about half of the images are mirrored left to right.
+        per_sample: Draw a shift and a flip for each image; otherwise one of each for a whole batch.
+        generator: Source of randomness; the moves live on its device.
+    """
+    size, device = (*batches, images if per_sample else 1), generator.device
+    shift = torch.randint(-padding, padding + 1, (*size, 2), generator=generator, device=device)
+    mirrored = torch.randint(0, 2 if flip else 1, size, generator=generator, device=device)
+    return Moves(shift, mirrored.bool())
+
+
+def move(x: Tensor, moves: Moves) -> Tensor:
+    """Shift images, filling with zeros, then mirror them as ``moves`` say.
+
+    The same as padding with black, cropping to the old size and flipping. Differentiable with respect to ``x`` to any
+    order.
 
     Args:
         x: Images ``[B, C, H, W]``, float in [0, 1], before normalisation.
-        padding: Largest shift in pixels; 0 for none.
-        flip: Whether images are mirrored left to right at random.
-        per_sample: Draw a shift and a flip for each image; otherwise one of each for the whole batch.
-        generator: Source of randomness; its device may differ from that of ``x``.
+        moves: On the device of ``x``, ``[B, 2]`` and ``[B]``, or ``[1, 2]`` and ``[1]``.
 
     Returns:
         Images of the shape of ``x``.
     """
-    draws = x.shape[0] if per_sample else 1
-    device = generator.device
-    shift = torch.randint(-padding, padding + 1, (2, draws), generator=generator, device=device)
-    if flip:
-        mirrored = torch.randint(0, 2, (draws,), generator=generator, device=device).bool()
-    else:
-        mirrored = torch.zeros(draws, dtype=torch.bool, device=device)
-    shift, mirrored = shift.to(x.device), mirrored.to(x.device)
-    down, right = shift[0], shift[1]
+    (down, right), mirrored = moves.shift.unbind(-1), moves.mirrored
     height, width = x.shape[-2:]
     forward = _source_pixels(down, right, mirrored, height, width)
     # Undoing "shift, then flip": a flip swaps the direction of the shift along the rows.

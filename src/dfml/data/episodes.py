@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dfml.errors import DataError
 from dfml.runtime.seeds import numpy_rng
+from dfml.runtime.transfer import send
 
 _KEYS_AT_ONCE = 4_000_000
 
@@ -143,8 +144,7 @@ def gather(images: Tensor, offsets: Tensor, episodes: Episodes, index: int | sli
     ways = episodes.ways
 
     def pick(within: np.ndarray) -> Tensor:
-        rows = torch.from_numpy(starts + within).flatten(-2).to(images.device)
-        return images[rows]
+        return images[send(torch.from_numpy(starts + within).flatten(-2), images.device)]
 
     def labels(repeats: int) -> Tensor:
         return torch.arange(ways, device=images.device).repeat_interleave(repeats)

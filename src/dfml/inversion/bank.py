@@ -1,5 +1,6 @@
 """The bank of recovered images: a ring per class, 8-bit, on the device (docs/method.md §5.1)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from dfml.data.arrays import read_arrays
 from dfml.errors import DfmlError, FileFormatError
 from dfml.inversion.meta_generator import Recovered
 from dfml.runtime.files import atomic_write
+from dfml.runtime.transfer import send
 
 FORMAT, VERSION = "dfml.bank", 1
 _ARRAYS = frozenset({"format", "version", "slots", "pixels", "sources", "written"})
@@ -52,10 +54,10 @@ class ImageBank:
     @torch.no_grad()
     def add(self, recovered: Recovered) -> None:
         """Store one inversion's images under the classes of its model, over the oldest slot of each class."""
-        ways = len(recovered.model.classes)
+        ways = len(recovered.model.class_ids)
         batch = (recovered.images * 255).round_().clamp_(0, 255).to(torch.uint8)
         per_class = batch.view(self.images_per_class, ways, *batch.shape[1:]).transpose(0, 1)
-        for position, label in enumerate(recovered.model.classes.tolist()):
+        for position, label in enumerate(recovered.model.class_ids):
             slot = int(self.written[label]) % self.slots
             if slot >= self.pixels.shape[1]:
                 self._grow()
@@ -78,26 +80,28 @@ class ImageBank:
         repeat = self.images_per_class
         return images, label.repeat_interleave(repeat), self.sources[label, slot].repeat_interleave(repeat)
 
-    def of_model(self, classes: Tensor, count: int, draws: torch.Generator) -> Tensor:
+    def of_model(self, classes: Sequence[int], count: int, draws: torch.Generator) -> Tensor:
         """``count`` images of each class, interleaved as an inversion returns them, float in [0, 1].
 
         Args:
-            classes: pool-wide class ids, ``[ways]``.
+            classes: pool-wide class ids.
             count: images per class, drawn with replacement.
             draws: source of the draw (a CPU generator).
 
         Raises:
             DfmlError: the bank holds no image of some class.
         """
-        room = self.filled[classes.cpu()] * self.images_per_class
+        held = torch.tensor(classes)
+        room = self.filled[held] * self.images_per_class
         if not room.all():
             raise DfmlError(
                 "the bank lacks some classes of the models that are drawn from it; recover every model "
                 "(`inversion.five.iterations`, `inversion.per_model.models`)"
             )
-        index = (torch.rand(count, len(classes), generator=draws) * room).long()
+        index = (torch.rand(count, len(held), generator=draws) * room).long()
         flat = self.pixels.flatten(1, 2)
-        return flat[classes.expand(count, -1), index.to(flat.device)].flatten(0, 1).float().div_(255)
+        chosen = send(torch.stack([held.expand(count, -1), index]), flat.device)
+        return flat[chosen[0], chosen[1]].flatten(0, 1).float().div_(255)
 
     def sample_episodes(
         self, episodes: int, *, ways: int, shots: int, queries: int, draws: torch.Generator
@@ -124,9 +128,10 @@ class ImageBank:
         room = self.filled * self.images_per_class
         keys = torch.rand(episodes, ways, int(room.max()), generator=draws)
         keys.masked_fill_(torch.arange(keys.shape[2]) >= room[classes][..., None], 2.0)
-        index = keys.argsort(2)[..., :taken].to(self.pixels.device)
+        index = keys.argsort(2)[..., :taken]
         flat = self.pixels.flatten(1, 2)
-        images = flat[classes.to(flat.device)[..., None].expand_as(index), index].float().div_(255)
+        chosen = send(torch.stack([classes[..., None].expand_as(index), index]), flat.device)
+        images = flat[chosen[0], chosen[1]].float().div_(255)
         return images[:, :, :shots].flatten(1, 2), images[:, :, shots:].flatten(1, 2)
 
     def state(self) -> dict[str, Tensor]:

@@ -1,22 +1,24 @@
 """FIVE: a generator that is meta-trained to recover any model's task in a few steps (docs/method.md §3)."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from dfml.config.inversion import FiveSettings
+from dfml.data.augment import Moves
 from dfml.errors import DfmlError
+from dfml.inversion.inner_steps import BETAS, Found, InnerSteps
 from dfml.inversion.objective import Objective
 from dfml.networks.generator import Generator
+from dfml.runtime.capture import overlapped
 from dfml.runtime.optimisers import SGD, Adam, Optimiser
+from dfml.runtime.transfer import send
+from dfml.runtime.workers import side_by_side
 from dfml.zoo.pool import PoolModel
-
-BETAS = (0.5, 0.999)
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,15 @@ def interleaved_targets(ways: int, images_per_class: int, device: torch.device) 
 
 
 class MetaGenerator:
-    """A generator with the settings, working copy and outer optimiser that meta-train it."""
+    """A generator with the settings, places of work and outer optimiser that meta-train it."""
 
     def __init__(self, generator: Generator, settings: FiveSettings) -> None:
         self.generator = generator.to(memory_format=torch.channels_last)
         self.settings = settings
         self._parameters = list(generator.parameters())
-        self._working = copy.deepcopy(generator)
+        self.places: list[InnerSteps] = []
         self._outer = self._new_outer()
+        self._unchecked: list[tuple[PoolModel, Tensor]] = []
 
     def _new_outer(self) -> Optimiser:
         rate = self.settings.resolved().outer_learning_rate
@@ -70,92 +73,71 @@ class MetaGenerator:
         Raises:
             DfmlError: a loss or an image was not finite.
         """
+        (result,) = self._adapt([model], objective, images_per_class, draws)
+        self.check()
+        return result
+
+    def _adapt(
+        self, models: Sequence[PoolModel], objective: Objective, images_per_class: int, draws: torch.Generator
+    ) -> list[tuple[Recovered, list[Tensor]]]:
         device = self._parameters[0].device
-        targets = interleaved_targets(len(model.classes), images_per_class, device)
+        self.places += [InnerSteps(self.generator, self.settings) for _ in range(len(models) - len(self.places))]
+        given = [self._draw(model, objective, images_per_class, draws) for model in models]
+
+        def work(positions: Sequence[int]) -> list[Found]:
+            return [self.places[i](models[i], objective, *given[i]) for i in positions]
+
+        if device.type == "cuda":
+            calls = [partial(work, [i]) for i in range(len(models))]
+            done = [found for (found,) in overlapped(calls, [place.stream for place in self.places])]
+        else:
+            # A model that was drawn twice must not be asked by two threads: the objective hooks into its network.
+            shared: dict[int, list[int]] = {}
+            for i, model in enumerate(models):
+                shared.setdefault(id(model.network), []).append(i)
+            by_position = {}
+            for positions, results in zip(shared.values(), side_by_side(work, shared.values()), strict=True):
+                by_position.update(zip(positions, results, strict=True))
+            done = [by_position[i] for i in range(len(models))]
+        recovered = []
+        for model, (targets, *_), (images, curve, losses, *meta) in zip(models, given, done, strict=True):
+            self._unchecked.append((model, torch.isfinite(losses).all() & torch.isfinite(images).all()))
+            recovered.append((Recovered(model, images, targets, curve), meta))
+        return recovered
+
+    def _draw(
+        self, model: PoolModel, objective: Objective, images_per_class: int, draws: torch.Generator
+    ) -> tuple[Tensor, Tensor, Moves]:
+        """Targets, latents and augmentation of one inner loop."""
+        like = self._parameters[0]
+        targets = interleaved_targets(len(model.class_ids), images_per_class, like.device)
         latents = torch.randn(len(targets), self.generator.latent, generator=draws, device=draws.device)
-        latents = latents.to(device=device, dtype=self._parameters[0].dtype)
-        inner = self._inner_maml if self.settings.outer_rule == "maml" else self._inner
-        images, curve, losses, meta = inner(model, objective, targets, latents, draws)
-        if not bool(torch.isfinite(losses).all() & torch.isfinite(images).all()):
-            raise DfmlError(
-                f"inversion of {model.dataset}/{model.architecture} model {model.index}: the loss is not finite; lower "
-                "the weight of the adversarial or batch-norm term (`adversary.weight`, `bn_weight`) or a learning rate"
-            )
-        return Recovered(model, images, targets, curve), meta
+        moves = objective.draw_moves(self.settings.steps, len(targets), draws)
+        return targets, send(latents.to(like.dtype), like.device), moves.to(like.device)
 
-    def _inner(
-        self,
-        model: PoolModel,
-        objective: Objective,
-        targets: Tensor,
-        latents: Tensor,
-        draws: torch.Generator,
-    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-        settings = self.settings
-        working = list(self._working.parameters())
-        with torch.no_grad():
-            torch._foreach_copy_(working, self._parameters)
-        latents = latents.requires_grad_()
-        groups, rates = [working, [latents]], [settings.learning_rate, settings.latent_learning_rate]
-        adam = settings.inner_optimiser == "adam"
-        optimiser = Adam(groups, rates, betas=BETAS) if adam else SGD(groups, rates)
-        keep = _Keeper(settings.keep)
-        meta = [torch.zeros_like(p) for p in working] if settings.outer_rule == "fomaml_sum" else []
-        curve = []
-        for _ in range(settings.steps):
-            images = self._working(latents)
-            loss, cross_entropy = objective(model, images, targets, draws)
-            optimiser.zero_grad()
-            loss.backward()
-            keep.offer(images.detach(), loss.detach())
-            curve.append(cross_entropy)
-            if settings.outer_rule == "fomaml_sum":
-                torch._foreach_add_(meta, [p.grad for p in working])
-            elif settings.outer_rule == "fomaml_last":
-                meta = [p.grad.clone() for p in working]
-            optimiser.step()
-        with torch.no_grad():
-            if settings.outer_rule == "reptile":
-                meta = torch._foreach_sub(self._parameters, working)
-            if settings.keep == "final":
-                keep.replace(self._working(latents))
-        return keep.images, torch.stack(curve), torch.stack(keep.losses), list(meta)
+    def check(self) -> None:
+        """Wait for the device and make sure that nothing recovered so far was infinite or not a number.
 
-    def _inner_maml(
-        self,
-        model: PoolModel,
-        objective: Objective,
-        targets: Tensor,
-        latents: Tensor,
-        draws: torch.Generator,
-    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-        """The inner loop with its graph kept: the gradient of the last forward's loss with respect to φ, exactly."""
-        names = [name for name, _ in self.generator.named_parameters()]
-        start = [p.detach().requires_grad_() for p in self._parameters]
-        weights, variable = start, latents.requires_grad_()
-        step = _DifferentiableStep(self.settings)
-        keep = _Keeper(self.settings.keep)
-        curve = []
-        for j in range(self.settings.steps):
-            images = functional_call(self.generator, dict(zip(names, weights, strict=True)), variable)
-            loss, cross_entropy = objective(model, images, targets, draws)
-            keep.offer(images.detach(), loss.detach())
-            curve.append(cross_entropy)
-            last = j == self.settings.steps - 1
-            if last:
-                meta = torch.autograd.grad(loss, start, retain_graph=True)
-            gradients = torch.autograd.grad(loss, [*weights, variable], create_graph=not last)
-            *weights, variable = step([*weights, variable], gradients)
-        if self.settings.keep == "final":
-            with torch.no_grad():
-                keep.replace(functional_call(self.generator, dict(zip(names, weights, strict=True)), variable))
-        return keep.images, torch.stack(curve), torch.stack(keep.losses), [g.detach() for g in meta]
+        Raises:
+            DfmlError: a loss or an image was not finite.
+        """
+        if not self._unchecked:
+            return
+        fine = torch.stack([flag for _, flag in self._unchecked]).tolist()
+        models, self._unchecked = [model for model, _ in self._unchecked], []
+        for model, good in zip(models, fine, strict=True):
+            if not good:
+                raise DfmlError(
+                    f"inversion of {model.dataset}/{model.architecture} model {model.index}: the loss is not finite; "
+                    "lower the weight of the adversarial or batch-norm term (`adversary.weight`, `bn_weight`) or a "
+                    "learning rate"
+                )
 
     @torch.no_grad()
     def outer_step(self, pseudo_gradients: Sequence[Sequence[Tensor]]) -> None:
         """Move the generator along the sum of the models' pseudo-gradients."""
         if self.settings.outer_optimiser == "adam_fresh":
-            self._outer = self._new_outer()
+            self._outer.reset()
         for parameter, parts in zip(self._parameters, zip(*pseudo_gradients, strict=True), strict=True):
             parameter.grad = torch.stack(parts).sum(0)
         self._outer.step()
@@ -164,8 +146,11 @@ class MetaGenerator:
     def step(
         self, models: Sequence[PoolModel], objective: Objective, *, images_per_class: int, draws: torch.Generator
     ) -> list[Recovered]:
-        """One outer iteration: recover every model's task, then update the generator."""
-        results = [self.adapt(m, objective, images_per_class=images_per_class, draws=draws) for m in models]
+        """One outer iteration: recover every model's task, then update the generator.
+
+        Whether the losses were finite is told by the next :meth:`check`, which waits for the device.
+        """
+        results = self._adapt(models, objective, images_per_class, draws)
         self.outer_step([meta for _, meta in results])
         return [recovered for recovered, _ in results]
 
@@ -177,56 +162,3 @@ class MetaGenerator:
         """Continue from :meth:`state`."""
         self.generator.load_state_dict(state["generator"])
         self._outer.load_state(state["outer"])
-
-
-class _Keeper:
-    """Decides on the device which iterate's images are kept (F10)."""
-
-    def __init__(self, rule: str) -> None:
-        self.rule = rule
-        self.losses: list[Tensor] = []
-        self._best: Tensor | None = None
-        self._images: Tensor | None = None
-
-    def offer(self, images: Tensor, loss: Tensor) -> None:
-        self.losses.append(loss)
-        if self.rule == "best" and self._best is not None:
-            better = loss < self._best
-            self._images = torch.where(better, images, self._images)
-            self._best = torch.minimum(loss, self._best)
-        else:
-            self._best, self._images = loss, images
-
-    def replace(self, images: Tensor) -> None:
-        self._images = images
-
-    @property
-    def images(self) -> Tensor:
-        assert self._images is not None
-        return self._images
-
-
-class _DifferentiableStep:
-    """Adam or SGD on lists of tensors, written so that gradients pass through the update."""
-
-    def __init__(self, settings: FiveSettings) -> None:
-        self.settings = settings
-        self.count = 0
-        self.first: list[Tensor] = []
-        self.second: list[Tensor] = []
-
-    def __call__(self, values: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
-        rates = [self.settings.learning_rate] * (len(values) - 1) + [self.settings.latent_learning_rate]
-        if self.settings.inner_optimiser == "sgd":
-            return [v - rate * g for v, g, rate in zip(values, gradients, rates, strict=True)]
-        self.count += 1
-        old_first = self.first or [torch.zeros_like(g) for g in gradients]
-        old_second = self.second or [torch.zeros_like(g) for g in gradients]
-        self.first = [BETAS[0] * m + (1 - BETAS[0]) * g for m, g in zip(old_first, gradients, strict=True)]
-        self.second = [BETAS[1] * s + (1 - BETAS[1]) * g * g for s, g in zip(old_second, gradients, strict=True)]
-        first_scale, second_scale = 1 - BETAS[0] ** self.count, 1 - BETAS[1] ** self.count
-        # The tiny floor keeps the square root differentiable where a gradient is exactly zero.
-        return [
-            v - rate * (m / first_scale) / ((s / second_scale + 1e-24).sqrt() + 1e-8)
-            for v, m, s, rate in zip(values, self.first, self.second, rates, strict=True)
-        ]

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfml.data.augment import random_crop_flip
+from dfml.data.augment import Moves, draw_moves, move
 from dfml.inversion.losses import StatisticsGap, adversarial_loss
 from dfml.zoo.pool import PoolModel
 
@@ -34,22 +34,27 @@ class Objective:
     per_sample: bool
     adversary: Adversary | None = None
 
-    def __call__(
-        self, model: PoolModel, images: Tensor, targets: Tensor, draws: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def draw_moves(self, steps: int, images: int, draws: torch.Generator) -> Moves:
+        """The augmentation of ``steps`` batches of ``images``, on the device of ``draws``."""
+        return draw_moves(
+            steps,
+            images=images,
+            padding=self.crop_padding,
+            flip=self.crop_padding > 0,
+            per_sample=self.per_sample,
+            generator=draws,
+        )
+
+    def __call__(self, model: PoolModel, images: Tensor, targets: Tensor, moves: Moves) -> tuple[Tensor, Tensor]:
         """Loss to minimise and, detached, the cross-entropy alone.
 
         Args:
             model: the frozen classifier.
             images: ``[B, 3, side, side]`` in [0, 1].
             targets: positions of the asked outputs, ``[B]``.
-            draws: source of the augmentation.
+            moves: the augmentation of this batch.
         """
-        views = images
-        if self.crop_padding:
-            views = random_crop_flip(
-                images, padding=self.crop_padding, flip=True, per_sample=self.per_sample, generator=draws
-            )
+        views = move(images, moves) if self.crop_padding else images
         inputs = model.normalise(views).contiguous(memory_format=torch.channels_last)
         if self.bn_weight:
             with StatisticsGap(model.network) as gap:

@@ -24,26 +24,45 @@ def draw_generator(settings: InversionSettings, side: int, draws: torch.Generato
     return generator
 
 
-def invert_from_scratch(
-    model: PoolModel,
-    settings: InversionSettings,
-    objective: Objective,
-    *,
-    draws: torch.Generator,
-    device: torch.device,
-    steps: int | None = None,
-) -> Recovered:
-    """Recover one model's task with a generator that starts from nothing; the lowest-loss images are kept."""
-    per_model = settings.per_model
-    generator = draw_generator(settings, model.side, draws, law="normal").to(device)
-    five = FiveSettings(
-        steps=steps or per_model.steps,
-        learning_rate=per_model.learning_rate,
-        latent_learning_rate=per_model.latent_learning_rate,
-        outer_rule="fomaml_last",
-        keep="best",
-    )
-    recovered, _ = MetaGenerator(generator, five).adapt(
-        model, objective, images_per_class=settings.images_per_class, draws=draws
-    )
-    return recovered
+class FromScratch:
+    """Recovers one model's task after another, each with a generator that starts from nothing.
+
+    The lowest-loss images are kept. The place of work is shared, so that a GPU records the loop once.
+
+    Args:
+        settings: of the inversion.
+        objective: what is minimised.
+        side: of the images, pixels.
+        device: where.
+        steps: generator steps; by default those of the settings.
+    """
+
+    def __init__(
+        self,
+        settings: InversionSettings,
+        objective: Objective,
+        *,
+        side: int,
+        device: torch.device,
+        steps: int | None = None,
+    ) -> None:
+        self.settings, self.objective, self.side = settings, objective, side
+        per_model = settings.per_model
+        five = FiveSettings(
+            steps=steps or per_model.steps,
+            learning_rate=per_model.learning_rate,
+            latent_learning_rate=per_model.latent_learning_rate,
+            outer_rule="fomaml_last",
+            keep="best",
+        )
+        generator = Generator(latent=settings.latent, width=settings.width, side=side).to(device)
+        self._five = MetaGenerator(generator, five)
+
+    def __call__(self, model: PoolModel, draws: torch.Generator) -> Recovered:
+        """Recover the task of ``model``; raises DfmlError when a loss is not finite."""
+        fresh = draw_generator(self.settings, self.side, draws, law="normal")
+        self._five.generator.load_state_dict(fresh.state_dict())
+        recovered, _ = self._five.adapt(
+            model, self.objective, images_per_class=self.settings.images_per_class, draws=draws
+        )
+        return recovered

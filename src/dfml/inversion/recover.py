@@ -16,7 +16,7 @@ from dfml.inversion.bank import ImageBank
 from dfml.inversion.grid import save_grid
 from dfml.inversion.meta_generator import MetaGenerator, Recovered
 from dfml.inversion.objective import Objective
-from dfml.inversion.per_model import draw_generator, invert_from_scratch
+from dfml.inversion.per_model import FromScratch, draw_generator
 from dfml.inversion.quality import cross_model_accuracy, judge_scores, teacher_scores
 from dfml.networks.generator import Generator
 from dfml.runtime.checkpoint import Checkpoint
@@ -85,7 +85,11 @@ def recover_with_five(
     checkpoint_every: int,
     job: Job,
 ) -> Recovery:
-    """Meta-train the generator and, after the warm-up, fill the bank; the history is the mean over an iteration."""
+    """Meta-train the generator and, after the warm-up, fill the bank; the history is the mean over an iteration.
+
+    Raises:
+        DfmlError: a loss was not finite; told at the next resume point.
+    """
     start = time.perf_counter()
     objective = make_objective(settings, ce_weight=settings.five.ce_weight, bn_weight=settings.five.bn_weight)
     draws = torch_generator(seed, "five")
@@ -98,6 +102,7 @@ def recover_with_five(
         draws.set_state(state["draws"])
         history = state["history"]
         start -= state["seconds"]
+    fresh: list[torch.Tensor] = []
     total = settings.five.warmup + settings.five.iterations
     with job.progress.task("FIVE", total=total, done=len(history)) as bar:
         for iteration in range(len(history), total):
@@ -107,9 +112,12 @@ def recover_with_five(
             if iteration >= settings.five.warmup:
                 for item in recovered:
                     bank.add(item)
-            history.append(torch.stack([item.curve[-1] for item in recovered]).mean().item())
-            bar.advance(teacher_ce=history[-1])
-            if (iteration + 1) % checkpoint_every == 0:
+            fresh.append(torch.stack([item.curve[-1] for item in recovered]).mean())
+            bar.advance(teacher_ce=fresh[-1])
+            if (iteration + 1) % checkpoint_every == 0 or iteration + 1 == total:
+                five.check()
+                history += torch.stack(fresh).tolist()
+                fresh = []
                 state = {"five": five.state(), "bank": bank.state(), "draws": draws.get_state()}
                 checkpoint.save({**state, "history": history, "seconds": time.perf_counter() - start})
     return Recovery(history, time.perf_counter() - start)
@@ -129,6 +137,7 @@ def recover_per_model(
     """Invert each model from scratch and fill the bank; the history is each model's last cross-entropy."""
     start = time.perf_counter()
     objective = make_objective(settings, ce_weight=settings.per_model.ce_weight, bn_weight=bn_weight)
+    recover = FromScratch(settings, objective, side=pool.side, device=job.device)
     count = min(settings.per_model.models or len(pool), len(pool))
     history: list[float] = []
     state = checkpoint.load()
@@ -139,7 +148,7 @@ def recover_per_model(
     with job.progress.task("per-model inversion", total=count, done=len(history)) as bar:
         for index in range(len(history), count):
             draws = torch_generator(seed, "per_model", index)
-            item = invert_from_scratch(pool[index], settings, objective, draws=draws, device=job.device)
+            item = recover(pool[index], draws)
             bank.add(item)
             history.append(item.curve[-1].item())
             bar.advance(teacher_ce=history[-1])
@@ -193,10 +202,8 @@ def invert(
         recovery = recover_per_model(models, bank, settings, bn_weight=weight, **arguments)
         inversions, steps = len(recovery.history), settings.per_model.steps
         objective = make_objective(settings, ce_weight=settings.per_model.ce_weight, bn_weight=weight)
-        last = [
-            invert_from_scratch(model, settings, objective, draws=torch_generator(seed, "probe", i), device=job.device)
-            for i, model in enumerate(probes)
-        ]
+        recover = FromScratch(settings, objective, side=models.side, device=job.device)
+        last = [recover(model, torch_generator(seed, "probe", i)) for i, model in enumerate(probes)]
     scores = [teacher_scores(item) for item in last]
     judged, diversity = judge_scores(last, judges) if judges else (None, None)
 
@@ -277,7 +284,7 @@ def _grid_order(recovered: Sequence[Recovered]) -> torch.Tensor:
     """One row per class: the first images of each class of each probed model."""
     rows = []
     for item in recovered:
-        ways = len(item.model.classes)
+        ways = len(item.model.class_ids)
         per_class = item.images.view(-1, ways, *item.images.shape[1:]).transpose(0, 1)
         rows.append(per_class[:, :GRID_IMAGES].flatten(0, 1))
     return torch.cat(rows)

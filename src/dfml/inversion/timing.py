@@ -8,9 +8,10 @@ import torch
 
 from dfml.config.inversion import InversionSettings
 from dfml.inversion.meta_generator import Recovered
-from dfml.inversion.per_model import invert_from_scratch
+from dfml.inversion.per_model import FromScratch
 from dfml.inversion.quality import teacher_scores
 from dfml.inversion.recover import load_meta_generator, make_objective
+from dfml.runtime.capture import WARM_UP
 from dfml.runtime.device import describe_device
 from dfml.runtime.files import write_json
 from dfml.runtime.job import Job
@@ -26,7 +27,7 @@ def time_inversion(
     """Time every arm on the same models with the same generator size, batch and teacher; write ``speed.json``.
 
     The arms take turns model by model, so a drifting machine slows all of them alike. FIVE runs once before and is
-    not counted: it warms the process up for all arms.
+    not counted: it warms the process up for all arms. On a GPU every arm runs until it has been recorded.
     """
     models = Pool.load(zoos, label_space="global", device=job.device)
     five = load_meta_generator(inversion, settings, models.side, job.device)
@@ -37,12 +38,14 @@ def time_inversion(
         )[0]
     }
     for steps in sorted({settings.five.steps, *settings.speed.steps}):
-        arms["per_model", steps] = lambda index, draws, steps=steps: invert_from_scratch(
-            models[index], settings, objective, draws=draws, device=job.device, steps=steps
-        )
+        scratch = FromScratch(settings, objective, side=models.side, device=job.device, steps=steps)
+        arms["per_model", steps] = lambda index, draws, scratch=scratch: scratch(models[index], draws)
     results = {key: {"name": key[0], "steps": key[1], **_empty()} for key in arms}
     count = min(settings.speed.models, len(models))
-    arms["five", settings.five.steps](0, torch_generator(seed, "speed", "warm-up"))
+    on_gpu = job.device.type == "cuda"
+    for arm in list(arms.values()) if on_gpu else list(arms.values())[:1]:
+        for _ in range(WARM_UP + 1 if on_gpu else 1):
+            arm(0, torch_generator(seed, "speed", "warm-up"))
     with job.progress.task("timing inversion", total=count * len(arms)) as bar:
         for index in range(count):
             for key, arm in arms.items():

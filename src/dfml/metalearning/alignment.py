@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dfml.config.methods import BellSettings
-from dfml.data.augment import random_crop_flip
+from dfml.data.augment import draw_moves, move
 from dfml.inversion.meta_generator import Recovered
-from dfml.metalearning.inner_loop import Parameters
+from dfml.metalearning.inner_loop import Parameters, set_gradients
+from dfml.runtime.capture import Recorded
 from dfml.runtime.optimisers import SGD, Adam, Optimiser
 
 
@@ -29,48 +30,73 @@ def distillation_loss(student: Tensor, teacher: Tensor, kind: str) -> Tensor:
     raise ValueError(f"unknown distillation loss {kind!r}")
 
 
-def sequential_steps(
-    network: nn.Module,
-    parameters: Parameters,
-    sets: Sequence[Recovered],
-    settings: BellSettings,
-    *,
-    crop_padding: int,
-    per_sample: bool,
-    draws: torch.Generator,
-) -> tuple[Parameters, Tensor]:
-    """Walk from ``parameters`` over the recovered sets, one distillation step (or more) on each.
+class SequentialSteps:
+    """A walk over recovered sets, one distillation step (or more) on each, that starts anew every time.
 
     The displacement of the whole walk rewards inner products between the sets' gradients (docs/method.md §4.2).
 
-    Returns:
-        The end of the walk and the mean loss met on the way; ``parameters`` are unchanged.
+    Args:
+        network: gives the student's form.
+        parameters: where every walk starts; never changed here.
+        settings: of BELL.
+        crop_padding, per_sample: of the augmentation (see :func:`dfml.data.augment.draw_moves`).
     """
-    fast = {name: p.detach().clone().requires_grad_() for name, p in parameters.items()}
-    values = list(fast.values())
-    kind = Adam if settings.fast_optimiser == "adam" else SGD
-    optimiser = kind([values], [settings.fast_learning_rate])
-    order = torch.arange(len(sets))
-    if settings.order == "shuffled":
-        order = torch.randperm(len(sets), generator=draws)
-    losses = []
-    for index in order.tolist():
-        model, images = sets[index].model, sets[index].images
-        for _ in range(settings.fast_steps):
-            views = images
-            if crop_padding:
-                views = random_crop_flip(
-                    images, padding=crop_padding, flip=True, per_sample=per_sample, generator=draws
-                )
-            inputs = model.normalise(views).contiguous(memory_format=torch.channels_last)
-            with torch.no_grad():
-                teacher = model.network(inputs)
-            loss = distillation_loss(functional_call(network, fast, (inputs,)), teacher, settings.kd_loss)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.detach())
-    return {name: p.detach() for name, p in fast.items()}, torch.stack(losses).mean()
+
+    def __init__(
+        self,
+        network: nn.Module,
+        parameters: Parameters,
+        settings: BellSettings,
+        *,
+        crop_padding: int,
+        per_sample: bool,
+    ) -> None:
+        self.network, self.parameters, self.settings = network, parameters, settings
+        self.crop_padding, self.per_sample = crop_padding, per_sample
+        self._fast = {name: p.detach().clone().requires_grad_() for name, p in parameters.items()}
+        kind = Adam if settings.fast_optimiser == "adam" else SGD
+        self._optimiser = kind([list(self._fast.values())], [settings.fast_learning_rate])
+        self._step = Recorded(self._distil, next(iter(parameters.values())).device)
+
+    def walk(self, sets: Sequence[Recovered], draws: torch.Generator) -> tuple[Parameters, Tensor]:
+        """The end of a walk over ``sets`` and the mean loss met on the way.
+
+        The end is overwritten by the next walk.
+        """
+        with torch.no_grad():
+            torch._foreach_copy_(list(self._fast.values()), list(self.parameters.values()))
+        self._optimiser.reset()
+        order = torch.arange(len(sets))
+        if self.settings.order == "shuffled":
+            order = torch.randperm(len(sets), generator=draws)
+        losses = []
+        for index in order.tolist():
+            model, images = sets[index].model, sets[index].images
+            for _ in range(self.settings.fast_steps):
+                views = images
+                if self.crop_padding:
+                    moves = draw_moves(
+                        images=len(images),
+                        padding=self.crop_padding,
+                        flip=True,
+                        per_sample=self.per_sample,
+                        generator=draws,
+                    )
+                    views = move(images, moves.to(images.device))
+                inputs = model.normalise(views).contiguous(memory_format=torch.channels_last)
+                with torch.no_grad():
+                    teacher = model.network(inputs)
+                losses += self._step(inputs, teacher)
+        return {name: p.detach() for name, p in self._fast.items()}, torch.stack(losses).mean()
+
+    def _distil(self, inputs: Tensor, teacher: Tensor) -> tuple[Tensor]:
+        loss = distillation_loss(functional_call(self.network, self._fast, (inputs,)), teacher, self.settings.kd_loss)
+        set_gradients(
+            self._fast, dict(zip(self._fast, torch.autograd.grad(loss, list(self._fast.values())), strict=True))
+        )
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        return (loss.detach(),)
 
 
 @torch.no_grad()

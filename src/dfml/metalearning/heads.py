@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfml.config.methods import HeadsSettings
-from dfml.data.augment import normalise, random_crop_flip
+from dfml.data.augment import Moves, draw_moves, move, normalise
+from dfml.runtime.capture import Recorded
 from dfml.runtime.optimisers import Adam
+from dfml.runtime.transfer import send
 
 WARMUP_STEPS = 20
 
@@ -54,28 +56,40 @@ class HeadsDistillation:
         self.biases = torch.zeros(outputs, device=questions.device).requires_grad_()
         self.body = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
         self.optimiser = Adam([[*self.body, self.weights, self.biases]], [settings.learning_rate])
+        self._step = Recorded(self._compute, questions.device)
         self.steps_done = 0
 
     def step(self) -> Tensor:
         """One gradient step; returns the loss, the mean KL(model‖head) over images and models, on the device."""
-        rows = torch.randint(0, len(self.questions), (self.settings.batch_size,), generator=self.draws)
-        rows = rows.to(self.questions.device)
+        device, size = self.questions.device, self.settings.batch_size
+        rows = torch.randint(0, len(self.questions), (size,), generator=self.draws)
+        moves = draw_moves(
+            images=size,
+            padding=self.crop_padding,
+            flip=self.crop_padding > 0,
+            per_sample=True,
+            generator=self.draws,
+        ).to(device)
+        self.optimiser.set_rate(self._rate())
+        (loss,) = self._step(send(rows, device), moves.shift, moves.mirrored)
+        self.steps_done += 1
+        return loss
+
+    def _compute(self, rows: Tensor, shift: Tensor, mirrored: Tensor) -> tuple[Tensor]:
         images = self.questions[rows]
         if self.crop_padding:
-            images = random_crop_flip(
-                images, padding=self.crop_padding, flip=True, per_sample=True, generator=self.draws
-            )
+            images = move(images, Moves(shift, mirrored))
         inputs = normalise(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
         targets = self.targets[rows]
         logits = F.linear(self.backbone.features(inputs), self.weights, self.biases)
         own = F.log_softmax(logits.view_as(targets), 2)
         loss = F.kl_div(own.flatten(0, 1), targets.flatten(0, 1), reduction="batchmean", log_target=True)
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.set_rate(self._rate())
+        (moved,) = self.optimiser.groups
+        for parameter, gradient in zip(moved, torch.autograd.grad(loss, moved), strict=True):
+            parameter.grad = gradient
         self.optimiser.step()
-        self.steps_done += 1
-        return loss.detach()
+        self.optimiser.zero_grad()
+        return (loss.detach(),)
 
     def _rate(self) -> float:
         done = self.steps_done / self.settings.steps

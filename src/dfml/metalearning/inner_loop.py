@@ -1,6 +1,8 @@
 """The inner loop of MAML: one functional adaptation, used in training, evaluation and by users."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -8,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from dfml.networks.batch_norm import affine_apart
+from dfml.networks.batch_norm import second_derivatives
+from dfml.runtime.workers import private_copy, side_by_side
 
 Parameters = dict[str, Tensor]
 
@@ -89,17 +92,17 @@ def meta_gradient(
         support: normalised images ``[episodes, ways · shots, 3, side, side]``.
         query: likewise ``[episodes, ways · queries, …]``.
         reduce: ``mean`` or ``sum`` over episodes (F27).
-        batched: all episodes in one ``vmap``; by default on CUDA only. On a CPU the episodes run one after another,
-            each graph freed before the next: as fast, and the memory of one.
+        batched: all episodes in one ``vmap``; by default on CUDA only. On a CPU, where that is slower, each episode is
+            a piece of work of its own, as many at once as there are threads, each graph freed before the next.
     """
     device = support.device
     support_labels = torch.arange(ways, device=device).repeat_interleave(support.shape[1] // ways)
     query_labels = torch.arange(ways, device=device).repeat_interleave(query.shape[1] // ways)
     batched = device.type == "cuda" if batched is None else batched
 
-    def episode(own_support: Tensor, own_query: Tensor) -> tuple[Tensor, Tensor]:
+    def episode(form: nn.Module, own_support: Tensor, own_query: Tensor) -> tuple[Tensor, Tensor]:
         adapted = adapt(
-            network,
+            form,
             parameters,
             own_support,
             support_labels,
@@ -108,23 +111,28 @@ def meta_gradient(
             first_order=first_order,
             in_transform=batched,
         )
-        logits = functional_call(network, adapted, (own_query,))
+        logits = functional_call(form, adapted, (own_query,))
         return F.cross_entropy(logits, query_labels), (logits.argmax(-1) == query_labels).float().mean()
 
+    def alone(index: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        with private_copy(network) as form, derivatives(form):
+            own_loss, own_accuracy = episode(form, _channels_last(support[index]), _channels_last(query[index]))
+            return own_loss.detach(), own_accuracy, torch.autograd.grad(own_loss, values)
+
     values = list(parameters.values())
+    derivatives = nullcontext if first_order else second_derivatives
     if batched:
-        with affine_apart(network):
-            losses, accuracies = vmap(episode)(support, query)
+        with derivatives(network):
+            losses, accuracies = vmap(partial(episode, network))(support, query)
         totals = list(torch.autograd.grad(losses.sum(), values))
         loss, accuracy = losses.sum().detach(), accuracies.mean()
     else:
         totals = [torch.zeros_like(p) for p in values]
         loss = torch.zeros((), dtype=values[0].dtype, device=device)
         accuracy = torch.zeros((), device=device)
-        for own_support, own_query in zip(support, query, strict=True):
-            own_loss, own_accuracy = episode(_channels_last(own_support), _channels_last(own_query))
-            torch._foreach_add_(totals, list(torch.autograd.grad(own_loss, values)))
-            loss, accuracy = loss + own_loss.detach(), accuracy + own_accuracy / len(support)
+        for own_loss, own_accuracy, gradients in side_by_side(alone, range(len(support))):
+            torch._foreach_add_(totals, list(gradients))
+            loss, accuracy = loss + own_loss, accuracy + own_accuracy / len(support)
     if reduce == "mean":
         torch._foreach_div_(totals, len(support))
         loss = loss / len(support)

@@ -1,7 +1,7 @@
 """What a method returns: an encoder (or several) and the rules by which it adapts to a new task."""
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from dfml.data.augment import normalise
 from dfml.errors import DfmlError
 from dfml.metalearning.inner_loop import Parameters, adapt, parameters_of
 from dfml.networks.batch_norm import statistics_of_first
+from dfml.runtime.workers import private_copy
 
 Classifier = Callable[[Tensor], Tensor]
 CENTROID_RULES = ("centroid_euclidean", "centroid_cosine")
@@ -68,20 +69,58 @@ class Learner:
             raise DfmlError(f"this learner cannot adapt by {rule!r}; it offers {', '.join(self.rules)}")
         if batch_norm not in BATCH_NORM_MODES:
             raise DfmlError(f"batch_norm must be one of {', '.join(BATCH_NORM_MODES)}, not {batch_norm!r}")
-        support, labels = self.prepare(images), labels.to(self.mean.device)
+        support, labels = channels_last(self.prepare(images)), labels.to(self.mean.device)
+        ways = int(labels.max()) + 1
         if rule == "finetune":
             adapted = self.finetuned(support, labels)
-            return lambda queries: self.finetuned_scores(adapted, support, self.prepare(queries), batch_norm)
-        return lambda queries: centroid_scores(*self.features(support, self.prepare(queries), batch_norm), labels, rule)
+            return lambda queries: self.finetuned_scores(
+                adapted, support, channels_last(self.prepare(queries)), batch_norm
+            )
+
+        def classify(queries: Tensor) -> Tensor:
+            features = self.features(support, channels_last(self.prepare(queries)), batch_norm)
+            return centroid_scores(*features, labels, ways, rule)
+
+        return classify
+
+    @contextmanager
+    def private(self) -> Iterator["Learner"]:
+        """The same learner for one thread, with copies of the networks that nobody else uses meanwhile."""
+        with ExitStack() as stack:
+            encoders = [stack.enter_context(private_copy(encoder)) for encoder in self.encoders]
+            facts = {"mean": self.mean, "std": self.std, "finetune": "finetune" in self.rules}
+            yield Learner(encoders, **facts, steps=self.steps, learning_rate=self.learning_rate)
+
+    def all_scores(
+        self, support: Tensor, queries: Tensor, labels: Tensor, ways: int, *, in_transform: bool = False
+    ) -> dict[tuple[str, str], Tensor]:
+        """Scores ``[m, ways]`` of prepared queries by every rule and batch-norm mode; nothing is computed twice.
+
+        Features serve both centroid rules and fine-tuned weights both modes. ``in_transform``: the call is inside
+        ``torch.func.vmap``, over episodes.
+        """
+        scores: dict[tuple[str, str], Tensor] = {}
+        centroid = [rule for rule in self.rules if rule != "finetune"]
+        for mode in BATCH_NORM_MODES if centroid else ():
+            features = self.features(support, queries, mode, in_transform=in_transform)
+            for rule in centroid:
+                scores[rule, mode] = centroid_scores(*features, labels, ways, rule)
+        if "finetune" in self.rules:
+            adapted = self.finetuned(support, labels, in_transform=in_transform)
+            for mode in BATCH_NORM_MODES:
+                scores["finetune", mode] = self.finetuned_scores(
+                    adapted, support, queries, mode, in_transform=in_transform
+                )
+        return scores
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Normalise images, uint8 or float in [0, 1]."""
+        """Normalise images ``[…, 3, side, side]``, uint8 or float in [0, 1]."""
         if images.dtype == torch.uint8:
             images = images.float() / 255
-        return normalise(images.to(self.mean.device), self.mean, self.std).contiguous(memory_format=torch.channels_last)
+        return normalise(images.to(self.mean.device), self.mean, self.std)
 
     @torch.enable_grad()
-    def finetuned(self, support: Tensor, labels: Tensor) -> Parameters:
+    def finetuned(self, support: Tensor, labels: Tensor, *, in_transform: bool = False) -> Parameters:
         """Parameters of the single encoder after fine-tuning on a prepared support set."""
         network = self.encoders[0]
         return adapt(
@@ -91,25 +130,31 @@ class Learner:
             labels,
             steps=self.steps,
             learning_rate=self.learning_rate,
+            in_transform=in_transform,
         )
 
     @torch.no_grad()
-    def finetuned_scores(self, adapted: Parameters, support: Tensor, queries: Tensor, batch_norm: str) -> Tensor:
+    def finetuned_scores(
+        self, adapted: Parameters, support: Tensor, queries: Tensor, batch_norm: str, *, in_transform: bool = False
+    ) -> Tensor:
         """Logits of prepared queries under adapted parameters."""
         network = self.encoders[0]
         if batch_norm == "transductive":
             return functional_call(network, adapted, (queries,))
         with statistics_of_first(network, len(support)):
-            return functional_call(network, adapted, (_join(support, queries),))[len(support) :]
+            together = _join(support, queries, in_transform=in_transform)
+            return functional_call(network, adapted, (together,))[len(support) :]
 
     @torch.no_grad()
-    def features(self, support: Tensor, queries: Tensor, batch_norm: str) -> tuple[Tensor, Tensor]:
+    def features(
+        self, support: Tensor, queries: Tensor, batch_norm: str, *, in_transform: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Features of prepared support and query images, unit length per encoder, side by side.
 
         ``transductive`` takes the statistics of support and queries together: the few support images alone would
         give the two sets different statistics.
         """
-        together = _join(support, queries)
+        together = _join(support, queries, in_transform=in_transform)
         found = []
         for network in self.encoders:
             with nullcontext() if batch_norm == "transductive" else statistics_of_first(network, len(support)):
@@ -118,19 +163,26 @@ class Learner:
         return features[: len(support)], features[len(support) :]
 
 
-def centroid_scores(support: Tensor, queries: Tensor, labels: Tensor, rule: str) -> Tensor:
+def centroid_scores(support: Tensor, queries: Tensor, labels: Tensor, ways: int, rule: str) -> Tensor:
     """Minus the squared Euclidean distance, or the cosine, to the centroid of each class's support features.
 
-    ``support`` ``[n, d]``, ``queries`` ``[m, d]``, ``labels`` ``[n]``; returns ``[m, ways]``.
+    ``support`` ``[n, d]``, ``queries`` ``[m, d]``, ``labels`` ``[n]``, each of 0 … ways−1 among them; returns
+    ``[m, ways]``.
     """
     if rule == "centroid_cosine":
         support, queries = F.normalize(support, dim=1), F.normalize(queries, dim=1)
-    one_hot = F.one_hot(labels).to(support.dtype)
+    one_hot = (labels[:, None] == torch.arange(ways, device=labels.device)).to(support.dtype)
     centroids = (one_hot.T @ support) / one_hot.sum(0)[:, None]
     if rule == "centroid_cosine":
         return queries @ F.normalize(centroids, dim=1).T
-    return -torch.cdist(queries, centroids, compute_mode="donot_use_mm_for_euclid_dist").square()
+    return -(queries[:, None] - centroids).square().sum(2)
 
 
-def _join(support: Tensor, queries: Tensor) -> Tensor:
-    return torch.cat([support, queries]).contiguous(memory_format=torch.channels_last)
+def channels_last(images: Tensor) -> Tensor:
+    """A batch ``[B, C, H, W]`` in the memory format that convolutions on a CPU are quickest with."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _join(support: Tensor, queries: Tensor, *, in_transform: bool) -> Tensor:
+    together = torch.cat([support, queries])
+    return together if in_transform else channels_last(together)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfml.config.methods import ReplaySettings
 from dfml.data.augment import normalise
 from dfml.inversion.bank import ImageBank
-from dfml.metalearning.inner_loop import Parameters, adapt, meta_gradient, set_gradients
+from dfml.metalearning.inner_loop import Parameters, adapt
+from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.variation import recolour
-from dfml.runtime.optimisers import Optimiser
 
 
 class Patience:
@@ -25,12 +25,18 @@ class Patience:
         self.best = max(self.best, value)
         return self.waited >= self.limit
 
+    @property
+    def sure(self) -> int:
+        """How many further values will be taken whatever they are: until then nobody needs to look at them."""
+        return self.limit - self.waited
+
 
 @dataclass(frozen=True)
 class ReplayReport:
     """Outer steps taken, their mean loss and query accuracy in percent (on the device).
 
-    ``last_episode`` is where that began: the parameters before the last outer step and its last support set.
+    ``last_episode``, if asked for, is where that began: the parameters before the last outer step and its last support
+    set.
     """
 
     steps: int
@@ -40,71 +46,58 @@ class ReplayReport:
 
 
 def replay(
-    network: nn.Module,
-    parameters: Parameters,
+    step: MetaStep,
     bank: ImageBank,
     settings: ReplaySettings,
-    optimiser: Optimiser,
     *,
     mean: Tensor,
     std: Tensor,
-    ways: int,
     shots: int,
     draws: torch.Generator,
+    keep_last: bool = False,
 ) -> ReplayReport:
-    """One replay phase; moves ``parameters`` (held by ``optimiser``) in place.
+    """One replay phase; ``step`` moves its parameters in place.
 
     Images are normalised with ``mean`` and ``std``, ``[3]`` each, without augmentation (docs/method.md §5.2).
+    ``keep_last`` remembers where the last outer step began.
     """
     patience = Patience(settings.patience)
-    losses, accuracies = [], []
-    last_episode = None
-    for _ in range(settings.max_outer):
-        support, query = bank.sample_episodes(
-            settings.episodes, ways=ways, shots=shots, queries=settings.queries, draws=draws
-        )
-        if settings.recolour:
-            support, query = _recoloured(support, draws), _recoloured(query, draws)
-        support, query = normalise(support, mean, std), normalise(query, mean, std)
-        last_episode = ({name: p.detach().clone().requires_grad_() for name, p in parameters.items()}, support[-1])
-        result = meta_gradient(
-            network,
-            parameters,
-            support,
-            query,
-            ways=ways,
-            steps=settings.inner_steps,
-            learning_rate=settings.inner_learning_rate,
-            first_order=settings.first_order,
-            reduce=settings.reduce,
-        )
-        set_gradients(parameters, result.gradients)
-        optimiser.step()
-        losses.append(result.loss)
-        accuracies.append(result.accuracy)
-        # The published stopping rule looks at every step, so only this mode waits for the device.
-        if settings.mode == "patience" and patience.exhausted(float(result.accuracy)):
-            break
-    optimiser.zero_grad()
+    losses: list[Tensor] = []
+    accuracies: list[Tensor] = []
+    last_episode, over = None, False
+    while len(losses) < settings.max_outer and not over:
+        left = settings.max_outer - len(losses)
+        # The stopping rule reads accuracies from the device: only where it could stop, and all since then at once.
+        block = min(left, patience.sure) if settings.mode == "patience" else left
+        for _ in range(block):
+            support, query = bank.sample_episodes(
+                settings.episodes, ways=step.ways, shots=shots, queries=settings.queries, draws=draws
+            )
+            if settings.recolour:
+                support, query = _recoloured(support, draws), _recoloured(query, draws)
+            support, query = normalise(support, mean, std), normalise(query, mean, std)
+            if keep_last:
+                last_episode = ({name: p.detach().clone() for name, p in step.parameters.items()}, support[-1])
+            loss, accuracy = step(support, query)
+            losses.append(loss)
+            accuracies.append(accuracy)
+        if settings.mode == "patience":
+            over = any([patience.exhausted(value) for value in torch.stack(accuracies[-block:]).tolist()])
     if not losses:
         nothing = torch.full((), float("nan"))
         return ReplayReport(0, nothing, nothing, None)
     return ReplayReport(len(losses), torch.stack(losses).mean(), 100 * torch.stack(accuracies).mean(), last_episode)
 
 
-def last_fast_weights(
-    network: nn.Module, parameters: Parameters, support: Tensor, settings: ReplaySettings, *, ways: int
-) -> Parameters:
-    """The weights that the published code leaves on its student after replay: those of the last episode (F04)."""
-    labels = torch.arange(ways, device=support.device).repeat_interleave(len(support) // ways)
-    adapted = adapt(
-        network,
-        parameters,
-        support.contiguous(memory_format=torch.channels_last),
-        labels,
-        steps=settings.inner_steps,
-        learning_rate=settings.inner_learning_rate,
-    )
+def last_fast_weights(step: MetaStep, parameters: Parameters, support: Tensor) -> Parameters:
+    """The weights that the published code leaves on its student after replay: those of the last episode (F04).
+
+    ``parameters`` and ``support`` are where the last outer step began.
+    """
+    labels = torch.arange(step.ways, device=support.device).repeat_interleave(len(support) // step.ways)
+    start = {name: p.requires_grad_() for name, p in parameters.items()}
+    support = support.contiguous(memory_format=torch.channels_last)
+    adapted = adapt(step.network, start, support, labels, **step.inner)
     return {name: p.detach() for name, p in adapted.items()}
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from dfml.runtime.transfer import send
+
 
 def mix(images: Tensor, draws: torch.Generator) -> Tensor:
     """A third of the images stays, a third gets a box of another image, a third is a blend with another one.
@@ -15,11 +17,11 @@ def mix(images: Tensor, draws: torch.Generator) -> Tensor:
         Images of the same shape. Boxes cover up to the whole image at any place; blends have any weight.
     """
     count, side, device = len(images), images.shape[-1], images.device
-    partner = images[torch.randperm(count, generator=draws).to(device)]
-    centre = (torch.rand(count, 2, 1, generator=draws) * side).to(device)
-    half = (torch.rand(count, 2, 1, generator=draws) * side / 2).to(device)
-    weight = torch.rand(count, 1, 1, 1, generator=draws).to(device)
-    kind = torch.randint(0, 3, (count, 1, 1, 1), generator=draws).to(device)
+    partner = images[send(torch.randperm(count, generator=draws), device)]
+    centre = send(torch.rand(count, 2, 1, generator=draws) * side, device)
+    half = send(torch.rand(count, 2, 1, generator=draws) * side / 2, device)
+    weight = send(torch.rand(count, 1, 1, 1, generator=draws), device)
+    kind = send(torch.randint(0, 3, (count, 1, 1, 1), generator=draws), device)
     inside = ((torch.arange(side, device=device) - centre).abs() < half).to(images.dtype)
     box = (inside[:, 0, :, None] * inside[:, 1, None, :])[:, None]
     pasted = images + box * (partner - images)
@@ -34,9 +36,9 @@ def recolour(images: Tensor, draws: torch.Generator) -> Tensor:
     result is clipped to [0, 1]. Shapes as in :func:`mix`.
     """
     count, device = len(images), images.device
-    order = torch.rand(count, 3, generator=draws).argsort(1).to(device)
+    order = send(torch.rand(count, 3, generator=draws).argsort(1), device)
     permuted = images.gather(1, order[:, :, None, None].expand_as(images))
     contrast = 0.4 + 1.2 * torch.rand(count, 3, 1, 1, generator=draws)
     contrast = torch.where(torch.rand(count, 1, 1, 1, generator=draws) < 0.3, -contrast, contrast)
     offset = 0.4 * torch.rand(count, 3, 1, 1, generator=draws) - 0.2
-    return ((permuted - 0.5) * contrast.to(device) + 0.5 + offset.to(device)).clamp(0, 1)
+    return ((permuted - 0.5) * send(contrast, device) + 0.5 + send(offset, device)).clamp(0, 1)

@@ -1,8 +1,5 @@
 """The loop of FREE: online inversion, BELL, cross-task replay (docs/method.md §6)."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,12 +14,15 @@ from dfml.inversion.meta_generator import MetaGenerator, Recovered, interleaved_
 from dfml.inversion.objective import Adversary, Objective
 from dfml.inversion.per_model import draw_generator
 from dfml.inversion.recover import BANK, ModelSampler, load_meta_generator
-from dfml.metalearning.alignment import outer_step, sequential_steps
+from dfml.metalearning.alignment import SequentialSteps, outer_step
 from dfml.metalearning.inner_loop import Parameters
+from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.replay import ReplayReport, last_fast_weights, replay
 from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
 from dfml.runtime.optimisers import Adam
 from dfml.runtime.seeds import torch_generator
+from dfml.runtime.timeline import Timeline
+from dfml.runtime.workers import private_copy
 from dfml.zoo.pool import PoolModel
 
 
@@ -69,8 +69,29 @@ class FreeLoop:
             pool, self.five_settings, context.seed, hetero=settings.hetero_sampling, stream="free"
         )
         self.draws = torch_generator(context.seed, "free", context.shots)
-        self.stale: Parameters | None = None
-        self.stages = {"inversion": 0.0, "bell": 0.0, "replay": 0.0}
+        self.walk = SequentialSteps(
+            self.network,
+            self.parameters,
+            settings.bell,
+            crop_padding=self.inversion.crop_padding,
+            per_sample=settings.augment == "per_sample",
+        )
+        self.meta_step = MetaStep(
+            self.network,
+            self.parameters,
+            self.optimiser,
+            ways=context.ways,
+            steps=settings.replay.inner_steps,
+            learning_rate=settings.replay.inner_learning_rate,
+            first_order=settings.replay.first_order,
+            reduce=settings.replay.reduce,
+        )
+        # The adversary's student: the learner itself, or what the published code leaves on it (F04).
+        self.student: Parameters = self.parameters
+        if settings.adversary.student == "stale_fast":
+            self.student = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.objectives = {warm: self._objective(warm=warm) for warm in (True, False)}
+        self.timeline = Timeline(device, {"inversion": 0.0, "bell": 0.0, "replay": 0.0})
         self.teacher_passes = 0
 
     def run(self) -> tuple[list[Snapshot], list[dict[str, float]]]:
@@ -85,77 +106,94 @@ class FreeLoop:
             self._load_state(state)
             snapshots = [Snapshot(**s) for s in state["snapshots"]]
             history = state["history"]
+        fresh: list[dict[str, Any]] = []
         with context.job.progress.task(context.method, total=total, done=len(history)) as bar:
             for iteration in range(len(history), total):
                 quantities = self.iteration(iteration)
-                history.append({"iteration": iteration + 1, "seconds": self.seconds, **quantities})
-                if iteration + 1 in keep:
-                    snapshots.append(Snapshot(iteration + 1 - self.warmup, self.seconds, [cpu_state(self.parameters)]))
+                self.timeline.mark()
+                fresh.append({"iteration": iteration + 1, **quantities})
                 bar.advance(**quantities)
-                if (iteration + 1) % context.checkpoint_every == 0:
-                    kept = [vars(s) for s in snapshots]
-                    context.checkpoint.save({**self._state(), "snapshots": kept, "history": history})
+                kept, due = iteration + 1 in keep, (iteration + 1) % context.checkpoint_every == 0
+                if kept or due or iteration + 1 == total:
+                    # The only places where the host waits for a GPU.
+                    history += self._settled(fresh)
+                    fresh = []
+                if kept:
+                    snapshots.append(Snapshot(iteration + 1 - self.warmup, self.seconds, [cpu_state(self.parameters)]))
+                if due:
+                    states = [vars(s) for s in snapshots]
+                    context.checkpoint.save({**self._state(), "snapshots": states, "history": history})
         return snapshots, history
+
+    def _settled(self, rows: list[dict[str, Any]]) -> list[dict[str, float]]:
+        """Rows of the history as plain numbers; raises DfmlError if an inversion since the last call went wrong."""
+        self.five.check()
+        settled = []
+        for row, seconds in zip(rows, self.timeline.settle(), strict=True):
+            iteration = row.pop("iteration")
+            settled.append({"iteration": iteration, "seconds": seconds, **{k: float(v) for k, v in row.items()}})
+        return settled
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds by stage so far, over all interruptions."""
+        return self.timeline.seconds
 
     @property
     def seconds(self) -> float:
         """Seconds of training so far, over all stages and interruptions."""
-        return sum(self.stages.values())
+        return self.timeline.total
 
-    def iteration(self, iteration: int) -> dict[str, float]:
-        """One iteration; returns the quantities that matter."""
+    def iteration(self, iteration: int) -> dict[str, Tensor]:
+        """One iteration; returns the quantities that matter, on the device."""
         warm = iteration < self.warmup
-        with self._timed("inversion"):
+        with self.timeline.stage("inversion"):
             sets = self._recover(iteration, warm=warm)
         quantities = {}
         if self.settings.online or warm:
-            quantities["teacher_ce"] = float(torch.stack([s.curve[-1] for s in sets]).mean())
+            quantities["teacher_ce"] = torch.stack([s.curve[-1] for s in sets]).mean()
         if warm:
             return quantities
-        with self._timed("bell"):
-            end, loss = sequential_steps(
-                self.network,
-                self.parameters,
-                sets,
-                self.settings.bell,
-                crop_padding=self.inversion.crop_padding,
-                per_sample=self.settings.augment == "per_sample",
-                draws=self.draws,
-            )
+        with self.timeline.stage("bell"):
+            end, quantities["distillation"] = self.walk.walk(sets, self.draws)
             outer_step(self.parameters, end, self.settings.bell, self.optimiser)
             self.teacher_passes += len(sets) * self.settings.bell.fast_steps
-            quantities["distillation"] = float(loss)
-        with self._timed("replay"):
+        with self.timeline.stage("replay"):
             report = self._replay()
             if report.steps:
-                quantities |= {"replay_loss": float(report.loss), "replay_accuracy": float(report.accuracy)}
-            if self.settings.adversary.student == "stale_fast" and report.last_episode:
-                self.stale = last_fast_weights(
-                    self.network, *report.last_episode, self.settings.replay, ways=self.context.ways
-                )
+                quantities |= {"replay_loss": report.loss, "replay_accuracy": report.accuracy}
+            if self.student is not self.parameters:
+                self._leave_behind(report)
         return quantities
 
     def _replay(self) -> ReplayReport:
         mean, std = self.context.pool.normalisation
         return replay(
-            self.network,
-            self.parameters,
+            self.meta_step,
             self.bank,
             self.settings.replay,
-            self.optimiser,
             mean=mean,
             std=std,
-            ways=self.context.ways,
             shots=self.context.shots,
             draws=self.draws,
+            keep_last=self.student is not self.parameters,
         )
+
+    @torch.no_grad()
+    def _leave_behind(self, report: ReplayReport) -> None:
+        """Make the student what replay's last episode left; the learner as it is where there was none."""
+        left = self.parameters
+        if report.last_episode is not None:
+            with torch.enable_grad():
+                left = last_fast_weights(self.meta_step, *report.last_episode)
+        torch._foreach_copy_(list(self.student.values()), list(left.values()))
 
     def _recover(self, iteration: int, *, warm: bool) -> list[Recovered]:
         models = self.sampler.draw(iteration)
         per_class = self.inversion.images_per_class
         if not (self.settings.online or warm):
             return [self._from_bank(model, per_class) for model in self._readable(models, iteration)]
-        sets = self.five.step(models, self._objective(warm=warm), images_per_class=per_class, draws=self.draws)
+        sets = self.five.step(models, self.objectives[warm], images_per_class=per_class, draws=self.draws)
         self.teacher_passes += len(models) * self.five_settings.steps
         if not warm:
             for item in sets if self.settings.pool_add == "all" else sets[-1:]:
@@ -165,17 +203,17 @@ class FreeLoop:
     def _readable(self, models: list[PoolModel], iteration: int) -> list[PoolModel]:
         """Those of the drawn models whose classes the bank holds; if it holds none's, one of the others in turn."""
         held = set(self.bank.ready.tolist())
-        kept = [model for model in models if held.issuperset(model.classes.tolist())]
+        kept = [model for model in models if held.issuperset(model.class_ids)]
         if kept:
             return kept
-        others = [model for model in self.context.pool if held.issuperset(model.classes.tolist())]
+        others = [model for model in self.context.pool if held.issuperset(model.class_ids)]
         if not others:
             raise DfmlError("the bank holds the classes of no model; raise `inversion.five.iterations`")
         return [others[iteration % len(others)]]
 
     def _from_bank(self, model: PoolModel, per_class: int) -> Recovered:
-        targets = interleaved_targets(len(model.classes), per_class, model.classes.device)
-        return Recovered(model, self.bank.of_model(model.classes, per_class, self.draws), targets, torch.empty(0))
+        targets = interleaved_targets(len(model.class_ids), per_class, model.classes.device)
+        return Recovered(model, self.bank.of_model(model.class_ids, per_class, self.draws), targets, torch.empty(0))
 
     def _objective(self, *, warm: bool) -> Objective:
         adversary = None
@@ -191,16 +229,9 @@ class FreeLoop:
         )
 
     def _student(self, model: PoolModel, inputs: Tensor) -> Tensor:
-        fixed = {name: p.detach() for name, p in (self.stale or self.parameters).items()}
-        return functional_call(self.network, fixed, (inputs,))
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        if self.context.job.device.type == "cuda":
-            torch.cuda.synchronize(self.context.job.device)
-        self.stages[stage] += time.perf_counter() - start
+        fixed = {name: p.detach() for name, p in self.student.items()}
+        with private_copy(self.network) as form:
+            return functional_call(form, fixed, (inputs,))
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -209,7 +240,7 @@ class FreeLoop:
             "parameters": {name: p.detach() for name, p in self.parameters.items()},
             "optimiser": self.optimiser.state(),
             "draws": self.draws.get_state(),
-            "stale": self.stale,
+            "student": {name: p.detach() for name, p in self.student.items()},
             "stages": self.stages,
             "teacher_passes": self.teacher_passes,
         }
@@ -218,10 +249,10 @@ class FreeLoop:
         self.five.load_state(state["five"])
         self.bank.load_state(state["bank"])
         with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(state["parameters"][name])
+            for own, kept in ((self.parameters, "parameters"), (self.student, "student")):
+                for name, parameter in own.items():
+                    parameter.copy_(state[kept][name])
         self.optimiser.load_state(state["optimiser"])
         self.draws.set_state(state["draws"])
-        self.stale = state["stale"] and {name: p.to(self.parameters[name].device) for name, p in state["stale"].items()}
-        self.stages = state["stages"]
+        self.timeline.seconds.update(state["stages"])
         self.teacher_passes = state["teacher_passes"]

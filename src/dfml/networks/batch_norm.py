@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfml.networks.batch_norm_function import batch_norm
+
 
 class EpisodicBatchNorm2d(nn.BatchNorm2d):
     """Batch norm over ``[batch, channels, height, width]``.
@@ -20,13 +22,12 @@ class EpisodicBatchNorm2d(nn.BatchNorm2d):
     def __init__(self, channels: int, *, episodic: bool) -> None:
         super().__init__(channels, track_running_stats=not episodic)
         self.reference_rows: int | None = None
-        self.affine_apart = False
+        self.own_derivatives = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise; shape in equals shape out."""
-        if self.affine_apart:
-            normalised = F.batch_norm(x, None, None, training=True, eps=self.eps)
-            return normalised * self.weight[:, None, None] + self.bias[:, None, None]
+        if self.own_derivatives:
+            return batch_norm(x, self.weight, self.bias, self.eps)
         if self.reference_rows is None:
             return super().forward(x)
         reference = x[: self.reference_rows]
@@ -55,17 +56,17 @@ def statistics_of_first(network: nn.Module, rows: int) -> Iterator[None]:
 
 
 @contextmanager
-def affine_apart(network: nn.Module) -> Iterator[None]:
-    """Let every batch norm of an episodic ``network`` apply scale and shift outside of PyTorch's kernel.
+def second_derivatives(network: nn.Module) -> Iterator[None]:
+    """Let every batch norm of an episodic ``network`` use the derivatives of :mod:`dfml.networks.batch_norm_function`.
 
-    Needed for second derivatives inside ``vmap``: there PyTorch's own gradient of the scale takes the statistics of
-    the batch for constants, and the meta-gradient comes out wrong by some percent. Elsewhere it is only slower.
+    Needed for second derivatives inside ``vmap``, where PyTorch's are wrong, and faster for second derivatives anywhere;
+    for first derivatives alone PyTorch's own kernel is the quicker one.
     """
     norms = _norms(network)
     for norm in norms:
-        norm.affine_apart = True
+        norm.own_derivatives = True
     try:
         yield
     finally:
         for norm in norms:
-            norm.affine_apart = False
+            norm.own_derivatives = False

@@ -44,6 +44,26 @@ class Generator(nn.Module):
         """Images of the latents."""
         quarter = self.side // 4
         x = self.norm0(self.project(latents).view(-1, 2 * self.width, quarter, quarter))
-        x = F.leaky_relu(self.norm1(self.conv1(F.interpolate(x, scale_factor=2.0))), 0.2)
-        x = F.leaky_relu(self.norm2(self.conv2(F.interpolate(x, scale_factor=2.0))), 0.2)
+        x = F.leaky_relu(self.norm1(convolve_upsampled(x, self.conv1.weight)), 0.2)
+        x = F.leaky_relu(self.norm2(convolve_upsampled(x, self.conv2.weight)), 0.2)
         return torch.sigmoid(self.conv3(x))
+
+
+def convolve_upsampled(x: Tensor, weight: Tensor) -> Tensor:
+    """The 3×3 convolution, padded by one, of ``x`` enlarged twice by repeating pixels.
+
+    Every output pixel sees only 2×2 different input pixels, so one transposed convolution of stride 2 with a 4×4 kernel
+    (the 3×3 one summed over the repeated pixels) gives the same in 4/9 of the multiply-adds, and the enlarged tensor
+    is never made.
+
+    Args:
+        x: ``[B, inputs, H, W]``.
+        weight: of the convolution, ``[outputs, inputs, 3, 3]``.
+
+    Returns:
+        ``[B, outputs, 2H, 2W]``.
+    """
+    padded = F.pad(weight.flip(2, 3), (1, 1, 1, 1))
+    rows = padded[:, :, 1:] + padded[:, :, :-1]
+    kernel = rows[..., 1:] + rows[..., :-1]
+    return F.conv_transpose2d(x, kernel.transpose(0, 1), stride=2, padding=1)

@@ -1,7 +1,8 @@
 """Adam and SGD on lists of tensors.
 
 The same updates as ``torch.optim`` (a test compares them). The first step of an optimiser there imports the compiler,
-which costs a job more than four seconds of CPU time; a workflow of many short jobs would spend minutes on it.
+which costs a job more than four seconds of CPU time; a workflow of many short jobs would spend minutes on it. Here all
+state, learning rates included, stays at one place on the device, so that steps can be recorded and replayed.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,15 @@ class Optimiser:
 
     def __init__(self, groups: Sequence[Sequence[Tensor]], rates: Sequence[float]) -> None:
         self.groups = [list(group) for group in groups]
-        self.rates = list(rates)
+        device = self.groups[0][0].device
+        # What the fused kernels take; a plain number would be frozen into a recording.
+        kind = torch.float32 if device.type == "cuda" else torch.float64
+        self._rates = [torch.tensor(rate, dtype=kind, device=device) for rate in rates]
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rate of each group."""
+        return [float(rate) for rate in self._rates]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -29,12 +38,17 @@ class Optimiser:
             for parameter in group:
                 parameter.grad = None
 
-    def set_rate(self, rate: float) -> None:
-        """Change the learning rate of every group."""
-        self.rates = [rate] * len(self.groups)
+    def set_rate(self, rate: float | Tensor) -> None:
+        """Change the learning rate of every group; a tensor is a scalar on the parameters' device."""
+        for own in self._rates:
+            own.fill_(rate)
 
     def step(self) -> None:
         """Move the parameters in place along their gradients; one without a gradient stays."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """Forget all steps taken."""
         raise NotImplementedError
 
     def state(self) -> dict[str, Any]:
@@ -59,14 +73,16 @@ class Adam(Optimiser):
     ) -> None:
         super().__init__(groups, rates)
         self.betas, self.weight_decay = betas, weight_decay
-        self.reset()
+        self._first = [[torch.zeros_like(p) for p in group] for group in self.groups]
+        self._second = [[torch.zeros_like(p) for p in group] for group in self.groups]
+        self._steps = [[torch.zeros((), dtype=torch.float32, device=p.device) for p in group] for group in self.groups]
 
     @torch.no_grad()
     def reset(self) -> None:
         """Start afresh: moments and step counts of zero."""
-        self._first = [[torch.zeros_like(p) for p in group] for group in self.groups]
-        self._second = [[torch.zeros_like(p) for p in group] for group in self.groups]
-        self._steps = [[torch.zeros((), dtype=torch.float32, device=p.device) for p in group] for group in self.groups]
+        for held in (self._first, self._second, self._steps):
+            for group in held:
+                torch._foreach_zero_(group)
 
     @torch.no_grad()
     def step(self) -> None:
@@ -82,7 +98,7 @@ class Adam(Optimiser):
                 [self._second[index][i] for i in moving],
                 [],
                 steps,
-                lr=self.rates[index],
+                lr=self._rates[index],
                 beta1=self.betas[0],
                 beta2=self.betas[1],
                 weight_decay=self.weight_decay,
@@ -93,16 +109,20 @@ class Adam(Optimiser):
 
     def state(self) -> dict[str, Any]:
         """Moments, step counts and rates."""
-        return {"first": self._first, "second": self._second, "steps": self._steps, "rates": self.rates}
+        return {"first": self._first, "second": self._second, "steps": self._steps, "rates": self._rates}
 
     @torch.no_grad()
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state`."""
-        self.rates = list(state["rates"])
+        _copy([self._rates], [state["rates"]])
         for own, kept in ((self._first, "first"), (self._second, "second"), (self._steps, "steps")):
-            for mine, theirs in zip(own, state[kept], strict=True):
-                for tensor, value in zip(mine, theirs, strict=True):
-                    tensor.copy_(value)
+            _copy(own, state[kept])
+
+
+def _copy(own: Sequence[Sequence[Tensor]], kept: Sequence[Sequence[Tensor]]) -> None:
+    for mine, theirs in zip(own, kept, strict=True):
+        for tensor, value in zip(mine, theirs, strict=True):
+            tensor.copy_(value)
 
 
 def _laid_out_as(parameter: Tensor) -> Tensor:
@@ -125,14 +145,18 @@ class SGD(Optimiser):
     ) -> None:
         super().__init__(groups, rates)
         self.momentum, self.weight_decay = momentum, weight_decay
-        self._velocity: list[list[Tensor]] = []
+        self._velocity = [[torch.zeros_like(p) for p in group] for group in self.groups] if momentum else []
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Start afresh: velocities of zero."""
+        for group in self._velocity:
+            torch._foreach_zero_(group)
 
     @torch.no_grad()
     def step(self) -> None:
         """One update."""
-        if self.momentum and not self._velocity:
-            self._velocity = [[torch.zeros_like(p) for p in group] for group in self.groups]
-        for index, (group, rate) in enumerate(zip(self.groups, self.rates, strict=True)):
+        for index, (group, rate) in enumerate(zip(self.groups, self._rates, strict=True)):
             moving = [i for i, p in enumerate(group) if p.grad is not None]
             parameters = [group[i] for i in moving]
             updates = [group[i].grad for i in moving]
@@ -143,14 +167,14 @@ class SGD(Optimiser):
                 torch._foreach_mul_(velocity, self.momentum)
                 torch._foreach_add_(velocity, updates)
                 updates = velocity
-            torch._foreach_add_(parameters, updates, alpha=-rate)
+            torch._foreach_sub_(parameters, torch._foreach_mul(updates, rate))
 
     def state(self) -> dict[str, Any]:
         """Velocities and rates."""
-        return {"velocity": self._velocity, "rates": self.rates}
+        return {"velocity": self._velocity, "rates": self._rates}
 
     @torch.no_grad()
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state`."""
-        self.rates = list(state["rates"])
-        self._velocity = [[v.clone() for v in group] for group in state["velocity"]]
+        _copy([self._rates], [state["rates"]])
+        _copy(self._velocity, state["velocity"])

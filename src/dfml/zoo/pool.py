@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,11 @@ class PoolModel:
     dataset: str
     architecture: str
     accuracy: float
+
+    @cached_property
+    def class_ids(self) -> tuple[int, ...]:
+        """``classes`` as plain numbers, which nobody has to fetch from the device."""
+        return tuple(self.classes.tolist())
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images in [0, 1] as this model was trained to see them."""

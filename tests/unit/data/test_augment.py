@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dfml.data.augment import denormalise, normalise, random_crop_flip
+from dfml.data.augment import denormalise, draw_moves, move, normalise
 
 GREATEST = 3
 
@@ -12,7 +12,11 @@ def generator(seed=0):
 
 
 def augmented(x, seed=0, *, padding=GREATEST, flip=True, per_sample=True):
-    return random_crop_flip(x, padding=padding, flip=flip, per_sample=per_sample, generator=generator(seed))
+    return moved(x, padding=padding, flip=flip, per_sample=per_sample, generator=generator(seed))
+
+
+def moved(x, **options):
+    return move(x, draw_moves(images=len(x), **options))
 
 
 def candidates(image, *, padding, flip):
@@ -49,7 +53,7 @@ def test_copies_differ_per_sample_and_agree_per_batch():
 def test_the_batch_is_drawn_anew_each_time():
     x = torch.rand(2, 3, 16, 16, generator=generator(4))
     draws = generator()
-    results = [random_crop_flip(x, padding=4, flip=True, per_sample=False, generator=draws) for _ in range(20)]
+    results = [moved(x, padding=4, flip=True, per_sample=False, generator=draws) for _ in range(20)]
     assert len(torch.stack(results).flatten(1).unique(dim=0)) > 10
 
 

@@ -65,12 +65,30 @@ def test_adapting_leaves_the_generator_alone(rule):
     assert all(p.grad is None for p in five.generator.parameters())
 
 
-def test_the_working_copy_shares_no_memory():
+def test_working_copies_share_no_memory():
     five = meta_generator()
-    copies = [m for m in vars(five).values() if isinstance(m, Generator)]
-    held = [storages(m.parameters()) for m in copies]
-    assert len(copies) == 2
-    assert not held[0] & held[1]
+    five.step([random_model(seed=seed) for seed in range(2)], objective(), images_per_class=2, draws=torch_generator(0))
+    held = [storages(m.parameters()) for m in (five.generator, *(place.working for place in five.places))]
+    assert len(held) == 3
+    assert sum(len(own) for own in held) == len(set().union(*held))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_models_of_one_step_do_not_notice_each_other(rule):
+    models = [random_model(seed=seed) for seed in (0, 1, 0, 2)]
+    models[2] = models[0]
+    asked, five = objective(bn_weight=0.3, crop_padding=2), meta_generator(outer_rule=rule)
+    draws = torch_generator(0)
+    alone = [five.adapt(model, asked, images_per_class=2, draws=draws)[0] for model in models]
+    before = torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            together = meta_generator(outer_rule=rule).step(models, asked, images_per_class=2, draws=torch_generator(0))
+        finally:
+            torch.set_num_threads(before)
+        assert all(torch.equal(a.images, b.images) for a, b in zip(alone, together, strict=True))
+        assert all(torch.equal(a.curve, b.curve) for a, b in zip(alone, together, strict=True))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -128,6 +146,7 @@ def poisoned(kind, at):
             loss = loss + (0 * loss).sqrt() if kind == "gradient" else loss * float(kind)
         return loss, cross_entropy
 
+    asked.draw_moves = objective().draw_moves
     return asked
 
 

@@ -173,7 +173,7 @@ def test_episodes_that_the_bank_cannot_give(options, message):
 
 def test_images_of_a_models_classes_come_interleaved():
     own = filled_with_codes()
-    images = own.of_model(torch.tensor([3, 0, 4]), 50, torch_generator(0))
+    images = own.of_model([3, 0, 4], 50, torch_generator(0))
     assert images.shape == (150, 3, SIDE, SIDE)
     levels = levels_of(images).view(50, 3)
     assert (levels // 40 == torch.tensor([3, 0, 4])).all()
@@ -185,4 +185,4 @@ def test_a_class_without_images_is_an_error_not_a_black_image():
     own = bank()
     own.add(inversion(0, [0, 1, 2]))
     with pytest.raises(DfmlError, match="the bank lacks some classes"):
-        own.of_model(torch.tensor([1, 3]), 4, torch_generator(0))
+        own.of_model([1, 3], 4, torch_generator(0))

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from dfml.inversion import recover
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.meta_generator import MetaGenerator
+from dfml.inversion.per_model import FromScratch
 from dfml.inversion.recover import BANK, GENERATOR, GRID, RECORD, invert
 from dfml.zoo.pool import Pool
 from support.inversion import inversion_settings
@@ -69,7 +69,7 @@ def contents(folder):
 
 def interrupt(monkeypatch, inverter, steps):
     """Let the recovery fail after ``steps`` iterations or models; returns the list of those done."""
-    owner, name = (MetaGenerator, "step") if inverter == "five" else (recover, "invert_from_scratch")
+    owner, name = (MetaGenerator, "step") if inverter == "five" else (FromScratch, "__call__")
     real, done = getattr(owner, name), []
 
     def failing(*args, **options):

@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from dfml.config.methods import BellSettings
 from dfml.metalearning import alignment
-from dfml.metalearning.alignment import outer_step, sequential_steps
+from dfml.metalearning.alignment import SequentialSteps, outer_step
 from dfml.runtime.optimisers import Adam
 from support.learners import generator, recovered, wrapped
 
@@ -44,7 +44,7 @@ def quadratic(monkeypatch):
 
 def walk(start, sets, rate, **settings):
     bell = BellSettings(**{"fast_learning_rate": rate, "order": "sampled", **settings})
-    end, _ = sequential_steps(STUDENT, start, sets, bell, crop_padding=0, per_sample=True, draws=generator(3))
+    end, _ = SequentialSteps(STUDENT, start, bell, crop_padding=0, per_sample=True).walk(sets, generator(3))
     return (end["1.weight"] - start["1.weight"]).detach()
 
 
@@ -119,6 +119,15 @@ def test_adam_walks_by_signs(start, sets):
     found, _ = gradients(start, sets[:1])
     moved = walk(start, sets[:1], 1e-3, fast_optimiser="adam")
     torch.testing.assert_close(moved, -1e-3 * found[0].sign(), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_every_walk_starts_anew(start, sets, optimiser):
+    bell = BellSettings(fast_learning_rate=0.1, fast_optimiser=optimiser)
+    steps = SequentialSteps(STUDENT, start, bell, crop_padding=0, per_sample=True)
+    first = steps.walk(sets, generator(3))[0]["1.weight"].clone()
+    steps.walk(sets[:2], generator(4))
+    assert torch.equal(steps.walk(sets, generator(3))[0]["1.weight"], first)
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])

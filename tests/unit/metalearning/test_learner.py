@@ -146,7 +146,7 @@ QUERIES = torch.tensor([[2.0, 1.0], [0.0, 3.0]])
 
 def test_euclidean_scores_by_hand():
     expected = torch.tensor([[-1.0, -(4.0 + 25.0)], [-(4.0 + 9.0), -(16.0 + 9.0)]])
-    torch.testing.assert_close(centroid_scores(SUPPORT, QUERIES, LABELS, "centroid_euclidean"), expected)
+    torch.testing.assert_close(centroid_scores(SUPPORT, QUERIES, LABELS, 2, "centroid_euclidean"), expected)
 
 
 def test_cosine_scores_by_hand():
@@ -154,17 +154,18 @@ def test_cosine_scores_by_hand():
     x, y = 1 / math.sqrt(2) + 1 / math.sqrt(5), 1 / math.sqrt(2) + 2 / math.sqrt(5)
     length = math.hypot(x, y)
     expected = torch.tensor([[2 / math.sqrt(5), (2 * x + y) / (math.sqrt(5) * length)], [0.0, y / length]])
-    torch.testing.assert_close(centroid_scores(SUPPORT, QUERIES, LABELS, "centroid_cosine"), expected)
+    torch.testing.assert_close(centroid_scores(SUPPORT, QUERIES, LABELS, 2, "centroid_cosine"), expected)
 
 
 @pytest.mark.parametrize("rule", CENTROID_RULES)
 def test_centroid_scores_do_not_depend_on_the_order_of_the_support(rule):
     order = torch.tensor([3, 0, 2, 1])
     torch.testing.assert_close(
-        centroid_scores(SUPPORT[order], QUERIES, LABELS[order], rule), centroid_scores(SUPPORT, QUERIES, LABELS, rule)
+        centroid_scores(SUPPORT[order], QUERIES, LABELS[order], 2, rule),
+        centroid_scores(SUPPORT, QUERIES, LABELS, 2, rule),
     )
 
 
 def test_a_query_at_a_centroid_has_distance_zero():
-    scores = centroid_scores(1e4 + SUPPORT, torch.tensor([[1e4 + 2.0, 1e4]]), LABELS, "centroid_euclidean")
+    scores = centroid_scores(1e4 + SUPPORT, torch.tensor([[1e4 + 2.0, 1e4]]), LABELS, 2, "centroid_euclidean")
     torch.testing.assert_close(scores, torch.tensor([[0.0, -40.0]]))

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch.func import functional_call
 
 from dfml.config.methods import FreeOfficialSettings
+from dfml.metalearning.alignment import SequentialSteps
 from dfml.metalearning.inner_loop import adapt, parameters_of
 from dfml.methods import free_loop as module
 from dfml.methods.free_loop import FreeLoop
@@ -31,13 +32,13 @@ def flat(tensors):
 def test_bell_follows_the_inner_product_of_probabilities(pool, monkeypatch):
     """With one model, Adam walks by −rate · sign(g) and the shared Adam steps by the same signs (F02, F22, F23)."""
     walked = []
-    original = module.sequential_steps
+    original = SequentialSteps.walk
 
-    def spy(network, parameters, sets, *arguments, **keywords):
+    def spy(self, sets, draws):
         walked.extend(sets)
-        return original(network, parameters, sets, *arguments, **keywords)
+        return original(self, sets, draws)
 
-    monkeypatch.setattr(module, "sequential_steps", spy)
+    monkeypatch.setattr(SequentialSteps, "walk", spy)
     loop = make(
         pool,
         inversion=INVERSION.model_copy(update={"crop_padding": 0}),

@@ -9,8 +9,9 @@ from dfml.config.zoo import OptimiserSettings
 from dfml.data.augment import normalise
 from dfml.errors import DataError
 from dfml.networks.build import NetworkSpec, build_network
-from dfml.zoo import train
-from dfml.zoo.train import accuracy, learning_rate, make_task, train_model, training_count
+from dfml.zoo import training
+from dfml.zoo.task import make_task, training_count
+from dfml.zoo.training import ModelTraining, accuracy, learning_rate, train_together
 from support.zoo import CPU, MEAN, SIDE, STD, WAYS, pattern_images, storages, zoo_settings
 
 SPEC = NetworkSpec(family="conv4", width=4, ways=WAYS, side=SIDE)
@@ -24,7 +25,9 @@ def task():
 
 def trained(task, *, seed=0, spec=SPEC, **settings):
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
-    return train_model(task, spec, zoo_settings(**settings), mean=mean, std=std, seed=seed)
+    one = ModelTraining(task, spec, zoo_settings(**settings), mean=mean, std=std, seed=seed)
+    train_together([one])
+    return one.result()
 
 
 def accuracy_of(state, task):
@@ -71,7 +74,7 @@ def spoilt_end(monkeypatch):
     def spiked(settings, step, *, steps_per_epoch, epochs):
         return 30.0 if step >= (epochs - 1) * steps_per_epoch else settings.learning_rate
 
-    monkeypatch.setattr(train, "learning_rate", spiked)
+    monkeypatch.setattr(training, "learning_rate", spiked)
 
 
 def test_the_best_epoch_is_stored_not_the_last(task, spoilt_end):

@@ -11,7 +11,8 @@ from dfml.networks.build import build_network
 from dfml.zoo import train
 from dfml.zoo.manifest import JUDGES, MANIFEST, WEIGHTS
 from dfml.zoo.store import load_judges, load_weights, load_zoo, read_manifest
-from dfml.zoo.train import accuracy, make_task
+from dfml.zoo.task import make_task
+from dfml.zoo.training import accuracy
 from support.zoo import CPU, WAYS, save_pattern_images, train_tiny_zoo
 
 FILES = (WEIGHTS, JUDGES)
@@ -36,7 +37,7 @@ def contents(folder):
 
 def interrupt(monkeypatch, models):
     """Let training fail after ``models`` models."""
-    real, calls = train.train_model, []
+    real, calls = train.train_together, []
 
     def failing(*args, **options):
         if len(calls) == models:
@@ -44,7 +45,7 @@ def interrupt(monkeypatch, models):
         calls.append(None)
         return real(*args, **options)
 
-    monkeypatch.setattr(train, "train_model", failing)
+    monkeypatch.setattr(train, "train_together", failing)
     return calls
 
 

@@ -1,0 +1,212 @@
+"""FIVE's inner loop: a copy of the generator and its latents fitted to one model in a few steps."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from dfml.config.inversion import FiveSettings
+from dfml.data.augment import Moves
+from dfml.inversion.objective import Objective
+from dfml.networks.build import build_network
+from dfml.networks.generator import Generator
+from dfml.runtime.capture import Recorded
+from dfml.runtime.optimisers import SGD, Adam
+from dfml.zoo.pool import PoolModel
+
+BETAS = (0.5, 0.999)
+
+# Images, cross-entropies [k], losses [k], then the pseudo-gradient of each parameter.
+Found = tuple[Tensor, ...]
+
+
+class InnerSteps:
+    """A place where a generator is adapted to one model after another; nothing is allocated anew for the next one.
+
+    On a GPU the whole loop is a CUDA graph for each architecture of the model, queued on a stream of its own so that
+    several places work at once.
+
+    Args:
+        generator: the meta-generator; read, never changed.
+        settings: of FIVE.
+    """
+
+    def __init__(self, generator: Generator, settings: FiveSettings) -> None:
+        self.generator, self.settings = generator, settings
+        self._parameters = list(generator.parameters())
+        self._device = self._parameters[0].device
+        self.working = copy.deepcopy(generator)
+        self._fitted: dict[torch.Size, tuple[Tensor, SGD | Adam]] = {}
+        self._teachers: dict[object, PoolModel] = {}
+        self._recorded: dict[object, Recorded] = {}
+        self.stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+
+    def __call__(self, model: PoolModel, objective: Objective, targets: Tensor, latents: Tensor, moves: Moves) -> Found:
+        """Adapt to ``model``.
+
+        Args:
+            model: the frozen classifier.
+            objective: what is minimised; the same object every time, or each is recorded.
+            targets: ``[B]``.
+            latents: where they start, ``[B, latent]``.
+            moves: the augmentation of each step, ``[k, B, …]``.
+
+        Returns:
+            The kept images ``[B, 3, side, side]``, cross-entropies and losses of the forward passes ``[k]``, and the
+            pseudo-gradient by the outer rule, one tensor per parameter of the generator.
+        """
+        if self._device.type != "cuda":
+            return self._run(model, objective, targets, latents, moves)
+        key = (model.spec, objective)
+        if key not in self._recorded:
+            self._recorded[key] = self._record(model, objective)
+        teacher = self._teachers[model.spec]
+        with torch.cuda.stream(self.stream):
+            _load(teacher, model)
+        return self._recorded[key](targets, latents, moves.shift, moves.mirrored)
+
+    def _record(self, model: PoolModel, objective: Objective) -> Recorded:
+        teacher = self._teachers.setdefault(model.spec, _resident(model))
+
+        def run(targets: Tensor, latents: Tensor, shift: Tensor, mirrored: Tensor) -> Found:
+            return self._run(teacher, objective, targets, latents, Moves(shift, mirrored))
+
+        return Recorded(run, self._device, self.stream)
+
+    def _run(self, model: PoolModel, objective: Objective, targets: Tensor, latents: Tensor, moves: Moves) -> Found:
+        steps = self._exact if self.settings.outer_rule == "maml" else self._first_order
+        return steps(model, objective, targets, latents, moves)
+
+    def _first_order(
+        self, model: PoolModel, objective: Objective, targets: Tensor, start: Tensor, moves: Moves
+    ) -> Found:
+        settings = self.settings
+        working = list(self.working.parameters())
+        latents, optimiser = self._place_for(start)
+        with torch.no_grad():
+            torch._foreach_copy_([*working, latents], [*self._parameters, start])
+        optimiser.reset()
+        keep = _Keeper(settings.keep)
+        meta = [torch.zeros_like(p) for p in working] if settings.outer_rule == "fomaml_sum" else []
+        curve = []
+        for step in range(settings.steps):
+            images = self.working(latents)
+            loss, cross_entropy = objective(model, images, targets, moves[step])
+            *gradients, of_latents = torch.autograd.grad(loss, [*working, latents])
+            keep.offer(images.detach(), loss.detach())
+            curve.append(cross_entropy)
+            if settings.outer_rule == "fomaml_sum":
+                torch._foreach_add_(meta, gradients)
+            elif settings.outer_rule == "fomaml_last":
+                meta = gradients
+            for parameter, gradient in zip([*working, latents], [*gradients, of_latents], strict=True):
+                parameter.grad = gradient
+            optimiser.step()
+        optimiser.zero_grad()
+        with torch.no_grad():
+            if settings.outer_rule == "reptile":
+                meta = list(torch._foreach_sub(self._parameters, working))
+            if settings.keep == "final":
+                keep.replace(self.working(latents))
+        return (keep.images, torch.stack(curve), torch.stack(keep.losses), *meta)
+
+    def _place_for(self, latents: Tensor) -> tuple[Tensor, SGD | Adam]:
+        if latents.shape not in self._fitted:
+            settings, own = self.settings, torch.zeros_like(latents).requires_grad_()
+            groups = [list(self.working.parameters()), [own]]
+            rates = [settings.learning_rate, settings.latent_learning_rate]
+            adam = settings.inner_optimiser == "adam"
+            self._fitted[latents.shape] = own, Adam(groups, rates, betas=BETAS) if adam else SGD(groups, rates)
+        return self._fitted[latents.shape]
+
+    def _exact(self, model: PoolModel, objective: Objective, targets: Tensor, start: Tensor, moves: Moves) -> Found:
+        """The loop with its graph kept: the gradient of the last forward's loss with respect to φ, exactly."""
+        names = [name for name, _ in self.generator.named_parameters()]
+        origin = [p.detach().requires_grad_() for p in self._parameters]
+        weights, variable = origin, start.detach().requires_grad_()
+        update = _DifferentiableStep(self.settings)
+        keep = _Keeper(self.settings.keep)
+        curve = []
+        for step in range(self.settings.steps):
+            images = functional_call(self.working, dict(zip(names, weights, strict=True)), variable)
+            loss, cross_entropy = objective(model, images, targets, moves[step])
+            keep.offer(images.detach(), loss.detach())
+            curve.append(cross_entropy)
+            last = step == self.settings.steps - 1
+            if last:
+                meta = torch.autograd.grad(loss, origin, retain_graph=True)
+            gradients = torch.autograd.grad(loss, [*weights, variable], create_graph=not last)
+            *weights, variable = update([*weights, variable], gradients)
+        if self.settings.keep == "final":
+            with torch.no_grad():
+                keep.replace(functional_call(self.working, dict(zip(names, weights, strict=True)), variable))
+        return (keep.images, torch.stack(curve), torch.stack(keep.losses), *(g.detach() for g in meta))
+
+
+def _resident(model: PoolModel) -> PoolModel:
+    """A model of the same architecture in memory of its own, to be overwritten by :func:`_load`."""
+    network = build_network(model.spec).requires_grad_(False).eval()
+    network.to(model.mean.device, memory_format=torch.channels_last)
+    return replace(model, network=network, mean=model.mean.clone(), std=model.std.clone())
+
+
+@torch.no_grad()
+def _load(teacher: PoolModel, model: PoolModel) -> None:
+    own, given = ([*m.network.state_dict().values(), m.mean, m.std] for m in (teacher, model))
+    torch._foreach_copy_(own, given)
+
+
+class _Keeper:
+    """Decides on the device which iterate's images are kept (F10)."""
+
+    def __init__(self, rule: str) -> None:
+        self.rule = rule
+        self.losses: list[Tensor] = []
+        self._best: Tensor | None = None
+        self._images: Tensor | None = None
+
+    def offer(self, images: Tensor, loss: Tensor) -> None:
+        self.losses.append(loss)
+        if self.rule == "best" and self._best is not None:
+            better = loss < self._best
+            self._images = torch.where(better, images, self._images)
+            self._best = torch.minimum(loss, self._best)
+        else:
+            self._best, self._images = loss, images
+
+    def replace(self, images: Tensor) -> None:
+        self._images = images
+
+    @property
+    def images(self) -> Tensor:
+        assert self._images is not None
+        return self._images
+
+
+class _DifferentiableStep:
+    """Adam or SGD on lists of tensors, written so that gradients pass through the update."""
+
+    def __init__(self, settings: FiveSettings) -> None:
+        self.settings = settings
+        self.count = 0
+        self.first: list[Tensor] = []
+        self.second: list[Tensor] = []
+
+    def __call__(self, values: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
+        rates = [self.settings.learning_rate] * (len(values) - 1) + [self.settings.latent_learning_rate]
+        if self.settings.inner_optimiser == "sgd":
+            return [v - rate * g for v, g, rate in zip(values, gradients, rates, strict=True)]
+        self.count += 1
+        old_first = self.first or [torch.zeros_like(g) for g in gradients]
+        old_second = self.second or [torch.zeros_like(g) for g in gradients]
+        self.first = [BETAS[0] * m + (1 - BETAS[0]) * g for m, g in zip(old_first, gradients, strict=True)]
+        self.second = [BETAS[1] * s + (1 - BETAS[1]) * g * g for s, g in zip(old_second, gradients, strict=True)]
+        first_scale, second_scale = 1 - BETAS[0] ** self.count, 1 - BETAS[1] ** self.count
+        # The tiny floor keeps the square root differentiable where a gradient is exactly zero.
+        return [
+            v - rate * (m / first_scale) / ((s / second_scale + 1e-24).sqrt() + 1e-8)
+            for v, m, s, rate in zip(values, self.first, self.second, rates, strict=True)
+        ]

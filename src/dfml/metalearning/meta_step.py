@@ -1,0 +1,57 @@
+"""The outer step of MAML: episodes in, parameters moved (docs/method.md §5.3)."""
+
+from torch import Tensor, nn
+
+from dfml.metalearning.inner_loop import Parameters, meta_gradient, set_gradients
+from dfml.runtime.capture import Recorded
+from dfml.runtime.optimisers import Optimiser
+
+
+class MetaStep:
+    """Adapts to every episode of a batch, differentiates the query losses and moves the parameters.
+
+    On a GPU the whole step, optimiser included, is one CUDA graph for each shape of episodes.
+
+    Args:
+        network: gives the form; its own parameters are not used.
+        parameters: moved in place; held by ``optimiser``.
+        optimiser: of the parameters.
+        ways: classes of an episode.
+        steps, learning_rate, first_order, reduce: as in :func:`dfml.metalearning.inner_loop.meta_gradient`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        parameters: Parameters,
+        optimiser: Optimiser,
+        *,
+        ways: int,
+        steps: int,
+        learning_rate: float,
+        first_order: bool,
+        reduce: str = "mean",
+    ) -> None:
+        self.network, self.parameters, self.optimiser = network, parameters, optimiser
+        self.ways = ways
+        self.inner = {"steps": steps, "learning_rate": learning_rate}
+        self._options = {"first_order": first_order, "reduce": reduce}
+        self._step = Recorded(self._compute, next(iter(parameters.values())).device)
+
+    def __call__(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """One step on class-major episodes ``[episodes, ways · shots, 3, side, side]``, normalised.
+
+        Returns:
+            Query loss and accuracy (a fraction), scalars on the device; reading them waits for it.
+        """
+        loss, accuracy = self._step(support, query)
+        return loss, accuracy
+
+    def _compute(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        result = meta_gradient(
+            self.network, self.parameters, support, query, ways=self.ways, **self.inner, **self._options
+        )
+        set_gradients(self.parameters, result.gradients)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        return result.loss, result.accuracy

@@ -1,0 +1,180 @@
+"""Training one classifier of a zoo, or several at once (docs/method.md §2.3)."""
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfml.config.zoo import OptimiserSettings, ZooSettings
+from dfml.data.augment import Moves, draw_moves, move, normalise
+from dfml.networks.build import NetworkSpec, build_network
+from dfml.runtime.capture import Recording
+from dfml.runtime.optimisers import SGD, Adam, Optimiser
+from dfml.runtime.seeds import torch_generator
+from dfml.runtime.transfer import send
+from dfml.runtime.workers import still_wanted
+from dfml.zoo.store import State
+from dfml.zoo.task import Task
+
+CROP_PADDING = 2
+
+
+def _optimiser(parameters: list[nn.Parameter], settings: OptimiserSettings) -> Optimiser:
+    groups, rates = [parameters], [settings.learning_rate]
+    if settings.optimiser == "adam":
+        return Adam(groups, rates, weight_decay=settings.weight_decay)
+    return SGD(groups, rates, momentum=settings.momentum, weight_decay=settings.weight_decay)
+
+
+def learning_rate(settings: OptimiserSettings, step: int, *, steps_per_epoch: int, epochs: int) -> float:
+    """The learning rate of a step, counted from 0.
+
+    ``one_cycle`` rises from 1/25 of the peak to the peak over the first 30 % of training and falls to almost nothing,
+    both by half a cosine (Smith and Topin, 2018); ``multistep`` multiplies by ``gamma`` at each milestone epoch.
+    """
+    if settings.schedule == "multistep":
+        passed = sum(step >= milestone * steps_per_epoch for milestone in settings.milestones)
+        return settings.learning_rate * settings.gamma**passed
+    start, end = settings.learning_rate / 25, settings.learning_rate / 25e4
+    last, peak = max(1, epochs * steps_per_epoch - 1), 0.3 * max(1, epochs * steps_per_epoch - 1)
+    if step < peak:
+        low, high, done = start, settings.learning_rate, step / peak
+    else:
+        low, high, done = settings.learning_rate, end, (step - peak) / (last - peak)
+    return low + (high - low) * (1 - math.cos(math.pi * done)) / 2
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Percent of ``images`` (normalised) whose largest logit is their label, in evaluation mode; a scalar tensor."""
+    was_training = network.training
+    network.eval()
+    right = (network(images).argmax(1) == labels).double().mean()
+    network.train(was_training)
+    return 100 * right
+
+
+class ModelTraining:
+    """One classifier in training; all it needs is on the device before each epoch, nothing is fetched before the end.
+
+    On a GPU its step is a CUDA graph on a stream of its own, so that several models train at once.
+
+    Args:
+        task: its images.
+        spec: its network.
+        settings: of the zoo.
+        mean, std: normalisation, ``[3]`` each.
+        seed: of weights, batches and augmentation.
+    """
+
+    def __init__(
+        self, task: Task, spec: NetworkSpec, settings: ZooSettings, *, mean: Tensor, std: Tensor, seed: int
+    ) -> None:
+        device, count = task.train_images.device, len(task.train_labels)
+        self.task, self.settings, self.mean, self.std = task, settings, mean, std
+        self.network = build_network(spec, generator=torch_generator(seed, "weights"))
+        self.network.to(device, memory_format=torch.channels_last).train()
+        self.draws = torch_generator(seed, "batches")
+        self.steps, self.batch = max(1, count // settings.batch_size), min(count, settings.batch_size)
+        self.held_out = normalise(task.test_images, mean, std).contiguous(memory_format=torch.channels_last)
+        recipe = settings.conv4 if spec.family == "conv4" else settings.resnet
+        self.parameters = list(self.network.parameters())
+        self.optimiser = _optimiser(self.parameters, recipe)
+        total = settings.epochs * self.steps
+        rates = [learning_rate(recipe, i, steps_per_epoch=self.steps, epochs=settings.epochs) for i in range(total)]
+        self._rates = torch.tensor(rates, dtype=torch.float64, device=device)
+        self._order = torch.zeros(self.steps, self.batch, dtype=torch.int64, device=device)
+        self._shift = torch.zeros(self.steps, self.batch, 2, dtype=torch.int64, device=device)
+        self._mirrored = torch.zeros(self.steps, self.batch, dtype=torch.bool, device=device)
+        # How many steps are done, over all and in this epoch, and how many epochs, as the recorded work counts them.
+        self._done, self._within, self._epoch = (torch.zeros(1, dtype=torch.int64, device=device) for _ in range(3))
+        self._accuracies = torch.full((settings.epochs,), -1.0, dtype=torch.float64, device=device)
+        self._best = torch.full((), -1.0, dtype=torch.float64, device=device)
+        self._stored = [t.detach().clone() for t in self.network.state_dict().values()]
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        if self.stream is not None:
+            self.stream.wait_stream(torch.cuda.current_stream(device))
+        self.step = Recording(self._step, device, self.stream)
+        self.score = Recording(self._score, device, self.stream)
+
+    def begin_epoch(self) -> None:
+        """Draw the batches and augmentations of an epoch and put them where its steps find them."""
+        count, device = len(self.task.train_labels), self._order.device
+        order = torch.randperm(count, generator=self.draws)[: self.steps * self.batch].view(self.steps, self.batch)
+        with torch.cuda.stream(self.stream) if self.stream is not None else nullcontext():
+            self._order.copy_(send(order, device))
+            self._within.zero_()
+            if self.settings.augment != "none":
+                moves = draw_moves(
+                    self.steps,
+                    images=self.batch,
+                    padding=CROP_PADDING,
+                    flip=self.settings.augment == "crop_flip",
+                    per_sample=True,
+                    generator=self.draws,
+                ).to(device)
+                self._shift.copy_(moves.shift)
+                self._mirrored.copy_(moves.mirrored)
+
+    def _step(self) -> None:
+        def current(rows: Tensor, index: Tensor) -> Tensor:
+            return rows.index_select(0, index)[0]
+
+        batch = current(self._order, self._within)
+        images = self.task.train_images[batch]
+        if self.settings.augment != "none":
+            images = move(images, Moves(current(self._shift, self._within), current(self._mirrored, self._within)))
+        images = normalise(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
+        loss = F.cross_entropy(self.network(images), self.task.train_labels[batch])
+        for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):
+            parameter.grad = gradient
+        nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
+        self.optimiser.set_rate(current(self._rates, self._done))
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self._within += 1
+        self._done += 1
+
+    @torch.no_grad()
+    def _score(self) -> None:
+        """Measure the model after an epoch, and keep it if it is the one to store; kept ones are copies (F12)."""
+        found = accuracy(self.network, self.held_out, self.task.test_labels)
+        self._accuracies.index_copy_(0, self._epoch, found[None])
+        keep = found > self._best if self.settings.checkpoint == "best" else torch.ones_like(found).bool()
+        for kept, current in zip(self._stored, self.network.state_dict().values(), strict=True):
+            kept.copy_(torch.where(keep, current, kept))
+        self._best.copy_(torch.maximum(found, self._best))
+        self._epoch += 1
+
+    def result(self) -> tuple[State, dict[str, Any]]:
+        """The stored weights, on the CPU, and the accuracies in percent; waits for the device."""
+        if self.stream is not None:
+            self.stream.synchronize()
+        accuracies = self._accuracies.tolist()
+        best = max(accuracies)
+        names = self.network.state_dict()
+        state = {name: t.cpu().clone().contiguous() for name, t in zip(names, self._stored, strict=True)}
+        return state, {
+            "accuracy_best": best,
+            "epoch_best": accuracies.index(best) + 1,
+            "accuracy_last": accuracies[-1],
+            "accuracy_stored": best if self.settings.checkpoint == "best" else accuracies[-1],
+        }
+
+
+def train_together(trainings: Sequence[ModelTraining]) -> None:
+    """Train models of one zoo at once: on a GPU their steps overlap, on a CPU they take turns."""
+    for _ in range(trainings[0].settings.epochs):
+        for training in trainings:
+            training.begin_epoch()
+        for step in range(max(training.steps for training in trainings)):
+            still_wanted()
+            for training in trainings:
+                if step < training.steps:
+                    training.step()
+        for training in trainings:
+            training.score()
