@@ -82,7 +82,7 @@ def replay(
             losses.append(loss)
             accuracies.append(accuracy)
         if settings.mode == "patience":
-            over = any([patience.exhausted(value) for value in torch.stack(accuracies[-block:]).tolist()])
+            over = any(patience.exhausted(value) for value in torch.stack(accuracies[-block:]).tolist())
     if not losses:
         nothing = torch.full((), float("nan"))
         return ReplayReport(0, nothing, nothing, None)

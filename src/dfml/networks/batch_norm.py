@@ -59,8 +59,8 @@ def statistics_of_first(network: nn.Module, rows: int) -> Iterator[None]:
 def second_derivatives(network: nn.Module) -> Iterator[None]:
     """Let every batch norm of an episodic ``network`` use the derivatives of :mod:`dfml.networks.batch_norm_function`.
 
-    Needed for second derivatives inside ``vmap``, where PyTorch's are wrong, and faster for second derivatives anywhere;
-    for first derivatives alone PyTorch's own kernel is the quicker one.
+    Needed for second derivatives inside ``vmap``, where PyTorch's are wrong, and faster for second derivatives
+    anywhere; for first derivatives alone PyTorch's own kernel is the quicker one.
     """
     norms = _norms(network)
     for norm in norms:
