@@ -17,13 +17,14 @@ from dfml.config.evaluation import EvaluationSettings
 from dfml.data.episodes import Episodes, gather, sample_episodes
 from dfml.data.images import ClassImages, load_images
 from dfml.formats import RECORD_FORMAT, RECORD_VERSION
-from dfml.metalearning.learner import Learner, channels_last
+from dfml.metalearning.learner import Learner
 from dfml.metalearning.learner_store import LearnerManifest, load_learner
 from dfml.networks.cost import forward_macs
 from dfml.runtime.device import describe_device
 from dfml.runtime.digests import digest_json
 from dfml.runtime.files import write_json
 from dfml.runtime.job import Job
+from dfml.runtime.layout import laid_out
 from dfml.runtime.progress import Task
 from dfml.runtime.workers import side_by_side
 from dfml.statistics import interval95
@@ -109,7 +110,7 @@ def _one_by_one(learner: Learner, episodes: EpisodeSet) -> Iterator[Rights]:
         with learner.private() as own:
             for index in range(start, min(start + EPISODES_PER_THREAD, len(listed))):
                 batch = gather(episodes.images, episodes.offsets, listed, index)
-                support, query = (channels_last(own.prepare(x)) for x in (batch.support, batch.query))
+                support, query = (laid_out(own.prepare(x)) for x in (batch.support, batch.query))
                 for key, scores in own.all_scores(support, query, batch.support_labels, listed.ways).items():
                     rows.setdefault(key, []).append(_right(scores, batch.query_labels))
         return {key: torch.stack(values) for key, values in rows.items()}

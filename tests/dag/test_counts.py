@@ -4,7 +4,7 @@ import pytest
 
 from support.repository import ROOT
 
-ONCE = {"collect_records", "make_tables", "draw_figures", "build_report", "all"}
+ONCE = {"make_results", "build_report", "all"}
 
 
 def expected_jobs(config) -> dict[str, int]:

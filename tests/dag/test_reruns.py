@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-RESULTS = {"collect_records", "make_tables", "draw_figures", "build_report", "all"}
+RESULTS = {"make_results", "build_report", "all"}
 SEEDS = 2
 
 
@@ -91,6 +91,6 @@ def test_changed_code_of_a_method_concerns_its_cells(done):
 
 
 def test_a_changed_script_or_caption_is_noticed(done):
-    done.append("workflow/scripts/collect_records.py", "CHANGED = 1")
+    done.append("workflow/scripts/make_results.py", "CHANGED = 1")
     done.append("workflow/report/main.rst", "One sentence more.")
     assert set(done.dry_run().jobs) == RESULTS

@@ -13,7 +13,7 @@ from support.repository import ROOT
 from support.results import inversion, speed, write, write_demo, zoo
 from support.workflow import Workflow
 
-LIGHT = ("collect_records", "make_tables", "draw_figures", "build_report")
+LIGHT = ("make_results", "build_report")
 
 
 def make_up(results: Path) -> None:

@@ -4,39 +4,18 @@
 
 
 localrules:
-    collect_records,
-    make_tables,
-    draw_figures,
+    make_results,
     results,
     build_report,
 
 
-rule collect_records:
-    """Put every record into one long table, and the mean over seeds of each cell into metrics.json."""
-    input:
-        RECORDS,
-    output:
-        table=report(
-            "<results>/results.csv",
-            caption="../report/results.rst",
-            category="Tables",
-            labels={"table": "7 every result (csv)"},
-        ),
-        metrics="<results>/metrics.json",
-    log:
-        "<logs>/collect_records.log",
-    conda:
-        "../../environment.yml"
-    params:
-        code=code("collect_records"),
-    script:
-        "../scripts/collect_records.py"
+rule make_results:
+    """Put every record into one long table; of that make the means over seeds, every table and every figure.
 
-
-rule make_tables:
-    """Write every table as csv, md, tex and, for the report, html."""
+    One process does it all: each part takes a second, and starting a process as long.
+    """
     input:
-        results="<results>/results.csv",
+        records=RECORDS,
         zoos=ZOOS,
         inversions=INVERSIONS,
         speeds=SPEEDS,
@@ -83,27 +62,6 @@ rule make_tables:
             category="Tables",
             labels={"table": "3 cost"},
         ),
-    log:
-        "<logs>/make_tables.log",
-    conda:
-        "../../environment.yml"
-    params:
-        code=code("make_tables"),
-        grid=table_grid(),
-        ways=settings.ways,
-        shots=list(settings.shots),
-    script:
-        "../scripts/make_tables.py"
-
-
-rule draw_figures:
-    """Draw every figure as svg and png."""
-    input:
-        results="<results>/results.csv",
-        records=RECORDS,
-        inversions=INVERSIONS,
-        speeds=SPEEDS,
-    output:
         report(
             "<results>/figures/main.svg",
             caption="../report/figure_main.rst",
@@ -132,25 +90,30 @@ rule draw_figures:
             labels={"figure": "4 inversion steps"},
         ),
         "<results>/figures/inner_steps.png",
+        table=report(
+            "<results>/results.csv",
+            caption="../report/results.rst",
+            category="Tables",
+            labels={"table": "7 every result (csv)"},
+        ),
+        metrics="<results>/metrics.json",
     log:
-        "<logs>/draw_figures.log",
+        "<logs>/make_results.log",
     conda:
         "../../environment.yml"
     params:
-        code=code("draw_figures"),
+        code=code("make_results"),
         grid=table_grid(),
         ways=settings.ways,
         shots=list(settings.shots),
     script:
-        "../scripts/draw_figures.py"
+        "../scripts/make_results.py"
 
 
 rule results:
     """Every table and figure, without the report."""
     input:
-        rules.collect_records.output,
-        rules.make_tables.output,
-        rules.draw_figures.output,
+        rules.make_results.output,
 
 
 rule build_report:

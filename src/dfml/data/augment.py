@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dfml.runtime.layout import laid_out
 from dfml.runtime.transfer import send
 
 
@@ -111,7 +112,9 @@ class _Move(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         forward, backward = ctx.saved_tensors
-        return _Move.apply(gradient, backward, forward), None, None
+        moved = _Move.apply(gradient, backward, forward)
+        # The layers before it are many times as wide: in another layout each would copy its activations.
+        return laid_out(moved), None, None
 
 
 def normalise(x: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> Tensor:

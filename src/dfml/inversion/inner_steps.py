@@ -14,6 +14,7 @@ from dfml.inversion.objective import Objective
 from dfml.networks.build import build_network
 from dfml.networks.generator import Generator
 from dfml.runtime.capture import Recorded
+from dfml.runtime.layout import settle
 from dfml.runtime.optimisers import SGD, Adam
 from dfml.zoo.pool import PoolModel
 
@@ -148,8 +149,7 @@ class InnerSteps:
 
 def _resident(model: PoolModel) -> PoolModel:
     """A model of the same architecture in memory of its own, to be overwritten by :func:`_load`."""
-    network = build_network(model.spec).requires_grad_(False).eval()
-    network.to(model.mean.device, memory_format=torch.channels_last)
+    network = settle(build_network(model.spec).requires_grad_(False).eval(), model.mean.device)
     return replace(model, network=network, mean=model.mean.clone(), std=model.std.clone())
 
 

@@ -15,6 +15,7 @@ from dfml.inversion.inner_steps import BETAS, Found, InnerSteps
 from dfml.inversion.objective import Objective
 from dfml.networks.generator import Generator
 from dfml.runtime.capture import overlapped
+from dfml.runtime.layout import settle
 from dfml.runtime.optimisers import SGD, Adam, Optimiser
 from dfml.runtime.transfer import send
 from dfml.runtime.workers import side_by_side
@@ -44,7 +45,7 @@ class MetaGenerator:
     """A generator with the settings, places of work and outer optimiser that meta-train it."""
 
     def __init__(self, generator: Generator, settings: FiveSettings) -> None:
-        self.generator = generator.to(memory_format=torch.channels_last)
+        self.generator = settle(generator, next(generator.parameters()).device)
         self.settings = settings
         self._parameters = list(generator.parameters())
         self.places: list[InnerSteps] = []

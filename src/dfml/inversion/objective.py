@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dfml.data.augment import Moves, draw_moves, move
 from dfml.inversion.losses import StatisticsGap, adversarial_loss
+from dfml.runtime.layout import laid_out
 from dfml.zoo.pool import PoolModel
 
 Student = Callable[[PoolModel, Tensor], Tensor]
@@ -55,7 +56,7 @@ class Objective:
             moves: the augmentation of this batch.
         """
         views = move(images, moves) if self.crop_padding else images
-        inputs = model.normalise(views).contiguous(memory_format=torch.channels_last)
+        inputs = laid_out(model.normalise(views))
         if self.bn_weight:
             with StatisticsGap(model.network) as gap:
                 logits = model.network(inputs)

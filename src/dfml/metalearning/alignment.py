@@ -12,6 +12,7 @@ from dfml.data.augment import draw_moves, move
 from dfml.inversion.meta_generator import Recovered
 from dfml.metalearning.inner_loop import Parameters, set_gradients
 from dfml.runtime.capture import Recorded
+from dfml.runtime.layout import laid_out
 from dfml.runtime.optimisers import SGD, Adam, Optimiser
 
 
@@ -83,7 +84,7 @@ class SequentialSteps:
                         generator=draws,
                     )
                     views = move(images, moves.to(images.device))
-                inputs = model.normalise(views).contiguous(memory_format=torch.channels_last)
+                inputs = laid_out(model.normalise(views))
                 with torch.no_grad():
                     teacher = model.network(inputs)
                 losses += self._step(inputs, teacher)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dfml.config.methods import HeadsSettings
 from dfml.data.augment import Moves, draw_moves, move, normalise
 from dfml.runtime.capture import Recorded
+from dfml.runtime.layout import laid_out
 from dfml.runtime.optimisers import Adam
 from dfml.runtime.transfer import send
 
@@ -79,7 +80,7 @@ class HeadsDistillation:
         images = self.questions[rows]
         if self.crop_padding:
             images = move(images, Moves(shift, mirrored))
-        inputs = normalise(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
+        inputs = laid_out(normalise(images, self.mean, self.std))
         targets = self.targets[rows]
         logits = F.linear(self.backbone.features(inputs), self.weights, self.biases)
         own = F.log_softmax(logits.view_as(targets), 2)

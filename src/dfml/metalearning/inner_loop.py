@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from dfml.networks.batch_norm import second_derivatives
+from dfml.runtime.layout import laid_out
 from dfml.runtime.workers import private_copy, side_by_side
 
 Parameters = dict[str, Tensor]
@@ -116,7 +117,7 @@ def meta_gradient(
 
     def alone(index: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         with private_copy(network) as form, derivatives(form):
-            own_loss, own_accuracy = episode(form, _channels_last(support[index]), _channels_last(query[index]))
+            own_loss, own_accuracy = episode(form, laid_out(support[index]), laid_out(query[index]))
             return own_loss.detach(), own_accuracy, torch.autograd.grad(own_loss, values)
 
     values = list(parameters.values())
@@ -137,10 +138,6 @@ def meta_gradient(
         torch._foreach_div_(totals, len(support))
         loss = loss / len(support)
     return MetaGradient(loss, accuracy, dict(zip(parameters, totals, strict=True)))
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def set_gradients(parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:

@@ -12,6 +12,7 @@ from dfml.data.augment import normalise
 from dfml.errors import DfmlError
 from dfml.metalearning.inner_loop import Parameters, adapt, parameters_of
 from dfml.networks.batch_norm import statistics_of_first
+from dfml.runtime.layout import laid_out
 from dfml.runtime.workers import private_copy
 
 Classifier = Callable[[Tensor], Tensor]
@@ -69,16 +70,14 @@ class Learner:
             raise DfmlError(f"this learner cannot adapt by {rule!r}; it offers {', '.join(self.rules)}")
         if batch_norm not in BATCH_NORM_MODES:
             raise DfmlError(f"batch_norm must be one of {', '.join(BATCH_NORM_MODES)}, not {batch_norm!r}")
-        support, labels = channels_last(self.prepare(images)), labels.to(self.mean.device)
+        support, labels = laid_out(self.prepare(images)), labels.to(self.mean.device)
         ways = int(labels.max()) + 1
         if rule == "finetune":
             adapted = self.finetuned(support, labels)
-            return lambda queries: self.finetuned_scores(
-                adapted, support, channels_last(self.prepare(queries)), batch_norm
-            )
+            return lambda queries: self.finetuned_scores(adapted, support, laid_out(self.prepare(queries)), batch_norm)
 
         def classify(queries: Tensor) -> Tensor:
-            features = self.features(support, channels_last(self.prepare(queries)), batch_norm)
+            features = self.features(support, laid_out(self.prepare(queries)), batch_norm)
             return centroid_scores(*features, labels, ways, rule)
 
         return classify
@@ -123,9 +122,11 @@ class Learner:
     def finetuned(self, support: Tensor, labels: Tensor, *, in_transform: bool = False) -> Parameters:
         """Parameters of the single encoder after fine-tuning on a prepared support set."""
         network = self.encoders[0]
+        # A transform differentiates with respect to what it is given; elsewhere the parameters have to ask for it.
+        start = {n: p.detach() for n, p in network.named_parameters()} if in_transform else parameters_of(network)
         return adapt(
             network,
-            parameters_of(network),
+            start,
             support,
             labels,
             steps=self.steps,
@@ -178,11 +179,6 @@ def centroid_scores(support: Tensor, queries: Tensor, labels: Tensor, ways: int,
     return -(queries[:, None] - centroids).square().sum(2)
 
 
-def channels_last(images: Tensor) -> Tensor:
-    """A batch ``[B, C, H, W]`` in the memory format that convolutions on a CPU are quickest with."""
-    return images.contiguous(memory_format=torch.channels_last)
-
-
 def _join(support: Tensor, queries: Tensor, *, in_transform: bool) -> Tensor:
     together = torch.cat([support, queries])
-    return together if in_transform else channels_last(together)
+    return together if in_transform else laid_out(together)

@@ -13,6 +13,7 @@ from dfml.errors import FileFormatError
 from dfml.metalearning.learner import Learner
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.runtime.files import atomic_write, read_json, sha256_file, write_json
+from dfml.runtime.layout import settle
 
 FORMAT, VERSION = "dfml.learner", 1
 WEIGHTS, MANIFEST, HISTORY = "learner.safetensors", "learner.json", "history.csv"
@@ -127,4 +128,4 @@ def _encoder(
         network.load_state_dict(state)
     except (KeyError, IndexError, RuntimeError) as error:
         raise FileFormatError(f"{path}: its tensors do not fit its manifest ({error})") from None
-    return network.requires_grad_(False).to(device, memory_format=torch.channels_last)
+    return settle(network.requires_grad_(False), device)

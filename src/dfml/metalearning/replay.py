@@ -11,6 +11,7 @@ from dfml.inversion.bank import ImageBank
 from dfml.metalearning.inner_loop import Parameters, adapt
 from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.variation import recolour
+from dfml.runtime.layout import laid_out
 
 
 class Patience:
@@ -96,8 +97,7 @@ def last_fast_weights(step: MetaStep, parameters: Parameters, support: Tensor) -
     """
     labels = torch.arange(step.ways, device=support.device).repeat_interleave(len(support) // step.ways)
     start = {name: p.requires_grad_() for name, p in parameters.items()}
-    support = support.contiguous(memory_format=torch.channels_last)
-    adapted = adapt(step.network, start, support, labels, **step.inner)
+    adapted = adapt(step.network, start, laid_out(support), labels, **step.inner)
     return {name: p.detach() for name, p in adapted.items()}
 
 

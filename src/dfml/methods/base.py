@@ -14,6 +14,7 @@ from dfml.config.inversion import InversionSettings
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.runtime.checkpoint import Checkpoint
 from dfml.runtime.job import Job
+from dfml.runtime.layout import settle
 from dfml.runtime.seeds import torch_generator
 from dfml.zoo.pool import Pool
 
@@ -58,7 +59,7 @@ class Context:
     def new_learner(self, side: int) -> nn.Module:
         """A freshly initialised meta-learner; the same weights for every method at one seed."""
         network = build_network(self.learner_spec(side), generator=torch_generator(self.seed, "learner"), episodic=True)
-        return network.to(self.job.device, memory_format=torch.channels_last)
+        return settle(network, self.job.device)
 
     def starting_learner(self, start: str) -> nn.Module:
         """A meta-learner to begin with.

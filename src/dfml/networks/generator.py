@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfml.runtime.layout import laid_out
+
 
 class Generator(nn.Module):
     """Latents ``[B, latent]`` to images ``[B, 3, side, side]`` in [0, 1]; always uses batch statistics.
@@ -43,7 +45,7 @@ class Generator(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Images of the latents."""
         quarter = self.side // 4
-        x = self.norm0(self.project(latents).view(-1, 2 * self.width, quarter, quarter))
+        x = laid_out(self.norm0(self.project(latents).view(-1, 2 * self.width, quarter, quarter)))
         x = F.leaky_relu(self.norm1(convolve_upsampled(x, self.conv1.weight)), 0.2)
         x = F.leaky_relu(self.norm2(convolve_upsampled(x, self.conv2.weight)), 0.2)
         return torch.sigmoid(self.conv3(x))

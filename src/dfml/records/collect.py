@@ -87,7 +87,7 @@ def read_results_csv(path: Path) -> pd.DataFrame:
     empty, repeats a row's key, or mixes several experiments.
     """
     path = Path(path)
-    remedy = "Run the rule collect_records again."
+    remedy = "Run the rule make_results again."
     # Without keep_default_na=False a pool called "null" or a digest such as "12e4" would change its value.
     try:
         raw = pd.read_csv(path, dtype=str, keep_default_na=False)

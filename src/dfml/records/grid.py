@@ -63,5 +63,5 @@ def check_against_grid(
         if (row.pool, row.method) not in expected or row.ways != ways or row.shots not in shots:
             raise DfmlError(
                 f"{source} holds {row.pool} / {row.method}, {row.ways}-way {row.shots}-shot, which this "
-                "configuration does not run. Leave it out, or run the rule collect_records again."
+                "configuration does not run. Leave it out, or run the rule make_results again."
             )

@@ -60,8 +60,11 @@ def _cuda_names() -> list[str]:
     return [str(torch.cuda.get_device_properties(index).uuid) for index in range(count)]
 
 
-def configure_torch(threads: int, device: torch.device) -> None:
-    """Make torch use `threads` CPU threads, full float32 precision and repeatable algorithms.
+def configure_torch(threads: int, device: torch.device, *, tf32: bool = False) -> None:
+    """Make torch use `threads` CPU threads, the wanted precision and repeatable algorithms.
+
+    `tf32` lets a GPU round the inputs of convolutions and matrix products to 10 bits of mantissa;
+    without it they are in full float32.
 
     On the CPU an operation without a repeatable algorithm is an error, on CUDA a warning, as
     some operations have none there.
@@ -83,8 +86,8 @@ def configure_torch(threads: int, device: torch.device) -> None:
     # Filling each new tensor costs memory traffic and only serves to find unset values.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
 
 
 def describe_device(device: torch.device) -> str:

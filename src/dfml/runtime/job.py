@@ -44,13 +44,15 @@ class Job:
         threads: CPU threads granted.
         gpu: GPUs granted, 0 or 1.
         progress: Where loops report to.
+        tf32: Whether a GPU may round to TF32.
     """
 
-    def __init__(self, rule: str, threads: int, gpu: int, progress: Progress) -> None:
+    def __init__(self, rule: str, threads: int, gpu: int, progress: Progress, *, tf32: bool = False) -> None:
         self.rule = rule
         self.threads = threads
         self.gpu = gpu
         self.progress = progress
+        self.tf32 = tf32
         self._device: torch.device | None = None
         self._start = time.perf_counter()
 
@@ -59,7 +61,7 @@ class Job:
         """The device to run on, with torch configured for it; first use imports torch."""
         if self._device is None:
             self._device = select_device(self.gpu)
-            configure_torch(self.threads, self._device)
+            configure_torch(self.threads, self._device, tf32=self.tf32)
         return self._device
 
     @property
@@ -73,7 +75,7 @@ class Job:
         return peak_memory_mb(self._device)
 
     def provenance(self) -> dict[str, Any]:
-        """Return `git_commit`, `versions`, `host`, `device` and `argv` for the artefact's record.
+        """Return `git_commit`, `versions`, `host`, `device`, `tf32` and `argv` for the artefact's record.
 
         `git_commit` is None outside a repository and ends in `-dirty` where the package differs
         from the commit. `device` is None as long as the job has not used one.
@@ -83,6 +85,7 @@ class Job:
             "versions": _versions(),
             "host": platform.node(),
             "device": None if self._device is None else describe_device(self._device),
+            "tf32": self.tf32,
             "argv": list(sys.argv),
         }
 
@@ -97,7 +100,8 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
     path = Path(snakemake.log[0]) if len(snakemake.log) else None
     with _logging_to(path), _sigterm_raises():
         gpu = int(getattr(snakemake.resources, "gpu", 0))
-        job = Job(str(snakemake.rule), int(snakemake.threads), gpu, make_progress())
+        tf32 = bool(snakemake.config["runtime"]["tf32"])
+        job = Job(str(snakemake.rule), int(snakemake.threads), gpu, make_progress(), tf32=tf32)
         try:
             wildcards = " ".join(f"{name}={value}" for name, value in snakemake.wildcards.items())
             log.info("%s, threads=%d gpu=%d %s", job.rule, job.threads, job.gpu, wildcards)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dfml.errors import FileFormatError
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.runtime.files import atomic_write, read_json, sha256_file, write_json
+from dfml.runtime.layout import settle
 from dfml.zoo.manifest import FORMAT, JUDGES, MANIFEST, VERSION, WEIGHTS, ZooManifest
 
 State = dict[str, Tensor]
@@ -105,5 +106,5 @@ def _load_networks(path: Path, sha256: str, spec: NetworkSpec, count: int, devic
         network = build_network(spec)
         network.load_state_dict(state)
         network.requires_grad_(False).eval()
-        networks.append(network.to(device, memory_format=torch.channels_last))
+        networks.append(settle(network, device))
     return networks

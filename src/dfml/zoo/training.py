@@ -13,6 +13,7 @@ from dfml.config.zoo import OptimiserSettings, ZooSettings
 from dfml.data.augment import Moves, draw_moves, move, normalise
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.runtime.capture import Recording
+from dfml.runtime.layout import laid_out, settle
 from dfml.runtime.optimisers import SGD, Adam, Optimiser
 from dfml.runtime.seeds import torch_generator
 from dfml.runtime.transfer import send
@@ -77,10 +78,10 @@ class ModelTraining:
         device, count = task.train_images.device, len(task.train_labels)
         self.task, self.settings, self.mean, self.std = task, settings, mean, std
         self.network = build_network(spec, generator=torch_generator(seed, "weights"))
-        self.network.to(device, memory_format=torch.channels_last).train()
+        settle(self.network, device).train()
         self.draws = torch_generator(seed, "batches")
         self.steps, self.batch = max(1, count // settings.batch_size), min(count, settings.batch_size)
-        self.held_out = normalise(task.test_images, mean, std).contiguous(memory_format=torch.channels_last)
+        self.held_out = laid_out(normalise(task.test_images, mean, std))
         recipe = settings.conv4 if spec.family == "conv4" else settings.resnet
         self.parameters = list(self.network.parameters())
         self.optimiser = _optimiser(self.parameters, recipe)
@@ -128,7 +129,7 @@ class ModelTraining:
         images = self.task.train_images[batch]
         if self.settings.augment != "none":
             images = move(images, Moves(current(self._shift, self._within), current(self._mirrored, self._within)))
-        images = normalise(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
+        images = laid_out(normalise(images, self.mean, self.std))
         loss = F.cross_entropy(self.network(images), self.task.train_labels[batch])
         for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):
             parameter.grad = gradient

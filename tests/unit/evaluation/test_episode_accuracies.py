@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from dfml import evaluation
 from dfml.config.evaluation import EvaluationSettings
 from dfml.data.episodes import gather
 from dfml.data.images import ClassImages
@@ -16,7 +17,7 @@ from dfml.metalearning.learner import BATCH_NORM_MODES, RULES
 from dfml.runtime.digests import digest_tensors
 from dfml.statistics import interval95
 from support.learners import encoder, learner
-from support.zoo import CPU, WAYS, pattern_images
+from support.zoo import CPU, SIDE, WAYS, pattern_images
 
 SETTINGS = EvaluationSettings(queries=3)
 
@@ -72,6 +73,34 @@ def test_accuracies_are_those_of_adapt(shots):
             scores = own.adapt(batch.support, batch.support_labels, rule=rule, batch_norm=mode)(batch.query)
             expected = 100 * (scores.argmax(1) == batch.query_labels).double().mean().item()
             assert value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["finetuned", "side_by_side"])
+@pytest.mark.parametrize("at_once", [1, 5, 100])
+def test_batched_episodes_give_the_same_as_one_after_another(monkeypatch, kind, at_once):
+    """In batches that divide the episodes, or do not, or hold them all."""
+    made = {
+        "finetuned": lambda: learner(steps=4),
+        "side_by_side": lambda: learner(encoder(0), encoder(1), finetune=False),
+    }
+    own, episodes = made[kind](), draw(pattern_images(split="meta_test"), count=12)
+    images = WAYS * (1 + SETTINGS.queries)
+    monkeypatch.setattr(evaluation, "PIXELS_AT_ONCE", at_once * images * SIDE**2)
+    one, many = (episode_accuracies(own, episodes, batched=batched) for batched in (False, True))
+    assert one.keys() == many.keys()
+    for key, values in one.items():
+        # A score may fall on the other side of a tie by rounding: one answer of an episode, seldom.
+        assert np.abs(many[key] - values).max() <= 100 / (WAYS * SETTINGS.queries) + 1e-9
+        assert (many[key] == values).mean() >= 0.9
+
+
+def test_threads_share_the_episodes_and_change_no_bit():
+    own, episodes = learner(), draw(pattern_images(split="meta_test"), count=20)
+    found = []
+    for threads in (1, 3):  # the fixture around every test puts it back
+        torch.set_num_threads(threads)
+        found.append(episode_accuracies(own, episodes))
+    assert all((found[1][key] == values).all() for key, values in found[0].items())
 
 
 def test_episodes_do_not_depend_on_earlier_ones():

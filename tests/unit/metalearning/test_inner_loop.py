@@ -140,6 +140,47 @@ def test_batched_episodes_give_the_same_as_one_after_another(conv4, first_order,
         torch.testing.assert_close(many.gradients[name], gradient, rtol=1e-5, atol=1e-10 * norm.item())
 
 
+@pytest.mark.parametrize("first_order", [True, False])
+def test_threads_share_the_episodes_and_change_no_bit(conv4, first_order):
+    support, query = episodes(5, side=16)
+    start = parameters_of(conv4)
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            found.append(meta_gradient(conv4, start, support, query, first_order=first_order, **META))
+        finally:
+            torch.set_num_threads(before)
+    one, several = found
+    assert torch.equal(one.loss, several.loss) and torch.equal(one.accuracy, several.accuracy)
+    assert all(torch.equal(one.gradients[name], gradient) for name, gradient in several.gradients.items())
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_fast_paths_agree_with_plain_autograd(dtype, tolerance, batched):
+    """Against the loop written out with PyTorch's own batch norm, in the relative norm of the whole gradient."""
+    form = encoder().to(dtype)
+    support, query = (images.to(dtype) for images in episodes(3, side=16))
+    start = parameters_of(form)
+    total = 0
+    for own_support, own_query in zip(support, query, strict=True):
+        weights = start
+        for _ in range(STEPS):
+            loss = F.cross_entropy(functional_call(form, weights, (own_support,)), labels(own_support))
+            gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+            weights = {n: p - RATE * g for (n, p), g in zip(weights.items(), gradients, strict=True)}
+        total = total + F.cross_entropy(functional_call(form, weights, (own_query,)), labels(own_query)) / len(support)
+    expected = flat(torch.autograd.grad(total, list(start.values())))
+    found = meta_gradient(form, start, support, query, first_order=False, batched=batched, **META)
+    assert (flat(found.gradients.values()) - expected).norm() <= tolerance * expected.norm()
+    torch.testing.assert_close(found.loss, total.detach(), rtol=tolerance, atol=0)
+
+
+def flat(tensors):
+    return torch.cat([t.flatten() for t in tensors])
+
+
 def test_sum_and_mean_differ_by_the_number_of_episodes(network):
     support, query = episodes(3)
     start = parameters_of(network)

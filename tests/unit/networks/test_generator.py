@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from dfml.networks.generator import Generator
+from dfml.networks.generator import Generator, convolve_upsampled
 from dfml.runtime.seeds import torch_generator
 
 
@@ -69,3 +70,19 @@ def test_double_precision():
     images = generator().double()(latents(4).double())
     assert images.dtype == torch.float64
     assert torch.allclose(images.float(), generator()(latents(4)), atol=1e-5)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (3, 5)])
+def test_one_transposed_convolution_is_enlarging_and_convolving(memory_format, size):
+    """Values and gradients, borders included."""
+    draws = torch_generator(0)
+    x = torch.randn(2, 3, *size, dtype=torch.float64, generator=draws).contiguous(memory_format=memory_format)
+    weight = torch.randn(4, 3, 3, 3, dtype=torch.float64, generator=draws)
+    given = [x.requires_grad_(), weight.requires_grad_()]
+    found = convolve_upsampled(x, weight)
+    expected = F.conv2d(F.interpolate(x, scale_factor=2.0), weight, padding=1)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    gradients = (torch.autograd.grad(y.sin().sum(), given) for y in (found, expected))
+    for mine, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)

@@ -84,7 +84,12 @@ def test_torch_is_set_up_for_repeatable_runs(monkeypatch):
         torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
+    configure_torch(0, torch.device("cuda"), tf32=True)
+    assert torch.backends.cudnn.allow_tf32
+    assert torch.backends.cuda.matmul.allow_tf32
     configure_torch(0, torch.device("cuda"))
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
     assert torch.is_deterministic_algorithms_warn_only_enabled()
     assert module.os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 

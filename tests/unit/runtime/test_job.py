@@ -25,13 +25,14 @@ def snakemake(tmp_path):
         log=[str(tmp_path / "logs" / "a.log")],
         threads=1,
         resources=SimpleNamespace(gpu=0),
+        config={"runtime": {"tf32": False}},
         wildcards={"seed": "0"},
     )
 
 
 @pytest.fixture(autouse=True)
 def torch_untouched(monkeypatch):
-    monkeypatch.setattr(module, "configure_torch", lambda threads, device: None)
+    monkeypatch.setattr(module, "configure_torch", lambda threads, device, **_: None)
 
 
 def text(snakemake):
@@ -138,7 +139,7 @@ def test_a_job_without_a_log_reports_on_stderr(snakemake, capsys):
 
 def test_a_job_knows_its_device_time_and_provenance(snakemake, monkeypatch):
     configured = []
-    monkeypatch.setattr(module, "configure_torch", lambda threads, device: configured.append(threads))
+    monkeypatch.setattr(module, "configure_torch", lambda threads, device, **_: configured.append(threads))
     job = Job("train_zoo", 2, 0, NullProgress())
     assert job.provenance()["device"] is None
     assert (job.device.type, job.device.type) == ("cpu", "cpu")
@@ -184,11 +185,12 @@ import sys
 from types import SimpleNamespace
 from dfml.runtime.job import run_job
 snakemake = SimpleNamespace(
-    rule="make_tables",
+    rule="make_results",
     log=[{str(tmp_path / "a.log")!r}],
     threads=1,
     resources=SimpleNamespace(gpu=0),
     wildcards={{}},
+    config={{"runtime": {{"tf32": False}}}},
 )
 run_job(snakemake, lambda snakemake, job: job.provenance())
 assert "torch" not in sys.modules

@@ -1,0 +1,33 @@
+"""All benchmarks one after another: ``python -m benchmarks [--json FILE] [--only NAME …] [--growth]``."""
+
+from benchmarks import end_to_end, episodes, growth, inversion, workflow, zoo
+from benchmarks.report import arguments, measure_all, write
+
+BENCHMARKS = {
+    "episodes": ("Meta-step", episodes.cases),
+    "inversion": ("Inversion", inversion.cases),
+    "zoo": ("Zoo training", zoo.cases),
+    "end_to_end": ("FREE end to end", end_to_end.cases),
+    "workflow": ("Planning", workflow.cases),
+}
+
+
+def main() -> None:
+    """Measure, show, and write if asked to."""
+    parser = arguments(__doc__)
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="some of them")
+    parser.add_argument("--growth", action="store_true", help="instead, how dfml's own cost grows with the sizes")
+    options = parser.parse_args()
+    if options.growth:
+        results = growth.measure_all(options.device, options.threads)
+    else:
+        results = []
+        for name in options.only:
+            title, cases = BENCHMARKS[name]
+            results += measure_all(title, cases(options.device), options.device, options.threads)
+    if options.json:
+        write(options.json, results, options.device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Pools of classifiers with random weights: speed does not depend on what they know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from dfml.config.inversion import FiveSettings, InversionSettings
+from dfml.config.methods import OFFICIAL_FREE
+from dfml.networks.build import NetworkSpec, build_network
+from dfml.zoo.manifest import WEIGHTS, ModelEntry, ZooManifest
+from dfml.zoo.pool import Pool
+from dfml.zoo.store import save_manifest, save_weights
+
+WAYS, CLASSES = 5, 64
+LATENT, GENERATOR_WIDTH, PER_CLASS = 256, 64, 20
+
+
+def write_random_zoo(folder: Path, count: int, *, side: int, width: int = 32) -> Path:
+    """A zoo of ``count`` Conv4 of five classes each, among 64; returns its folder."""
+    spec = NetworkSpec(family="conv4", width=width, ways=WAYS, side=side)
+    states, entries = [], []
+    for index in range(count):
+        draws = torch.Generator().manual_seed(index)
+        states.append(build_network(spec, generator=draws).state_dict())
+        classes = torch.randperm(CLASSES, generator=draws)[:WAYS].tolist()
+        scores = dict.fromkeys(("accuracy_best", "accuracy_last", "accuracy_stored"), 0.0)
+        entries.append(ModelEntry(index=index, classes=classes, epoch_best=1, **scores))
+    manifest = ZooManifest(
+        dataset="random",
+        architecture="conv4",
+        network=spec,
+        seed=0,
+        side=side,
+        mean=[0.5] * 3,
+        std=[0.25] * 3,
+        class_names=[str(c) for c in range(CLASSES)],
+        models=entries,
+        weights_sha256=save_weights(folder / WEIGHTS, states),
+        judges=[],
+        judges_sha256=None,
+        seconds=0.0,
+        provenance={},
+    )
+    save_manifest(folder, manifest)
+    return folder
+
+
+def random_pool(count: int, *, side: int, device: torch.device) -> Pool:
+    """A pool of such a zoo."""
+    with TemporaryDirectory() as folder:
+        return Pool.load([write_random_zoo(Path(folder), count, side=side)], label_space="global", device=device)
+
+
+def published_five() -> FiveSettings:
+    """Five steps on four models, with the published options and no warm-up."""
+    return FiveSettings.model_validate({**OFFICIAL_FREE["five"], "warmup": 0})
+
+
+def published_inversion() -> InversionSettings:
+    """The paper's generator and 100 images of each model."""
+    return InversionSettings(
+        latent=LATENT,
+        width=GENERATOR_WIDTH,
+        images_per_class=PER_CLASS,
+        augment="per_batch",
+        five=published_five(),
+    )

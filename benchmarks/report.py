@@ -1,0 +1,120 @@
+"""Results on the terminal and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.arms import Case, measure
+from dfml.runtime.device import configure_torch, describe_device
+
+
+def default_device() -> str:
+    """``cuda`` where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """What every benchmark understands."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--device", default=default_device(), help="cpu or cuda; by default cuda where there is one")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads of each arm")
+    return parser
+
+
+def run(title: str, cases: Callable[[str], Sequence[Case]]) -> None:
+    """The whole of a benchmark called by itself: measure the cases, show them, write them."""
+    options = arguments(title).parse_args()
+    results = measure_all(title, cases(options.device), options.device, options.threads)
+    if options.json:
+        write(options.json, results, options.device)
+
+
+def measure_all(title: str, cases: Sequence[Case], device: str, threads: int) -> list[dict[str, Any]]:
+    """Measure cases one after another and show a table."""
+    ceilings = machine_ceilings(device, threads)
+    results = []
+    console = Console(width=140)
+    for case in cases:
+        started = time.monotonic()
+        result = measure(case, device, threads)
+        result["floor_ms"] = floor_ms(case, ceilings)
+        results.append(result)
+        console.print(f"{case.name}: {result['ratio']:.2f}x ({time.monotonic() - started:.0f} s)")
+    console.print(table(title, results))
+    return results
+
+
+def floor_ms(case: Case, ceilings: dict[str, float]) -> float | None:
+    """The larger of operations over the machine's rate and bytes over its bandwidth, per unit."""
+    times = []
+    if case.flops:
+        times.append(case.flops / ceilings["flops"])
+    if case.bytes:
+        times.append(case.bytes / ceilings["bandwidth"])
+    return 1000 * max(times) if times else None
+
+
+def machine_ceilings(device: str, threads: int) -> dict[str, float]:
+    """Multiply-adds (as two operations) and bytes per second: a large float32 product, a large copy."""
+    configure_torch(threads, torch.device(device))
+    side = 8192 if device != "cpu" else 2048
+    a, b = torch.randn(side, side, device=device), torch.empty(side, side, device=device)
+    return {
+        "flops": 2 * side**3 / _best(lambda: torch.mm(a, a, out=b), device),
+        "bandwidth": 2 * 4 * side**2 * 8 / _best(lambda: [b.copy_(a) for _ in range(8)], device),
+    }
+
+
+def _best(work: Callable[[], object], device: str) -> float:
+    times = []
+    for _ in range(5):
+        if device != "cpu":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def table(title: str, results: Sequence[dict[str, Any]]) -> Table:
+    """The results for people."""
+    shown = Table(title=title, title_justify="left")
+    for heading in ("", "ours, ms", "reference, ms", "ratio", "ratio, range", "floor, ms", "differ by", "peak MB"):
+        shown.add_column(heading, justify="left" if not heading else "right")
+    for row in results:
+        low, high = row["ratio_range"]
+        shown.add_row(
+            row["name"],
+            f"{row['ours_ms']:.3g}",
+            f"{row['reference_ms']:.3g}",
+            f"{row['ratio']:.2f}",
+            f"{low:.2f}-{high:.2f}",
+            "-" if row["floor_ms"] is None else f"{row['floor_ms']:.2g}",
+            "-" if row["difference"] is None else f"{row['difference']:.1e}",
+            " / ".join(f"{mb:.0f}" for mb in row["peak_memory_mb"]),
+        )
+    return shown
+
+
+def write(path: Path, results: Sequence[dict[str, Any]], device: str) -> None:
+    """Write results as JSON, with what they were measured on."""
+    content = {
+        "device": describe_device(torch.device(device)),
+        "cpus": os.cpu_count(),
+        "torch": torch.__version__,
+        "results": list(results),
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

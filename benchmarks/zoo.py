@@ -1,0 +1,89 @@
+"""Zoo training: many Conv4 of random tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.arms import Arm, Case
+from benchmarks.reference import zoo as plain
+from benchmarks.report import run
+from dfml.config.zoo import ZooSettings
+from dfml.networks.build import NetworkSpec, build_network
+from dfml.networks.cost import forward_macs
+from dfml.zoo.task import Task
+from dfml.zoo.train import train_models
+from dfml.zoo.training import ModelTraining
+
+WAYS, WIDTH = 5, 32
+
+
+def case(side: int, *, models: int, epochs: int, images: int = 2400, rounds: int = 3) -> Case:
+    """Some models and epochs of the published recipe: 480 images a class, batches of 128, no augmentation."""
+    options = {"side": side, "models": models, "epochs": epochs, "images": images}
+    network = build_network(NetworkSpec(family="conv4", width=WIDTH, ways=WAYS, side=side))
+    activations = WIDTH * sum((side // 2**block) ** 2 for block in range(4))
+    return Case(
+        f"zoo, {models} Conv4-{WIDTH} {side} px, {epochs} epochs of {images} images (per model and epoch)",
+        Arm("benchmarks.zoo:ours", options),
+        Arm("benchmarks.zoo:reference", options, plain=True),
+        units=models * epochs,
+        rounds=rounds,
+        flops=2 * 3 * forward_macs(network, side) * images,
+        bytes=4 * 3 * 5 * activations * images,
+    )
+
+
+def cases(device: str) -> Sequence[Case]:
+    """Enough models to fill the machine; on a GPU a hundred, on a CPU a few."""
+    if device == "cpu":
+        return [case(32, models=4, epochs=2), case(84, models=2, epochs=1, images=1200)]
+    return [case(32, models=100, epochs=3), case(84, models=100, epochs=2)]
+
+
+def _task(index: int, side: int, images: int, device: torch.device) -> Task:
+    draws = torch.Generator().manual_seed(index)
+
+    def part(count: int) -> tuple[Tensor, Tensor]:
+        pixels = torch.rand(count, 3, side, side, generator=draws)
+        return pixels.to(device), torch.randint(0, WAYS, (count,), generator=draws).to(device)
+
+    return Task(*part(images), *part(images // 4))
+
+
+def ours(*, device: torch.device, side: int, models: int, epochs: int, images: int) -> Callable[[], None]:
+    """Dfml's training."""
+    adam = {"optimiser": "adam", "learning_rate": 0.01, "schedule": "multistep", "milestones": [70], "gamma": 0.2}
+    settings = ZooSettings.model_validate({"epochs": epochs, "batch_size": 128, "augment": "none", "conv4": adam})
+    spec = NetworkSpec(family="conv4", width=WIDTH, ways=WAYS, side=side)
+    half = torch.full((3,), 0.5, device=device)
+    tasks = [_task(index, side, images, device) for index in range(min(models, 8))]
+
+    def begin(index: int) -> tuple[ModelTraining, dict[str, Any]]:
+        return ModelTraining(tasks[index % 8], spec, settings, mean=half, std=half / 2, seed=index), {}
+
+    def work() -> None:
+        for _ in train_models(begin, range(models), device):
+            pass
+
+    return work
+
+
+def reference(*, device: torch.device, side: int, models: int, epochs: int, images: int) -> Callable[[], None]:
+    """One model after another."""
+    tasks = [_task(index, side, images, device) for index in range(min(models, 8))]
+    normal = [((t.train_images - 0.5) / 0.25, (t.test_images - 0.5) / 0.25) for t in tasks]
+
+    def work() -> None:
+        for index in range(models):
+            task, (train, test) = tasks[index % 8], normal[index % 8]
+            plain.train(train, task.train_labels, test, task.test_labels, width=WIDTH, ways=WAYS, epochs=epochs)
+
+    return work
+
+
+if __name__ == "__main__":
+    run("Zoo training", cases)

@@ -1,0 +1,42 @@
+"""Several models in training at once on a GPU: each is the model that trains alone."""
+
+import pytest
+import torch
+
+from dfml.networks.build import NetworkSpec
+from dfml.zoo.task import make_task
+from dfml.zoo.training import ModelTraining, train_together
+from support.zoo import MEAN, SIDE, STD, WAYS, pattern_images, zoo_settings
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+def trained(device, seeds, **settings):
+    spec = NetworkSpec(family="conv4", width=4, ways=WAYS, side=SIDE)
+    facts = {"mean": torch.tensor(MEAN, device=device), "std": torch.tensor(STD, device=device)}
+    chosen = zoo_settings(epochs=4, **settings)
+    images = pattern_images()
+    models = [
+        ModelTraining(make_task(images, [s, s + 1, s + 2], 0.8, device), spec, chosen, **facts, seed=s) for s in seeds
+    ]
+    train_together(models)
+    return [model.result() for model in models]
+
+
+def test_together_is_alone_to_the_bit():
+    device = torch.device("cuda")
+    together = trained(device, range(4))
+    for seed, (state, scores) in enumerate(together):
+        ((alone, alone_scores),) = trained(device, [seed])
+        assert scores == alone_scores
+        assert all(torch.equal(state[name], t) for name, t in alone.items())
+
+
+def test_the_device_learns_what_the_cpu_learns():
+    for (_, on_gpu), (_, on_cpu) in zip(
+        trained(torch.device("cuda"), range(3)), trained(torch.device("cpu"), range(3)), strict=True
+    ):
+        assert abs(on_gpu["accuracy_best"] - on_cpu["accuracy_best"]) < 10

@@ -1,0 +1,27 @@
+"""Collect every record and write every table and figure."""
+
+from pathlib import Path
+from typing import Any
+
+from dfml.figures import draw_figures
+from dfml.records import collect_records
+from dfml.records.metrics import write_metrics
+from dfml.runtime.job import Job, run_job
+from dfml.tables import make_tables
+
+
+def _main(snakemake: Any, job: Job) -> None:
+    files, params = snakemake.input, snakemake.params
+    table = Path(snakemake.output.table)
+    records, zoos, inversions, speeds = (
+        [Path(file) for file in named] for named in (files.records, files.zoos, files.inversions, files.speeds)
+    )
+    collect_records(records, table)
+    write_metrics(table, Path(snakemake.output.metrics))
+    common = {"results": table, "inversions": inversions, "speeds": speeds}
+    common |= {"grid": params.grid, "ways": params.ways, "shots": params.shots}
+    make_tables(**common, zoos=zoos, output=table.parent / "tables")
+    draw_figures(**common, records=records, output=table.parent / "figures")
+
+
+run_job(snakemake, _main)
