@@ -1,10 +1,11 @@
-"""Results on the terminal and as JSON."""
+"""Results on the terminal, as JSON and as Markdown: ``python -m benchmarks.report FILE.json`` prints the tables."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from rich.table import Table
 
 from benchmarks.arms import Case, measure
 from dfml.runtime.device import configure_torch, describe_device
+
+COLUMNS = ("", "ours, ms", "reference, ms", "ratio", "range of ratios", "floor, ms", "differ by", "peak MB")
 
 
 def default_device() -> str:
@@ -92,21 +95,37 @@ def _best(work: Callable[[], object], device: str) -> float:
 def table(title: str, results: Sequence[dict[str, Any]]) -> Table:
     """The results for people."""
     shown = Table(title=title, title_justify="left")
-    for heading in ("", "ours, ms", "reference, ms", "ratio", "ratio, range", "floor, ms", "differ by", "peak MB"):
+    for heading in COLUMNS:
         shown.add_column(heading, justify="left" if not heading else "right")
     for row in results:
-        low, high = row["ratio_range"]
-        shown.add_row(
-            row["name"],
-            f"{row['ours_ms']:.3g}",
-            f"{row['reference_ms']:.3g}",
-            f"{row['ratio']:.2f}",
-            f"{low:.2f}-{high:.2f}",
-            "-" if row["floor_ms"] is None else f"{row['floor_ms']:.2g}",
-            "-" if row["difference"] is None else f"{row['difference']:.1e}",
-            " / ".join(f"{mb:.0f}" for mb in row["peak_memory_mb"]),
-        )
+        shown.add_row(*_compared(row))
     return shown
+
+
+def to_markdown(content: dict[str, Any]) -> str:
+    """The results of one JSON file as a Markdown table, with what they were measured on."""
+    rows = content["results"]
+    if "ratio" in rows[0]:
+        header, cells = list(COLUMNS), [_compared(row) for row in rows]
+    else:
+        header, cells = ["", "ms", "per"], [[row["name"], f"{row['ours_ms']:.3g}", row["per"]] for row in rows]
+    lines = [header, ["---"] * len(header), *cells]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"*{content['device']}, {content['cpus']} cores, torch {content['torch']}*\n\n{table}\n"
+
+
+def _compared(row: dict[str, Any]) -> list[str]:
+    low, high = row["ratio_range"]
+    return [
+        row["name"],
+        f"{row['ours_ms']:.3g}",
+        f"{row['reference_ms']:.3g}",
+        f"{row['ratio']:.2f}",
+        f"{low:.2f} to {high:.2f}",
+        "-" if row["floor_ms"] is None else f"{row['floor_ms']:.2g}",
+        "-" if row["difference"] is None else f"{row['difference']:.0e}",
+        " / ".join(f"{mb:.0f}" for mb in row["peak_memory_mb"]),
+    ]
 
 
 def write(path: Path, results: Sequence[dict[str, Any]], device: str) -> None:
@@ -118,3 +137,7 @@ def write(path: Path, results: Sequence[dict[str, Any]], device: str) -> None:
         "results": list(results),
     }
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    Console(soft_wrap=True).print(to_markdown(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))), markup=False)

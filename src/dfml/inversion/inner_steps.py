@@ -70,7 +70,11 @@ class InnerSteps:
         return self._recorded[key](targets, latents, moves.shift, moves.mirrored)
 
     def _record(self, model: PoolModel, objective: Objective) -> Recorded:
-        teacher = self._teachers.setdefault(model.spec, _resident(model))
+        if model.spec not in self._teachers:
+            self._teachers[model.spec] = _resident(model)
+            # It was made on the current stream, and is overwritten on this place's own.
+            self.stream.wait_stream(torch.cuda.current_stream(self._device))
+        teacher = self._teachers[model.spec]
 
         def run(targets: Tensor, latents: Tensor, shift: Tensor, mirrored: Tensor) -> Found:
             return self._run(teacher, objective, targets, latents, Moves(shift, mirrored))

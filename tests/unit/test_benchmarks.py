@@ -1,0 +1,123 @@
+"""The benchmarks: every arm exists and runs, both arms do the same, and the results have the promised form."""
+
+import importlib
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import end_to_end, episodes, growth, inversion, workflow, zoo
+from benchmarks.arms import Arm, Case, measure
+from benchmarks.reference import maml
+from benchmarks.reference.free import PublishedLoop
+from benchmarks.reference.inversion import Upsampler
+from benchmarks.report import floor_ms, measure_all, to_markdown, write
+from dfml.networks.build import NetworkSpec, build_network
+from dfml.networks.generator import Generator
+from support.repository import ROOT
+
+MODULES = (end_to_end, episodes, inversion, workflow, zoo)
+
+
+def arms():
+    for device in ("cpu", "cuda"):
+        for module in MODULES:
+            for case in module.cases(device):
+                yield from (case.ours, case.reference)
+        yield from (arm for _, _, arm, _, _ in growth.series(device))
+
+
+@pytest.mark.parametrize("target", sorted({arm.target for arm in arms()}))
+def test_every_arm_leads_to_a_function(target):
+    module, function = target.split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_the_reference_runs_with_torch_as_it_comes():
+    for device in ("cpu", "cuda"):
+        for module in MODULES:
+            assert all(case.reference.plain and not case.ours.plain for case in module.cases(device))
+
+
+def test_plain_conv4_is_the_networks_function():
+    spec = NetworkSpec(family="conv4", width=4, ways=3, side=32)
+    network = build_network(spec, generator=torch.Generator().manual_seed(0), episodic=True)
+    images = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(maml.conv4(list(network.parameters()), images), network(images))
+
+
+def test_plain_generator_is_the_networks_function():
+    ours, plain = Generator(latent=6, width=4, side=16), Upsampler(6, 4, 16)
+    ours.initialise(torch.Generator().manual_seed(0))
+    assert len(list(plain.parameters())) == len(list(ours.parameters()))
+    with torch.no_grad():
+        for own, given in zip(plain.parameters(), ours.parameters(), strict=True):
+            own.copy_(given)
+    latents = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(plain.train()(latents), ours(latents))
+
+
+def test_floor_is_the_larger_of_operations_and_traffic():
+    case = episodes.case(32)
+    assert floor_ms(case, {"flops": case.flops, "bandwidth": 2 * case.bytes}) == 1000
+    assert floor_ms(case, {"flops": 2 * case.flops, "bandwidth": case.bytes / 3}) == 3000
+    assert floor_ms(end_to_end.case(32), {"flops": 1.0, "bandwidth": 1.0}) is None
+
+
+def test_both_arms_are_timed_in_turns_and_compared(tmp_path):
+    tiny = {"side": 16, "shots": 1, "episodes": 2, "ways": 3, "width": 4}
+    case = Case(
+        "tiny",
+        Arm("benchmarks.episodes:ours", tiny),
+        Arm("benchmarks.episodes:reference", tiny, plain=True),
+        units=2,
+        rounds=2,
+        flops=1e6,
+    )
+    (result,) = measure_all("Tiny", [case], "cpu", 1)
+    assert 0 < result["difference"] < 1e-4
+    assert result["ratio_range"][0] <= result["ratio"] <= result["ratio_range"][1]
+    assert min(result["ours_ms"], result["reference_ms"], result["floor_ms"], *result["peak_memory_mb"]) > 0
+    write(tmp_path / "found.json", [result], "cpu")
+    told = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert told["device"].startswith("cpu (")
+    (row,) = told["results"]
+    assert {"name", "ours_ms", "reference_ms", "ratio"} <= row.keys()
+
+
+def test_an_arm_that_fails_ends_the_benchmark(capfd):
+    broken = {"side": 16, "shots": 1, "episodes": 2, "ways": 3}
+    case = Case("broken", Arm("benchmarks.episodes:ours", broken), Arm("benchmarks.episodes:reference", broken))
+    with pytest.raises(SystemExit, match="an arm of the benchmark failed"):
+        measure(case, "cpu", 1)
+    assert "missing 1 required keyword-only argument: 'width'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("kept", sorted((ROOT / "benchmarks" / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_the_page_shows_the_kept_results(kept):
+    page = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    assert to_markdown(json.loads(kept.read_text(encoding="utf-8"))) in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [end_to_end, inversion])
+def test_the_published_loops_run(module):
+    """At the smallest side that the generator knows, both arms once."""
+    case = module.case(16, rounds=1)
+    result = measure(case, "cpu", 1)
+    assert result["ratio"] > 0
+
+
+def test_the_published_loop_learns_from_the_files_it_wrote(tmp_path):
+    torch.manual_seed(0)
+    spec = NetworkSpec(family="conv4", width=4, ways=5, side=16)
+    weights = [p.detach().clone().requires_grad_() for p in build_network(spec, episodic=True).parameters()]
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 5))
+    loop = PublishedLoop([teacher] * 4, [[3, 1, 4, 0, 5]] * 4, weights, tmp_path, latent=4, width=4, side=16)
+    before = [w.detach().clone() for w in weights]
+    loss = loop.iteration(outer_steps=1, episodes=2)
+    assert loss > 0
+    assert sorted(int(folder.name) for folder in tmp_path.iterdir()) == [0, 1, 3, 4, 5]
+    assert all(len(list(folder.iterdir())) == 20 for folder in tmp_path.iterdir())
+    assert not any(torch.equal(a, b) for a, b in zip(before, weights, strict=True))
