@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.arms import Case, measure
 from dfml.runtime.device import configure_torch, describe_device
+from dfml.runtime.layout import laid_out
 
 COLUMNS = ("", "ours, ms", "reference, ms", "ratio", "range of ratios", "floor, ms", "differ by", "peak MB")
 
@@ -69,12 +71,17 @@ def floor_ms(case: Case, ceilings: dict[str, float]) -> float | None:
 
 
 def machine_ceilings(device: str, threads: int) -> dict[str, float]:
-    """Multiply-adds (as two operations) and bytes per second: a large float32 product, a large copy."""
+    """Float32 operations and bytes per second: the better of a large product and a large convolution; a large copy."""
     configure_torch(threads, torch.device(device))
-    side = 8192 if device != "cpu" else 2048
+    side, images = (8192, 1024) if device != "cpu" else (2048, 64)
     a, b = torch.randn(side, side, device=device), torch.empty(side, side, device=device)
+    x, kernel = laid_out(torch.randn(images, 128, 32, 32, device=device)), torch.randn(128, 128, 3, 3, device=device)
+    operations = 2 * images * 32 * 32 * 128 * 128 * 9
     return {
-        "flops": 2 * side**3 / _best(lambda: torch.mm(a, a, out=b), device),
+        "flops": max(
+            2 * side**3 / _best(lambda: torch.mm(a, a, out=b), device),
+            operations / _best(lambda: F.conv2d(x, kernel, padding=1), device),
+        ),
         "bandwidth": 2 * 4 * side**2 * 8 / _best(lambda: [b.copy_(a) for _ in range(8)], device),
     }
 
