@@ -88,12 +88,15 @@ def measure(case: Case, device: str, threads: int) -> dict[str, Any]:
     }
 
 
-def time_alone(arm: Arm, device: str, threads: int, *, units: int = 1, rounds: int = 3) -> float:
-    """Median ms per unit of one arm by itself, after it has warmed up."""
+def time_alone(arm: Arm, device: str, threads: int, *, units: int = 1, seconds: float = 2.0) -> float:
+    """Median ms per unit of one arm by itself, over at least three runs and ``seconds``, after it has warmed up."""
     with _Process(arm, device, threads) as process:
-        for _ in range(WARM_UP + 2 if device != "cpu" else 1):
+        for _ in range(WARM_UP + 2):
             process.run()
-        return median(process.run()[0] for _ in range(rounds)) * 1000 / units
+        taken: list[float] = []
+        while len(taken) < 3 or sum(taken) < seconds:
+            taken.append(process.run()[0])
+    return median(taken) * 1000 / units
 
 
 def _difference(a: list[float] | None, b: list[float] | None) -> float | None:

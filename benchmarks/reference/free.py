@@ -82,7 +82,7 @@ class PublishedLoop:
             views = (inversion.crop_and_flip(images) - 0.5) / 0.25
             with torch.no_grad():
                 targets = F.softmax(teacher(views), 1)
-            loss = F.kl_div(F.softmax(maml.conv4(fast, views), 1), targets)
+            loss = (targets * (targets.log() - F.softmax(maml.conv4(fast, views), 1))).mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
