@@ -16,7 +16,7 @@ ORDER = (
     ("config", "runtime"),
     ("data", "networks"),
     ("zoo",),
-    ("inversion", "metalearning"),
+    ("inversion", "metalearning", "fusion"),
     ("methods",),
     ("evaluation",),
     ("records",),

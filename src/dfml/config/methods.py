@@ -10,7 +10,9 @@ from dfml.config.inversion import FiveSettings
 
 MethodName = Literal[
     "random",
+    "best",
     "average",
+    "ota",
     "zoo_features",
     "zoo_ensemble",
     "free",
@@ -20,12 +22,34 @@ MethodName = Literal[
 ]
 
 
+# Methods that combine the weights of all models, which must then be of the learner's own architecture.
+FUSIONS = frozenset({"average", "ota"})
+
+
+class BestSettings(Section):
+    """The pool's best single model as the learner."""
+
+    head: Literal["kept", "zero", "fresh"] = Field(
+        "zero",
+        description="The head, which was trained for other classes: kept, set to zero, or freshly initialised.",
+    )
+
+
 class AverageSettings(Section):
     """Average of all models' weights."""
 
     head: Literal["averaged", "zero", "fresh"] = Field(
         "zero",
         description="The head of the average: averaged like the rest, set to zero, or freshly initialised.",
+    )
+
+
+class OtaSettings(AverageSettings):
+    """Average of all models' weights after their neurons were matched by optimal transport."""
+
+    match_norm: bool = Field(
+        True,
+        description="Match neurons by their bias and batch-norm parameters too, not by their incoming weights alone.",
     )
 
 

@@ -11,11 +11,14 @@ from dfml.config.data import DatasetSettings, LearnerSettings, Name, NetworkSett
 from dfml.config.evaluation import EvaluationSettings, RuntimeSettings
 from dfml.config.inversion import InversionSettings
 from dfml.config.methods import (
+    FUSIONS,
     AverageSettings,
+    BestSettings,
     FreeHeadsSettings,
     FreeOfficialSettings,
     FreeSettings,
     MethodName,
+    OtaSettings,
     SupervisedSettings,
     ZooEnsembleSettings,
 )
@@ -64,7 +67,9 @@ class Config(Section):
     methods: tuple[MethodName, ...] = Field(
         ("random", "zoo_features", "free"), min_length=1, strict=False, description="Methods that are run."
     )
+    best: BestSettings = Field(BestSettings(), description="Method `best`.")
     average: AverageSettings = Field(AverageSettings(), description="Method `average`.")
+    ota: OtaSettings = Field(OtaSettings(), description="Method `ota`.")
     zoo_ensemble: ZooEnsembleSettings = Field(ZooEnsembleSettings(), description="Method `zoo_ensemble`.")
     free: FreeSettings = Field(FreeSettings(), description="Method `free`.")
     free_official: FreeOfficialSettings = Field(
@@ -85,14 +90,15 @@ class Config(Section):
 
     def inapplicable(self, pool: str, method: str) -> str | None:
         """Why a method cannot run on a pool, or None if it can."""
-        if method == "average" and len(self.pools[pool].networks) > 1:
-            return "averaging weights needs models of one architecture"
-        network = self.networks[self.pools[pool].networks[0]]
-        if method == "average" and (network.family, network.width) != (
-            self.learner.family,
-            self.learner.width,
-        ):
-            return "the average of the models must have the meta-learner's architecture"
+        networks = [self.networks[name] for name in self.pools[pool].networks]
+        own = (self.learner.family, self.learner.width)
+        if method in FUSIONS:
+            if len(networks) > 1:
+                return "averaging weights needs models of one architecture"
+            if (networks[0].family, networks[0].width) != own:
+                return "the average of the models must have the meta-learner's architecture"
+        if method == "best" and all((network.family, network.width) != own for network in networks):
+            return "no model of the pool has the meta-learner's architecture"
         return None
 
     def pool_models(self, pool: str) -> int:

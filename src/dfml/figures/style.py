@@ -44,7 +44,9 @@ class MethodStyle:
 
 _METHODS = {
     "random": MethodStyle("#999999", "X"),
+    "best": MethodStyle("#F0E442", "<"),
     "average": MethodStyle("#E69F00", "v"),
+    "ota": MethodStyle("#882255", ">"),
     "zoo_features": MethodStyle("#56B4E9", "s"),
     "zoo_ensemble": MethodStyle("#0072B2", "D"),
     "free": MethodStyle("#D55E00", "o"),
@@ -53,8 +55,7 @@ _METHODS = {
     "supervised_maml": MethodStyle("#000000", "*"),
 }
 _OTHERS = [
-    MethodStyle("#882255", "<"),
-    MethodStyle("#999933", ">"),
+    MethodStyle("#999933", "H"),
     MethodStyle("#332288", "h"),
     MethodStyle("#AA4499", "d"),
     MethodStyle("#117733", "p"),

@@ -128,6 +128,16 @@ def without_statistics(network: nn.Module) -> dict[str, Tensor]:
     return cpu_state(dict(network.named_parameters()))
 
 
+def replace_head(state: dict[str, Tensor], context: Context, head: str) -> None:
+    """Set the head of a learner's ``state`` to ``zero`` or to a ``fresh`` one; any other word leaves it as it is."""
+    fresh = cpu_state(dict(context.new_learner(context.pool.side).named_parameters()))
+    for name in ("head.weight", "head.bias"):
+        if head == "zero":
+            state[name] = torch.zeros_like(state[name])
+        elif head == "fresh":
+            state[name] = fresh[name]
+
+
 def snapshot_iterations(total: int, count: int) -> set[int]:
     """Iterations after which an iterate is kept: ``count`` of them, evenly spread, the last always among them."""
     count = min(count, total)

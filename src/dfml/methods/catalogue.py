@@ -35,7 +35,9 @@ class MethodEntry:
 
 METHODS = {
     "random": MethodEntry("dfml.methods.random", "Random"),
+    "best": MethodEntry("dfml.methods.best", "Best single"),
     "average": MethodEntry("dfml.methods.average", "Average"),
+    "ota": MethodEntry("dfml.methods.ota", "OTA"),
     "zoo_features": MethodEntry("dfml.methods.zoo_features", "Zoo features"),
     "zoo_ensemble": MethodEntry("dfml.methods.zoo_ensemble", "Zoo ensemble"),
     "free": MethodEntry("dfml.methods.free", "FREE", bank="by_option", inverts=True),

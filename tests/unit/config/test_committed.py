@@ -65,7 +65,9 @@ def test_each_has_results_of_its_own():
 def test_every_method_runs_somewhere(path):
     config = load_config([path])
     methods = section_of_methods()
-    assert {cell.method for cell in config.cells()} == methods
+    run = {cell.method for cell in config.cells()}
+    # The default experiment is for minutes; the others leave nothing out.
+    assert run <= methods if path == DEFAULT else run == methods
     mixed = [pool for pool, chosen in config.pools.items() if len(chosen.networks) > 1]
     assert mixed
     assert all({"random", "zoo_features", "free", "free_heads"} <= set(config.selected(pool)) for pool in mixed)

@@ -1,0 +1,1 @@
+"""Fusing models in the space of their weights."""

@@ -1,0 +1,98 @@
+"""Model fusion by optimal transport (OTA): neurons are matched layer by layer, then averaged (docs/method.md §8.5)."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import ot
+import torch
+from torch import Tensor
+
+from dfml.fusion.layers import IMAGE, FusedLayer, fused_layers
+from dfml.networks.build import NetworkSpec
+
+State = Mapping[str, Tensor]
+
+
+def transport_plan(source: Tensor, target: Tensor) -> Tensor:
+    """The exact optimal transport between two sets of neurons with equal masses, by Euclidean distance.
+
+    Args:
+        source, target: a row for each neuron, ``[n, d]`` and ``[m, d]``.
+
+    Returns:
+        ``[n, m]``, rows summing to 1/n and columns to 1/m.
+    """
+    cost = torch.cdist(source.double(), target.double()).numpy()
+    uniform = [np.full(count, 1 / count) for count in cost.shape]
+    return torch.from_numpy(ot.emd(*uniform, cost)).to(source.dtype)
+
+
+def align(spec: NetworkSpec, model: State, anchor: State, *, match_norm: bool) -> dict[str, Tensor]:
+    """Permute, or where the transport splits a neuron mix, the hidden neurons of ``model`` to match the anchor's.
+
+    Args:
+        spec: of both networks.
+        model, anchor: their state dicts on the CPU, with or without stored statistics.
+        match_norm: compare neurons by bias, scale and shift too, not by their incoming weights alone.
+
+    Returns:
+        A state dict of the same entries. The head's outputs, which are other classes in every model, stay in order.
+    """
+    aligned = dict(model)
+    maps: dict[str, Tensor] = {}
+    for layer in fused_layers(spec):
+        weight = model[f"{layer.name}.weight"]
+        if layer.reads != IMAGE:
+            weight = _map_inputs(weight, maps[layer.reads])
+        if layer.writes is None:
+            aligned[f"{layer.name}.weight"] = weight
+            continue
+        if layer.writes not in maps:
+            rows = _rows(layer, weight, model, match_norm=match_norm)
+            plan = transport_plan(rows, _rows(layer, anchor[f"{layer.name}.weight"], anchor, match_norm=match_norm))
+            # Each of the anchor's neurons becomes a convex combination of the model's.
+            maps[layer.writes] = plan / plan.sum(0)
+        outputs = maps[layer.writes].T
+        aligned[f"{layer.name}.weight"] = torch.tensordot(outputs, weight, dims=1)
+        for name in _vectors(layer, model):
+            aligned[name] = outputs @ model[name]
+    return aligned
+
+
+def fuse(spec: NetworkSpec, models: Sequence[State], anchor: int, *, match_norm: bool) -> dict[str, Tensor]:
+    """The mean of all models, each aligned to the anchor first; integer entries are the anchor's."""
+    given = models[anchor]
+    aligned = [
+        dict(model) if index == anchor else align(spec, model, given, match_norm=match_norm)
+        for index, model in enumerate(models)
+    ]
+    return {
+        name: torch.stack([one[name] for one in aligned]).mean(0) if value.is_floating_point() else value
+        for name, value in given.items()
+    }
+
+
+def _vectors(layer: FusedLayer, state: State) -> list[str]:
+    """Names of all that the layer keeps one number per output for."""
+    names = [f"{layer.name}.bias"]
+    names += [f"{layer.norm}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+    return [name for name in names if name in state]
+
+
+def _rows(layer: FusedLayer, weight: Tensor, state: State, *, match_norm: bool) -> Tensor:
+    parts = [weight.flatten(1)]
+    if match_norm:
+        named = [name for name in _vectors(layer, state) if not name.split(".")[-1].startswith("running")]
+        parts += [state[name][:, None] for name in named]
+    return torch.cat(parts, 1)
+
+
+def _map_inputs(weight: Tensor, columns: Tensor) -> Tensor:
+    """Weights that read the anchor's neurons instead of the model's.
+
+    A linear layer behind a convolution reads each channel at several positions, channel by channel.
+    """
+    channels = columns.shape[0]
+    by_channel = weight.unflatten(1, (channels, -1)) if weight.ndim == 2 else weight
+    mapped = torch.tensordot(by_channel, columns, dims=([1], [0])).movedim(-1, 1)
+    return mapped.flatten(1) if weight.ndim == 2 else mapped.contiguous()

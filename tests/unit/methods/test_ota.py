@@ -1,0 +1,141 @@
+"""Fusion by optimal transport: permuted networks are undone (IF2), plans have the right marginals (IF3)."""
+
+import itertools
+
+import pytest
+import torch
+
+from dfml.fusion.layers import fused_layers
+from dfml.fusion.transport import align, fuse, transport_plan
+from dfml.methods.ota import fit
+from dfml.networks.build import NetworkSpec, build_network
+from dfml.zoo.pool import Pool
+from support.cells import context
+from support.learners import generator
+from support.zoo import SIDE, WAYS, random_model, random_network
+
+FAMILIES = ("conv4", "resnet10", "resnet18")
+
+
+def spec(family):
+    return NetworkSpec(family=family, width=4, ways=WAYS, side=SIDE)
+
+
+def state_of(family, seed):
+    return {name: t.double() for name, t in random_network(spec(family), seed).state_dict().items()}
+
+
+def permuted(family, state, seed):
+    """The same function with the hidden neurons in another order, written without the code under test."""
+    draws, orders, moved = generator(seed), {}, dict(state)
+    for layer in fused_layers(spec(family)):
+        weight = moved[f"{layer.name}.weight"]
+        if layer.reads in orders:
+            order = orders[layer.reads]
+            if weight.ndim == 2:
+                weight = weight.view(len(weight), len(order), -1)[:, order].flatten(1)
+            else:
+                weight = weight[:, order]
+        if layer.writes is not None:
+            order = orders.setdefault(layer.writes, torch.randperm(len(weight), generator=draws))
+            weight = weight[order]
+            for name in state:
+                if name.startswith(f"{layer.norm}.") and state[name].ndim == 1 or name == f"{layer.name}.bias":
+                    moved[name] = state[name][order]
+        moved[f"{layer.name}.weight"] = weight
+    return moved
+
+
+def answers(family, state, images):
+    network = build_network(spec(family)).double()
+    network.load_state_dict(state)
+    with torch.no_grad():
+        return network.eval()(images)
+
+
+@pytest.fixture
+def images():
+    return torch.rand(6, 3, SIDE, SIDE, dtype=torch.float64, generator=generator(0))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_layer_is_named_once_and_reads_what_was_written(family):
+    layers = list(fused_layers(spec(family)))
+    weights = {f"{layer.name}.weight" for layer in layers}
+    expected = {name for name, t in state_of(family, 0).items() if name.endswith("weight") and t.ndim > 1}
+    assert weights == expected and len(layers) == len(weights)
+    norms = {layer.norm for layer in layers} - {None}
+    assert norms == {name.removesuffix(".running_var") for name in state_of(family, 0) if name.endswith("running_var")}
+    written = {"image"}
+    for layer in layers:
+        assert layer.reads in written
+        written.add(layer.writes)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_permuted_network_is_the_same_function(family, images):
+    """Of the permutation that the other tests rely on."""
+    state = state_of(family, 1)
+    moved = permuted(family, state, 2)
+    torch.testing.assert_close(answers(family, moved, images), answers(family, state, images), rtol=1e-10, atol=1e-12)
+    assert not torch.equal(moved["head.weight"], state["head.weight"])
+
+
+@pytest.mark.parametrize("match_norm", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_aligning_a_permuted_network_undoes_the_permutation(family, match_norm, images):
+    state = state_of(family, 1)
+    aligned = align(spec(family), permuted(family, state, 2), state, match_norm=match_norm)
+    for name, values in state.items():
+        torch.testing.assert_close(aligned[name], values, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fusing_a_network_with_permutations_of_itself_gives_its_function(family, images):
+    state = state_of(family, 1)
+    models = [state, permuted(family, state, 2), permuted(family, state, 3)]
+    for anchor in (0, 2):
+        fused = fuse(spec(family), models, anchor, match_norm=True)
+        torch.testing.assert_close(
+            answers(family, fused, images), answers(family, state, images), rtol=1e-8, atol=1e-10
+        )
+
+
+def test_copies_of_a_model_fuse_to_it():
+    state = state_of("conv4", 4)
+    for name, values in fuse(spec("conv4"), [state] * 3, 1, match_norm=True).items():
+        torch.testing.assert_close(values, state[name], rtol=1e-9, atol=1e-12)
+
+
+def test_plans_have_equal_masses_and_the_least_cost():
+    draws = generator(5)
+    source, target = torch.rand(5, 3, generator=draws), torch.rand(5, 3, generator=draws)
+    plan = transport_plan(source, target)
+    for axis in (0, 1):
+        torch.testing.assert_close(plan.sum(axis), torch.full((5,), 0.2), rtol=0, atol=1e-8)
+    cost = torch.cdist(source, target)
+    least = min(cost[range(5), list(order)].sum() for order in itertools.permutations(range(5))) / 5
+    torch.testing.assert_close((plan * cost).sum(), least)
+
+
+def test_unequal_numbers_of_neurons_share_the_masses():
+    plan = transport_plan(torch.rand(3, 2, generator=generator(6)), torch.rand(6, 2, generator=generator(7)))
+    torch.testing.assert_close(plan.sum(1), torch.full((3,), 1 / 3), rtol=0, atol=1e-7)
+    torch.testing.assert_close(plan.sum(0), torch.full((6,), 1 / 6), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("head", ["zero", "fresh", "averaged"])
+def test_the_method_fuses_onto_the_best_model(head):
+    models = [random_model(seed=seed, dtype=torch.float32, accuracy=50.0 + 10 * (seed == 2)) for seed in range(4)]
+    models = [model.__class__(**{**vars(model), "index": i}) for i, model in enumerate(models)]
+    pool = Pool(models, [f"class {c}" for c in range(WAYS)], WAYS)
+    cell = context("ota", pool=pool, options={"head": head, "match_norm": True})
+    ((state,),) = (snapshot.states for snapshot in fit(cell).snapshots)
+    states = [dict(model.network.named_parameters()) for model in models]
+    expected = fuse(models[0].spec, [{n: p.detach() for n, p in s.items()} for s in states], 2, match_norm=True)
+    if head == "zero":
+        expected |= {name: torch.zeros_like(expected[name]) for name in ("head.weight", "head.bias")}
+    if head == "fresh":
+        expected |= {n: p.detach() for n, p in cell.new_learner(SIDE).named_parameters() if n.startswith("head.")}
+    for name, values in expected.items():
+        torch.testing.assert_close(state[name], values)
