@@ -13,6 +13,7 @@ MethodName = Literal[
     "best",
     "average",
     "ota",
+    "dro",
     "zoo_features",
     "zoo_ensemble",
     "free",
@@ -23,7 +24,7 @@ MethodName = Literal[
 
 
 # Methods that combine the weights of all models, which must then be of the learner's own architecture.
-FUSIONS = frozenset({"average", "ota"})
+FUSIONS = frozenset({"average", "ota", "dro"})
 
 
 class BestSettings(Section):
@@ -51,6 +52,20 @@ class OtaSettings(AverageSettings):
         True,
         description="Match neurons by their bias and batch-norm parameters too, not by their incoming weights alone.",
     )
+
+
+class DroSettings(AverageSettings):
+    """A network that writes the weights of all models, robust about its task embeddings (our reconstruction)."""
+
+    iterations: int = Field(5000, ge=1, description="Outer steps.")
+    batch: int = Field(8, ge=1, description="Models per outer step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
+    embedding: int = Field(64, ge=1, description="Numbers of a model's embedding.")
+    hidden: int = Field(512, ge=1, description="Width of the two hidden layers.")
+    chunk: int = Field(512, ge=1, description="Weights written at a time.")
+    penalty: float = Field(1.0, ge=0, description="Price of the squared distance from a model's embedding.")
+    ascent_steps: int = Field(5, ge=0, description="Steps towards the worst embedding; 0: plain regression.")
+    ascent_rate: float = Field(0.1, gt=0, description="Size of such a step.")
 
 
 class ZooEnsembleSettings(Section):

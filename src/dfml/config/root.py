@@ -14,6 +14,7 @@ from dfml.config.methods import (
     FUSIONS,
     AverageSettings,
     BestSettings,
+    DroSettings,
     FreeHeadsSettings,
     FreeOfficialSettings,
     FreeSettings,
@@ -70,6 +71,7 @@ class Config(Section):
     best: BestSettings = Field(BestSettings(), description="Method `best`.")
     average: AverageSettings = Field(AverageSettings(), description="Method `average`.")
     ota: OtaSettings = Field(OtaSettings(), description="Method `ota`.")
+    dro: DroSettings = Field(DroSettings(), description="Method `dro`: our reconstruction of the idea.")
     zoo_ensemble: ZooEnsembleSettings = Field(ZooEnsembleSettings(), description="Method `zoo_ensemble`.")
     free: FreeSettings = Field(FreeSettings(), description="Method `free`.")
     free_official: FreeOfficialSettings = Field(

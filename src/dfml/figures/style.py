@@ -47,6 +47,7 @@ _METHODS = {
     "best": MethodStyle("#F0E442", "<"),
     "average": MethodStyle("#E69F00", "v"),
     "ota": MethodStyle("#882255", ">"),
+    "dro": MethodStyle("#332288", "h"),
     "zoo_features": MethodStyle("#56B4E9", "s"),
     "zoo_ensemble": MethodStyle("#0072B2", "D"),
     "free": MethodStyle("#D55E00", "o"),
@@ -56,7 +57,6 @@ _METHODS = {
 }
 _OTHERS = [
     MethodStyle("#999933", "H"),
-    MethodStyle("#332288", "h"),
     MethodStyle("#AA4499", "d"),
     MethodStyle("#117733", "p"),
 ]

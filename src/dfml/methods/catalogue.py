@@ -38,6 +38,7 @@ METHODS = {
     "best": MethodEntry("dfml.methods.best", "Best single"),
     "average": MethodEntry("dfml.methods.average", "Average"),
     "ota": MethodEntry("dfml.methods.ota", "OTA"),
+    "dro": MethodEntry("dfml.methods.dro", "DRO (reconstruction)"),
     "zoo_features": MethodEntry("dfml.methods.zoo_features", "Zoo features"),
     "zoo_ensemble": MethodEntry("dfml.methods.zoo_ensemble", "Zoo ensemble"),
     "free": MethodEntry("dfml.methods.free", "FREE", bank="by_option", inverts=True),

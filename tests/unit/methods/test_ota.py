@@ -40,7 +40,7 @@ def permuted(family, state, seed):
             order = orders.setdefault(layer.writes, torch.randperm(len(weight), generator=draws))
             weight = weight[order]
             for name in state:
-                if name.startswith(f"{layer.norm}.") and state[name].ndim == 1 or name == f"{layer.name}.bias":
+                if (name.startswith(f"{layer.norm}.") and state[name].ndim == 1) or name == f"{layer.name}.bias":
                     moved[name] = state[name][order]
         moved[f"{layer.name}.weight"] = weight
     return moved
