@@ -129,8 +129,10 @@ def _embedded_sizes(config: "Config") -> Iterator[Problem]:
     if evaluation.validation_episodes:
         episodes["meta_val"] = ("evaluation.queries", evaluation.queries)
     running = [pool for pool in config.pools if config.selected(pool)]
-    if any("supervised_maml" in config.selected(pool) for pool in running):
-        episodes["meta_train"] = ("supervised_maml.queries", config.supervised_maml.queries)
+    supervised = {m for pool in running for m in config.selected(pool) if m.startswith("supervised_")}
+    if supervised:
+        queries, method = max((getattr(config, m).queries, m) for m in supervised)
+        episodes["meta_train"] = (f"{method}.queries", queries)
     used = {name for pool in running for name in config.pools[pool].datasets}
     for name in sorted(used & set(config.datasets) & set(EMBEDDED)):
         if config.datasets[name].source != "embedded":

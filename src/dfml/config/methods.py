@@ -20,6 +20,8 @@ MethodName = Literal[
     "free_official",
     "free_heads",
     "supervised_maml",
+    "supervised_anil",
+    "supervised_protonet",
 ]
 
 
@@ -265,8 +267,19 @@ class FreeHeadsSettings(Section):
         return self.model_copy(update={"free": self.free and self.free.resolved(five)})
 
 
+class SupervisedProtonetSettings(Section):
+    """Supervised ProtoNet on the real meta-train images."""
+
+    iterations: int = Field(300, ge=1, description="Outer steps.")
+    start: Literal["random", "zero_head"] = Field("random", description="Initial weights; the head is not used.")
+    episodes: int = Field(4, ge=1, description="Episodes per outer step.")
+    queries: int = Field(15, ge=1, description="Query images per class.")
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
+    snapshots: int = Field(5, ge=1, description="Iterates kept for the learning curve and `select: val_best`.")
+
+
 class SupervisedSettings(Section):
-    """Supervised MAML on the real meta-train images: the upper bound."""
+    """Supervised MAML or ANIL on the real meta-train images: upper bounds."""
 
     iterations: int = Field(300, ge=1, description="Outer steps.")
     start: Literal["random", "zero_head"] = Field(

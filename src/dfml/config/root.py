@@ -20,6 +20,7 @@ from dfml.config.methods import (
     FreeSettings,
     MethodName,
     OtaSettings,
+    SupervisedProtonetSettings,
     SupervisedSettings,
     ZooEnsembleSettings,
 )
@@ -79,6 +80,10 @@ class Config(Section):
     )
     free_heads: FreeHeadsSettings = Field(FreeHeadsSettings(), description="Method `free_heads`.")
     supervised_maml: SupervisedSettings = Field(SupervisedSettings(), description="Method `supervised_maml`.")
+    supervised_anil: SupervisedSettings = Field(SupervisedSettings(), description="Method `supervised_anil`.")
+    supervised_protonet: SupervisedProtonetSettings = Field(
+        SupervisedProtonetSettings(), description="Method `supervised_protonet`."
+    )
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="Evaluation.")
     runtime: RuntimeSettings = Field(RuntimeSettings(), description="Running long jobs.")
 

@@ -54,9 +54,11 @@ _METHODS = {
     "free_official": MethodStyle("#CC79A7", "P"),
     "free_heads": MethodStyle("#009E73", "^"),
     "supervised_maml": MethodStyle("#000000", "*"),
+    "supervised_anil": MethodStyle("#555555", "*"),
+    "supervised_protonet": MethodStyle("#000000", "H"),
 }
 _OTHERS = [
-    MethodStyle("#999933", "H"),
+    MethodStyle("#999933", "8"),
     MethodStyle("#AA4499", "d"),
     MethodStyle("#117733", "p"),
 ]

@@ -4,6 +4,7 @@ Our reconstruction of the idea, named so: the published algorithm was not availa
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ class WeightWriter(nn.Module):
         self.codes = nn.Parameter(torch.randn(chunks, CODE, generator=draws))
         sizes = (settings.embedding + CODE, settings.hidden, settings.hidden, settings.chunk)
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in pairwise(sizes):
             layer = nn.Linear(inputs, outputs)
             bound = inputs**-0.5
             with torch.no_grad():

@@ -31,6 +31,7 @@ def adapt(
     steps: int,
     learning_rate: float,
     first_order: bool = True,
+    head_only: bool = False,
     in_transform: bool = False,
 ) -> Parameters:
     """Adapt to one task by gradient steps on the support set (MAML; docs/method.md §5.3, §8.2).
@@ -43,6 +44,7 @@ def adapt(
         steps: gradient steps.
         learning_rate: of every step.
         first_order: cut the graph through the gradients (F43).
+        head_only: move the parameters of the head alone (ANIL).
         in_transform: the call is inside a ``torch.func`` transform such as ``vmap``. The same gradients are then
             taken with ``torch.func.grad``, which costs a third more outside of one.
 
@@ -51,19 +53,19 @@ def adapt(
     """
 
     def loss(current: Parameters) -> Tensor:
-        return F.cross_entropy(functional_call(network, current, (images,)), labels)
+        return F.cross_entropy(functional_call(network, {**parameters, **current}, (images,)), labels)
 
-    adapted = parameters
+    moving = {name: p for name, p in parameters.items() if not head_only or name.startswith("head.")}
     for _ in range(steps):
         if in_transform:
-            gradients = grad(loss)(adapted)
+            gradients = grad(loss)(moving)
         else:
-            found = torch.autograd.grad(loss(adapted), list(adapted.values()), create_graph=not first_order)
-            gradients = dict(zip(adapted, found, strict=True))
+            found = torch.autograd.grad(loss(moving), list(moving.values()), create_graph=not first_order)
+            gradients = dict(zip(moving, found, strict=True))
         if first_order:
             gradients = {name: gradient.detach() for name, gradient in gradients.items()}
-        adapted = {name: torch.sub(p, gradients[name], alpha=learning_rate) for name, p in adapted.items()}
-    return adapted
+        moving = {name: torch.sub(p, gradients[name], alpha=learning_rate) for name, p in moving.items()}
+    return {**parameters, **moving}
 
 
 class MetaGradient(NamedTuple):
@@ -85,6 +87,7 @@ def meta_gradient(
     learning_rate: float,
     first_order: bool,
     reduce: str = "mean",
+    head_only: bool = False,
     batched: bool | None = None,
 ) -> MetaGradient:
     """Gradient of the query loss after adaptation, over a batch of class-major episodes.
@@ -93,6 +96,7 @@ def meta_gradient(
         support: normalised images ``[episodes, ways · shots, 3, side, side]``.
         query: likewise ``[episodes, ways · queries, …]``.
         reduce: ``mean`` or ``sum`` over episodes (F27).
+        head_only: adapt the head alone (ANIL); the gradient is still of all parameters.
         batched: all episodes in one ``vmap``; by default on CUDA only. On a CPU, where that is slower, each episode is
             a piece of work of its own, as many at once as there are threads, each graph freed before the next.
     """
@@ -110,6 +114,7 @@ def meta_gradient(
             steps=steps,
             learning_rate=learning_rate,
             first_order=first_order,
+            head_only=head_only,
             in_transform=batched,
         )
         logits = functional_call(form, adapted, (own_query,))

@@ -29,6 +29,7 @@ class Learner:
         mean, std: normalisation of the images, ``[3]`` each.
         finetune: whether the single encoder was made to be fine-tuned with its head; a method that only offers
             features says no.
+        head_only: fine-tuning moves the head alone (ANIL).
         steps, learning_rate: of fine-tuning.
     """
 
@@ -41,10 +42,12 @@ class Learner:
         finetune: bool,
         steps: int,
         learning_rate: float,
+        head_only: bool = False,
     ) -> None:
         self.encoders = list(encoders)
         self.mean, self.std = mean, std
         self.steps, self.learning_rate = steps, learning_rate
+        self.head_only = head_only
         self.rules = RULES if finetune else CENTROID_RULES
 
     def adapt(
@@ -88,6 +91,7 @@ class Learner:
         with ExitStack() as stack:
             encoders = [stack.enter_context(private_copy(encoder)) for encoder in self.encoders]
             facts = {"mean": self.mean, "std": self.std, "finetune": "finetune" in self.rules}
+            facts["head_only"] = self.head_only
             yield Learner(encoders, **facts, steps=self.steps, learning_rate=self.learning_rate)
 
     def all_scores(
@@ -131,6 +135,7 @@ class Learner:
             labels,
             steps=self.steps,
             learning_rate=self.learning_rate,
+            head_only=self.head_only,
             in_transform=in_transform,
         )
 

@@ -43,6 +43,7 @@ class LearnerManifest(_Closed):
     encoders: list[NetworkSpec] = Field(min_length=1)
     snapshots: list[SnapshotEntry] = Field(min_length=1)
     finetune: bool
+    head_only: bool = False
     mean: list[float] = Field(min_length=3, max_length=3)
     std: list[float] = Field(min_length=3, max_length=3)
     train_seconds: float = Field(ge=0)
@@ -110,12 +111,11 @@ def load_learner(
     except (OSError, SafetensorError) as error:
         raise FileFormatError(f"{path}: not readable ({error}); run the meta-learning again") from None
     mean, std = torch.tensor(manifest.mean, device=device), torch.tensor(manifest.std, device=device)
+    facts = {"mean": mean, "std": std, "finetune": manifest.finetune, "head_only": manifest.head_only}
     learners = []
     for index in range(len(manifest.snapshots)):
         encoders = [_encoder(path, tensors, spec, e, index, device) for e, spec in enumerate(manifest.encoders)]
-        learners.append(
-            Learner(encoders, mean=mean, std=std, finetune=manifest.finetune, steps=steps, learning_rate=learning_rate)
-        )
+        learners.append(Learner(encoders, **facts, steps=steps, learning_rate=learning_rate))
     return manifest, learners
 
 

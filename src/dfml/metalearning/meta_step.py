@@ -17,7 +17,7 @@ class MetaStep:
         parameters: moved in place; held by ``optimiser``.
         optimiser: of the parameters.
         ways: classes of an episode.
-        steps, learning_rate, first_order, reduce: as in :func:`dfml.metalearning.inner_loop.meta_gradient`.
+        steps, learning_rate, first_order, reduce, head_only: as in :func:`dfml.metalearning.inner_loop.meta_gradient`.
     """
 
     def __init__(
@@ -31,11 +31,12 @@ class MetaStep:
         learning_rate: float,
         first_order: bool,
         reduce: str = "mean",
+        head_only: bool = False,
     ) -> None:
         self.network, self.parameters, self.optimiser = network, parameters, optimiser
         self.ways = ways
         self.inner = {"steps": steps, "learning_rate": learning_rate}
-        self._options = {"first_order": first_order, "reduce": reduce}
+        self._options = {"first_order": first_order, "reduce": reduce, "head_only": head_only}
         self._step = Recorded(self._compute, next(iter(parameters.values())).device)
 
     def __call__(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:

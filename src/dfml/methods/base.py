@@ -99,7 +99,7 @@ class Fitted:
     """What a method returns: encoders, how they were normalised, and what it cost.
 
     ``history`` has one row of named numbers per iteration; ``stages`` seconds by name; ``finetune`` whether the
-    encoder may be fine-tuned with its head.
+    encoder may be fine-tuned with its head, ``head_only`` whether only the head may move then.
     """
 
     specs: list[NetworkSpec]
@@ -110,6 +110,7 @@ class Fitted:
     teacher_passes: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
+    head_only: bool = False
 
     @classmethod
     def of_learner(cls, context: Context, snapshots: list[Snapshot], **facts: Any) -> "Fitted":

@@ -33,6 +33,8 @@ class MethodEntry:
         return self.bank == "always"
 
 
+UPPER_BOUND: dict[str, bool] = {"needs_zoo": False, "reads_real_images": True}
+
 METHODS = {
     "random": MethodEntry("dfml.methods.random", "Random"),
     "best": MethodEntry("dfml.methods.best", "Best single"),
@@ -44,7 +46,7 @@ METHODS = {
     "free": MethodEntry("dfml.methods.free", "FREE", bank="by_option", inverts=True),
     "free_official": MethodEntry("dfml.methods.free", "FREE (official)", bank="by_option", inverts=True),
     "free_heads": MethodEntry("dfml.methods.free_heads", "FREE + heads", bank="always", inverts=True),
-    "supervised_maml": MethodEntry(
-        "dfml.methods.supervised_maml", "Supervised MAML", needs_zoo=False, reads_real_images=True
-    ),
+    "supervised_maml": MethodEntry("dfml.methods.supervised_maml", "Supervised MAML", **UPPER_BOUND),
+    "supervised_anil": MethodEntry("dfml.methods.supervised_anil", "Supervised ANIL", **UPPER_BOUND),
+    "supervised_protonet": MethodEntry("dfml.methods.supervised_protonet", "Supervised ProtoNet", **UPPER_BOUND),
 }

@@ -82,6 +82,7 @@ def fit_method(
             "encoders": fitted.specs,
             "snapshots": [{"iteration": s.iteration, "seconds": s.seconds} for s in fitted.snapshots],
             "finetune": fitted.finetune,
+            "head_only": fitted.head_only,
             "mean": fitted.mean.tolist(),
             "std": fitted.std.tolist(),
             "train_seconds": sum(fitted.stages.values()),

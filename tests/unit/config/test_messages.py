@@ -42,7 +42,8 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
         "pools.single.datasets: `icons` is not under `datasets`; add `icons: {}`",
         "pools.single.methods: `average` is not in the top-level `methods`; add it there or remove it here",
         "pools.single.methods: unknown method `fre`; did you mean `free`? known: `random`, `best`, `average`, "
-        "`ota`, `dro`, `zoo_features`, `zoo_ensemble`, `free`, `free_official`, `free_heads`, `supervised_maml`",
+        "`ota`, `dro`, `zoo_features`, `zoo_ensemble`, `free`, `free_official`, `free_heads`, "
+        "`supervised_maml`, `supervised_anil`, `supervised_protonet`",
         "pools.single.networks: `conv5` is not under `networks`; did you mean `conv4`? known: `conv4`",
         "zoo.gradient_clip: expected a number above 0, got the text `'1e-3'`; YAML reads `1e-3` as text: "
         "write `1.0e-3` or `0.001`",
@@ -95,7 +96,7 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
         (
             {"zoo": {"learning_rate": 0.1}},
             "zoo.learning_rate: unknown key here; `learning_rate` is a key of `zoo.conv4`, `zoo.resnet`, "
-            "`inversion.five`, `inversion.per_model` and 9 more: move it there",
+            "`inversion.five`, `inversion.per_model` and 11 more: move it there",
         ),
         (
             {"batchsize": 3},

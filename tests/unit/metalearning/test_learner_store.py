@@ -76,6 +76,7 @@ def test_every_kept_iterate_comes_back_bit_for_bit(folder):
     manifest, learners = load(folder)
     assert manifest.model_dump(exclude={"weights_sha256", "format", "version"}) == {
         **facts(),
+        "head_only": False,
         "encoders": [SPEC.model_dump(), WIDE.model_dump()],
     }
     assert len(learners) == 2
