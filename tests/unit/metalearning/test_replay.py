@@ -134,8 +134,8 @@ def test_settings_reach_the_meta_gradient(monkeypatch, network, bank):
     taken = _scripted(monkeypatch, [0.4])
     run(network, bank, mode="fixed", max_outer=1, reduce="sum", first_order=True)
     (keywords,) = taken
-    expected = {"ways": WAYS, "steps": 2, "learning_rate": 0.1, "first_order": True, "reduce": "sum", "head_only": False}
-    assert keywords == expected
+    expected = {"ways": WAYS, "steps": 2, "learning_rate": 0.1, "first_order": True, "reduce": "sum"}
+    assert keywords == expected | {"head_only": False}
 
 
 def test_replay_moves_the_parameters_by_the_optimiser(network, bank):
