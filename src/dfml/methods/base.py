@@ -16,7 +16,7 @@ from dfml.runtime.checkpoint import Checkpoint
 from dfml.runtime.job import Job
 from dfml.runtime.layout import settle
 from dfml.runtime.seeds import torch_generator
-from dfml.zoo.pool import Pool
+from dfml.zoo.pool import Pool, PoolModel
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class Context:
         network = build_network(self.learner_spec(side), generator=torch_generator(self.seed, "learner"), episodic=True)
         return settle(network, self.job.device)
 
+    def models_like_the_learner(self) -> list[PoolModel]:
+        """The pool's models of the learner's own network, best first by their own held-out accuracy."""
+        spec = self.learner_spec(self.pool.side)
+        return [model for model in self.pool.best(len(self.pool)) if model.spec == spec]
+
     def starting_learner(self, start: str) -> nn.Module:
         """A meta-learner to begin with.
 
@@ -69,9 +74,7 @@ class Context:
         with a head of zeros.
         """
         network = self.new_learner(self.pool.side)
-        spec = self.learner_spec(self.pool.side)
-        alike = [model for model in self.pool.best(len(self.pool)) if model.spec == spec]
-        if start == "best_model" and alike:
+        if start == "best_model" and (alike := self.models_like_the_learner()):
             network.load_state_dict(dict(alike[0].network.named_parameters()))
         if start != "random":
             zero_head(network)

@@ -7,6 +7,7 @@ from dfml.methods.base import Context, Fitted, Snapshot, replace_head, without_s
 def fit(context: Context) -> Fitted:
     """Take its weights; the head, made for other classes, by the setting ``head``. Nothing is learned."""
     settings = BestSettings.model_validate(context.options)
-    state = without_statistics(context.pool.best(1)[0].network)
+    # The configuration refuses pools that have none.
+    state = without_statistics(context.models_like_the_learner()[0].network)
     replace_head(state, context, settings.head)
     return Fitted.of_learner(context, [Snapshot(0, 0.0, [state])])

@@ -31,6 +31,7 @@ def fit(context: Context) -> Fitted:
             if done % every == 0 or done == settings.iterations:
                 timeline.settle()
                 history.append({"iteration": done, "seconds": timeline.total, "regression": float(loss)})
+                # A resume point goes with a row of the history; single steps are too quick for one.
                 context.checkpoint.save({"fusion": fusion.state(), "history": history, "done": done})
     fused = models.restore(fusion.fused())
     replace_head(fused, context, settings.head)
