@@ -1,6 +1,7 @@
 """Training on real meta-train images: the upper bounds, outside the data-free wall (docs/method.md §8.5)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -12,6 +13,7 @@ from dfml.data.episodes import gather, sample_episodes
 from dfml.data.images import ClassImages, load_images, load_manifest
 from dfml.errors import DfmlError
 from dfml.metalearning.inner_loop import Parameters, parameters_of
+from dfml.metalearning.meta_step import MetaStep
 from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, snapshot_iterations, zero_head
 from dfml.runtime.optimisers import Adam, Optimiser
 from dfml.runtime.seeds import derive_seed, numpy_rng
@@ -101,6 +103,20 @@ def train(
         history=history,
         stages=timeline.seconds,
     )
+
+
+def train_maml(context: Context, *, head_only: bool) -> Fitted:
+    """MAML, or with ``head_only`` ANIL, by the method's own settings."""
+    settings = SupervisedSettings.model_validate(context.options)
+    step = partial(
+        MetaStep,
+        ways=context.ways,
+        steps=settings.inner_steps,
+        learning_rate=settings.inner_learning_rate,
+        first_order=settings.first_order,
+        head_only=head_only,
+    )
+    return train(context, settings, step, head_only=head_only)
 
 
 def _episodes(
