@@ -6,7 +6,12 @@ import re
 
 import pandas as pd
 import pytest
+import torch
 
+from dfml.config import load_config
+from dfml.data.images import load_images
+from dfml.evaluation import EpisodeSet, episode_accuracies
+from dfml.metalearning.learner_store import load_learner
 from support.repository import ROOT
 from support.workflow import Workflow
 
@@ -24,8 +29,6 @@ def smoke(tmp_path_factory) -> Workflow:
 
 
 def test_every_cell_has_a_number_or_says_why_not(smoke):
-    from dfml.config import load_config
-
     config = load_config([ROOT / "config" / "config.yaml", ROOT / "config" / "smoke.yaml"])
     results = smoke.folder / "results" / "smoke"
     frame = pd.read_csv(results / "results.csv")
@@ -60,6 +63,32 @@ def test_the_artefacts_hold_together(smoke):
     assert all(seconds > 0 for arm in arms for seconds in arm["seconds_per_task"])
     assert (results / "report.html").stat().st_size > 1_000_000
     assert not [path for path in results.rglob("*") if path.suffix in {".pt", ".pkl", ".pickle", ".partial"}]
+
+
+def test_batched_evaluation_gives_the_same_table(smoke):
+    """Every learner adapted to all episodes in one batch, as on a GPU, against the recorded numbers."""
+    config = load_config([ROOT / "config" / "config.yaml", ROOT / "config" / "smoke.yaml"])
+    results, cpu = smoke.folder / "results" / "smoke", torch.device("cpu")
+    settings = config.evaluation
+    rates = {"steps": settings.adaptation_steps, "learning_rate": settings.adaptation_learning_rate}
+    test_images = load_images(results / "images" / "icons_colour" / "meta_test.npz")
+    for cell in config.cells():
+        place = f"{cell.pool}/{cell.method}/{cell.shots}shot/seed{cell.seed}"
+        record = json.loads((results / "evaluation" / place / "record.json").read_text(encoding="utf-8"))
+        episodes = EpisodeSet.draw(
+            test_images,
+            ways=config.ways,
+            shots=cell.shots,
+            settings=settings,
+            count=settings.episodes,
+            device=cpu,
+        )
+        _, learners = load_learner(results / "metalearning" / place, **rates, device=cpu)
+        batched = episode_accuracies(learners[-1], episodes, batched=True)
+        assert len(batched) == len(record["results"])
+        # A tie may fall the other way by rounding: at most one answer in two hundred here.
+        for row in record["results"]:
+            assert abs(batched[row["rule"], row["batch_norm"]].mean() - row["accuracy"]) <= 0.5, place
 
 
 def test_nothing_is_to_be_done_twice(smoke):

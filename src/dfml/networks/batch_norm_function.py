@@ -78,7 +78,7 @@ class _BatchNormBackward(torch.autograd.Function):
         u_sum, ux, ug = u.sum(over), (u * normal).sum(over), (u * g).sum(over)
         projected = ug - (u_sum * g_sum + ux * gx) / rows
         slope = scale * rstd
-        # Both results are linear in u, g and x̂ with a coefficient per channel: `to_u` means the coefficient of u.
+        # Both results are linear in u, g and x̂ with coefficients per channel; `of_u`, `of_g` are those of h.
         to_g = torch.addcmul(across(w - slope * u_sum / rows), normal, across(v - slope * ux / rows))
         to_g.addcmul_(u, across(slope))
         of_u, of_g = -slope * gx / rows, v - slope * ux / rows
