@@ -1,7 +1,7 @@
 """All benchmarks one after another: ``python -m benchmarks [--json FILE] [--only NAME …] [--growth]``."""
 
 from benchmarks import end_to_end, episodes, growth, inversion, workflow, zoo
-from benchmarks.report import arguments, measure_all, write
+from benchmarks.report import arguments, measure_all, parsed, write
 
 BENCHMARKS = {
     "episodes": ("Meta-step", episodes.cases),
@@ -17,7 +17,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="some of them")
     parser.add_argument("--growth", action="store_true", help="instead, how dfml's own cost grows with the sizes")
-    options = parser.parse_args()
+    options = parsed(parser)
     if options.growth:
         results = growth.measure_all(options.device, options.threads)
     else:

@@ -37,9 +37,21 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options, refused before minutes are spent on what cannot be run or written."""
+    options = parser.parse_args()
+    if options.device != "cpu" and not torch.cuda.is_available():
+        parser.error(f"--device {options.device}: no CUDA device was found; leave it out or say cpu")
+    if options.threads < 1:
+        parser.error("--threads: at least 1")
+    if options.json and not options.json.absolute().parent.is_dir():
+        parser.error(f"--json {options.json}: its folder does not exist; make it first")
+    return options
+
+
 def run(title: str, cases: Callable[[str], Sequence[Case]]) -> None:
     """The whole of a benchmark called by itself: measure the cases, show them, write them."""
-    options = arguments(title).parse_args()
+    options = parsed(arguments(title))
     results = measure_all(title, cases(options.device), options.device, options.threads)
     if options.json:
         write(options.json, results, options.device)

@@ -12,7 +12,7 @@ from benchmarks.arms import Arm, Case, measure
 from benchmarks.reference import maml
 from benchmarks.reference.free import PublishedLoop
 from benchmarks.reference.inversion import Upsampler
-from benchmarks.report import floor_ms, measure_all, to_markdown, write
+from benchmarks.report import arguments, floor_ms, measure_all, parsed, to_markdown, write
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.networks.generator import Generator
 from support.repository import ROOT
@@ -85,6 +85,22 @@ def test_both_arms_are_timed_in_turns_and_compared(tmp_path):
     assert told["device"].startswith("cpu (")
     (row,) = told["results"]
     assert {"name", "ours_ms", "reference_ms", "ratio"} <= row.keys()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--device", "cuda"], "no CUDA device was found"),
+        (["--threads", "0"], "at least 1"),
+        (["--json", "nowhere/at/all.json"], "its folder does not exist"),
+    ],
+)
+def test_what_cannot_be_run_or_written_is_refused_at_once(monkeypatch, capsys, given, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("sys.argv", ["benchmarks", *given])
+    with pytest.raises(SystemExit):
+        parsed(arguments("a benchmark"))
+    assert message in capsys.readouterr().err
 
 
 def test_an_arm_that_fails_ends_the_benchmark(capfd):
