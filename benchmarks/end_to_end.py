@@ -13,7 +13,7 @@ from benchmarks.pools import GENERATOR_WIDTH, LATENT, WAYS, published_inversion,
 from benchmarks.reference.free import PublishedLoop
 from benchmarks.report import run
 from dfml.config.data import NetworkSettings
-from dfml.config.methods import FreeOfficialSettings
+from dfml.config.methods.free import FreeOfficialSettings
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.base import Context
 from dfml.methods.free_loop import FreeLoop

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from dfml.config.inversion import FiveSettings, InversionSettings
-from dfml.config.methods import OFFICIAL_FREE
+from dfml.config.methods.free import OFFICIAL_FREE
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.zoo.manifest import WEIGHTS, ModelEntry, ZooManifest
 from dfml.zoo.pool import Pool

@@ -170,7 +170,9 @@ def evaluate(
     with job.progress.task(f"meta-test {cell.method}", total=len(tests) * settings.episodes) as bar:
         for test in tests:
             digests[test.dataset] = test.episodes.digest()
-            for (rule, mode), values in episode_accuracies(learners[chosen], test, progress=bar).items():
+            for (rule, mode), values in episode_accuracies(
+                learners[chosen].for_domain(test.dataset), test, progress=bar
+            ).items():
                 results.append(
                     {
                         "dataset": test.dataset,
@@ -219,7 +221,7 @@ def _curve(
     rows: list[dict[str, float | int | str]] = []
     with job.progress.task("meta-val", total=len(learners)) as bar:
         for snapshot, learner in zip(manifest.snapshots, learners, strict=True):
-            per_set = [episode_accuracies(learner, episodes) for episodes in validation]
+            per_set = [episode_accuracies(learner.for_domain(own.dataset), own) for own in validation]
             for key in per_set[0]:
                 values = np.concatenate([accuracies[key] for accuracies in per_set])
                 rows.append(

@@ -12,13 +12,10 @@ from safetensors.torch import save_file
 from dfml.config import Cell
 from dfml.config.data import NetworkSettings
 from dfml.config.inversion import InversionSettings
-from dfml.config.methods import (
-    FreeHeadsSettings,
-    FreeOfficialSettings,
-    FreeSettings,
-    HeadsSettings,
-    SupervisedSettings,
-)
+from dfml.config.methods.free import FreeOfficialSettings, FreeSettings
+from dfml.config.methods.free_heads import FreeHeadsSettings
+from dfml.config.methods.heads import HeadsSettings
+from dfml.config.methods.supervised import SupervisedSettings
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.per_model import draw_generator
 from dfml.inversion.recover import BANK, GENERATOR

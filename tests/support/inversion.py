@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from dfml.config.inversion import FiveSettings, InversionSettings
 from dfml.inversion.meta_generator import MetaGenerator, Recovered, interleaved_targets
 from dfml.inversion.objective import Objective
+from dfml.inversion.views import Views
 from dfml.networks.generator import Generator
 from dfml.runtime.seeds import torch_generator
 from dfml.zoo.pool import PoolModel
@@ -30,8 +31,10 @@ def meta_generator(*, seed: int = 0, dtype: torch.dtype = torch.float64, **setti
 
 
 def objective(**changes: Any) -> Objective:
-    """Cross-entropy alone, without augmentation, unless `changes` say otherwise."""
-    return Objective(**{"ce_weight": 1.0, "bn_weight": 0.0, "crop_padding": 0, "per_sample": True, **changes})
+    """Cross-entropy alone, without augmentation, unless `changes` say otherwise; those of the views among them."""
+    views = {"crop_padding": 0, "per_sample": True}
+    views |= {name: changes.pop(name) for name in ("crop_padding", "per_sample", "resize") if name in changes}
+    return Objective(**{"ce_weight": 1.0, "bn_weight": 0.0, "views": Views(**views), **changes})
 
 
 def inversion_settings(**changes: Any) -> InversionSettings:

@@ -6,9 +6,11 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import dfml
 from dfml.config import Cell
+from dfml.config.inversion import Inverter
 from dfml.data.sources.embedded import FILES
 from dfml.data.sources.folder import list_classes
 from dfml.data.sufficiency import check_prepared
@@ -33,7 +35,7 @@ wildcard_constraints:
     dataset="|".join(settings.datasets),
     architecture="|".join(settings.networks),
     pool="|".join(settings.pools),
-    inverter="five|gen_ce|gen_bn",
+    inverter="|".join(get_args(Inverter)),
     method="|".join(settings.methods),
     shots="|".join(str(shots) for shots in settings.shots),
     seed="|".join(str(seed) for seed in settings.seeds),
@@ -43,13 +45,16 @@ wildcard_constraints:
 
 
 CELLS = settings.cells()
-# Pools on which some method runs, and those on which one starts from recovered images.
+# Pools on which some method runs.
 POOLS = list(dict.fromkeys(c.pool for c in CELLS))
-INVERTED_POOLS = [
-    pool
-    for pool in POOLS
-    if any(METHODS[c.method].needs_inversion(settings.options(c.method)) for c in CELLS if c.pool == pool)
-]
+# (pool, inverter) of every bank that a cell starts from.
+BANKS = list(
+    dict.fromkeys(
+        (c.pool, METHODS[c.method].inverter or settings.inversion.inverter)
+        for c in CELLS
+        if METHODS[c.method].needs_inversion(settings.options(c.method))
+    )
+)
 RECORDS = [f"<results>/evaluation/{c.pool}/{c.method}/{c.shots}shot/seed{c.seed}/record.json" for c in CELLS]
 ZOOS = list(
     dict.fromkeys(
@@ -61,12 +66,12 @@ ZOOS = list(
     )
 )
 INVERSIONS = [
-    f"<results>/inversion/{pool}/{settings.inversion.inverter}/seed{seed}/inversion.json"
-    for pool in INVERTED_POOLS
+    f"<results>/inversion/{pool}/{inverter}/seed{seed}/inversion.json"
+    for pool, inverter in BANKS
     for seed in settings.seeds
 ]
 # Timing one pool answers the question, and from-scratch inversion is slow.
-SPEEDS = [f"<results>/inversion/{pool}/speed.json" for pool in INVERTED_POOLS[:1]]
+SPEEDS = [f"<results>/inversion/{pool}/speed.json" for pool, inverter in BANKS if inverter == "five"][:1]
 
 
 def check_images():
@@ -167,7 +172,7 @@ def cell_inversion(wildcards):
     return collect(
         "<results>/inversion/{pool}/{inverter}/seed{seed}/{name}",
         pool=wildcards.pool,
-        inverter=settings.inversion.inverter,
+        inverter=METHODS[wildcards.method].inverter or settings.inversion.inverter,
         seed=wildcards.seed,
         name=["inversion.json", "generator.safetensors", "bank.npz"],
     )
@@ -175,8 +180,12 @@ def cell_inversion(wildcards):
 
 def cell_images(wildcards):
     """Input function: real meta-train images for a method that stands outside the data-free wall, else nothing."""
-    files = pool_images("images.json", "meta_train.npz")
-    return files(wildcards) if METHODS[wildcards.method].reads_real_images else []
+    method, names = METHODS[wildcards.method], ("images.json", "meta_train.npz")
+    if not method.reads_real_images:
+        return []
+    if not method.other_domain:
+        return pool_images(*names)(wildcards)
+    return collect("<results>/images/{dataset}/{name}", dataset=cell_options(wildcards)["dataset"], name=names)
 
 
 # ---- settings of a job: exactly those it uses, since a changed value makes it run again

@@ -12,18 +12,12 @@ if TYPE_CHECKING:
     from dfml.config.evaluation import EvaluationSettings, RuntimeSettings
     from dfml.config.inversion import FiveSettings, InversionSettings, PerModelSettings, SpeedSettings
     from dfml.config.load import load_config, validate_config
-    from dfml.config.methods import (
-        AdversarySettings,
-        AverageSettings,
-        BellSettings,
-        FreeHeadsSettings,
-        FreeOfficialSettings,
-        FreeSettings,
-        HeadsSettings,
-        ReplaySettings,
-        SupervisedSettings,
-        ZooEnsembleSettings,
-    )
+    from dfml.config.methods.free import AdversarySettings, BellSettings, FreeOfficialSettings, FreeSettings
+    from dfml.config.methods.free_heads import FreeHeadsSettings
+    from dfml.config.methods.fusion import AverageSettings, ZooEnsembleSettings
+    from dfml.config.methods.heads import HeadsSettings
+    from dfml.config.methods.replay import ReplaySettings
+    from dfml.config.methods.supervised import SupervisedSettings
     from dfml.config.root import Cell, Config
     from dfml.config.zoo import OptimiserSettings, ZooSettings
 
@@ -56,10 +50,13 @@ __all__ = [
     "validate_config",
 ]
 
+_HOMES = ("load", "root", "data", "evaluation", "inversion", "zoo")
+_HOMES += tuple(f"methods.{name}" for name in ("free", "free_heads", "fusion", "heads", "replay", "supervised"))
+
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        for home in ("load", "root", "data", "evaluation", "inversion", "methods", "zoo"):
+        for home in _HOMES:
             module = import_module(f"{__name__}.{home}")
             if hasattr(module, name):
                 return getattr(module, name)

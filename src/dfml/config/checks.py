@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from dfml.config.base import Problem, unknown
-from dfml.config.methods import FreeSettings, MethodName
+from dfml.config.methods.free import FreeSettings
+from dfml.config.methods.names import FUSIONS, MethodName
 
 if TYPE_CHECKING:
     from dfml.config.root import Config
@@ -44,10 +45,11 @@ def disagreements(config: "Config") -> Iterator[Problem]:
     yield from wrong_names
     yield from _bank(config)
     yield from _meta_generator(config)
-    yield from _sides(config)
+    yield from _heads_of_several_sides(config)
     yield from _embedded_sizes(config)
     yield from _pool_sizes(config)
     if not wrong_names:
+        yield from _unlabelled(config)
         yield from _something_runs(config)
 
 
@@ -113,13 +115,22 @@ def _meta_generator(config: "Config") -> Iterator[Problem]:
             yield Problem(f"{key}.online", message, ("inversion.inverter", f"{key}.generator", "methods", "pools"))
 
 
-def _sides(config: "Config") -> Iterator[Problem]:
+def _heads_of_several_sides(config: "Config") -> Iterator[Problem]:
+    """Models of several image sides have heads of several sizes, which cannot be kept."""
     for pool, chosen in config.pools.items():
         sides = {config.datasets[name].side for name in chosen.datasets if name in config.datasets}
-        if len(sides) > 1:
-            listed = " and ".join(str(side) for side in sorted(sides))
-            message = f"unites images of side {listed}; give the folder data sets one `side`"
-            yield Problem(f"pools.{pool}.datasets", message, ("datasets",))
+        for method in FUSIONS | {"best"} if len(sides) > 1 else ():
+            if method in config.selected(pool) and getattr(config, method).head not in ("zero", "fresh"):
+                listed = " and ".join(str(side) for side in sorted(sides))
+                message = f"pool `{pool}` unites images of side {listed}, whose heads differ; use `zero` or `fresh`"
+                yield Problem(f"{method}.head", message, ("pools", "datasets"))
+
+
+def _unlabelled(config: "Config") -> Iterator[Problem]:
+    name = config.unlabelled_heads.dataset
+    if any(cell.method == "unlabelled_heads" for cell in config.cells()) and name not in config.datasets:
+        remedy = f"add `{name}: {{}}` there" if name in EMBEDDED else unknown(name, config.datasets)
+        yield Problem("unlabelled_heads.dataset", f"`{name}` is not under `datasets`; {remedy}", ("datasets",))
 
 
 def _embedded_sizes(config: "Config") -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from dfml.config.base import DisagreementError, Problem, Section, distinct
+from dfml.config.methods.names import Access
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -87,6 +88,11 @@ class PoolSettings(Section):
         None,
         strict=False,
         description="Methods run on this pool; null runs every method of the top-level list, [] none.",
+    )
+    access: Access = Field(
+        "weights",
+        description="What the owner of the models gives away: their `logits` for any image, `gradients` of these with "
+        "respect to the image as well, or all `weights`. Methods that need more are n/a.",
     )
 
     _no_repetition = field_validator("datasets", "networks", "methods")(distinct)

@@ -6,6 +6,8 @@ from pydantic import Field, field_validator
 
 from dfml.config.base import Section, distinct
 
+Inverter = Literal["five", "gen_ce", "gen_bn", "cmi", "deep_inversion", "fast"]
+
 
 class FiveSettings(Section):
     """FIVE: a meta-generator adapts to each model in a few steps."""
@@ -69,12 +71,19 @@ class SpeedSettings(Section):
 class InversionSettings(Section):
     """What the `invert` rule does for every pool and seed."""
 
-    inverter: Literal["five", "gen_ce", "gen_bn"] = Field("five", description="How the shared bank is recovered.")
+    inverter: Inverter = Field(
+        "five", description="How the bank of the methods without an inverter of their own is made."
+    )
     latent: int = Field(256, ge=1, description="Size of a latent vector.")
     width: int = Field(64, ge=1, description="Width of the generator, ngf.")
     images_per_class: int = Field(20, ge=1, description="Images recovered per class of a model in one inversion.")
     augment: Literal["per_sample", "per_batch"] = Field(
         "per_sample", description="Random crops and flips drawn per image or once per batch (F17)."
+    )
+    resize: Literal["bilinear", "crop"] = Field(
+        "bilinear",
+        description="What a model sees of images recovered at a larger side than its own: the whole, reduced, or a "
+        "random crop (F18).",
     )
     crop_padding: int = Field(4, ge=0, description="Zero padding of the random crop in pixels; 0 switches it off.")
     slots: int = Field(20, ge=1, description="Ring slots per class in the bank, `images_per_class` images each.")

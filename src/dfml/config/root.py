@@ -10,20 +10,16 @@ from dfml.config.checks import disagreements
 from dfml.config.data import DatasetSettings, LearnerSettings, Name, NetworkSettings, PoolSettings
 from dfml.config.evaluation import EvaluationSettings, RuntimeSettings
 from dfml.config.inversion import InversionSettings
-from dfml.config.methods import (
-    FUSIONS,
-    AverageSettings,
-    BestSettings,
-    DroSettings,
-    FreeHeadsSettings,
-    FreeOfficialSettings,
-    FreeSettings,
-    MethodName,
-    OtaSettings,
-    SupervisedProtonetSettings,
-    SupervisedSettings,
-    ZooEnsembleSettings,
-)
+from dfml.config.methods.bidf_mkd import BidfMkdBlackBoxSettings, BidfMkdSettings
+from dfml.config.methods.free import FreeOfficialSettings, FreeSettings
+from dfml.config.methods.free_heads import FreeHeadsSettings
+from dfml.config.methods.fusion import AverageSettings, BestSettings, DroSettings, OtaSettings, ZooEnsembleSettings
+from dfml.config.methods.heads import NoiseHeadsSettings, UnlabelledHeadsSettings
+from dfml.config.methods.inversion_then_meta import InversionThenMetaSettings
+from dfml.config.methods.names import FUSIONS, LEVELS, SECTIONS, MethodName, needed_access
+from dfml.config.methods.purer import PurerSettings
+from dfml.config.methods.supervised import SupervisedProtonetSettings, SupervisedSettings
+from dfml.config.methods.tgr import TgrSettings
 from dfml.config.zoo import ZooSettings
 
 
@@ -74,11 +70,27 @@ class Config(Section):
     ota: OtaSettings = Field(OtaSettings(), description="Method `ota`.")
     dro: DroSettings = Field(DroSettings(), description="Method `dro`: our reconstruction of the idea.")
     zoo_ensemble: ZooEnsembleSettings = Field(ZooEnsembleSettings(), description="Method `zoo_ensemble`.")
+    inversion_then_meta: InversionThenMetaSettings = Field(
+        InversionThenMetaSettings(),
+        description="Methods `gen_ce`, `gen_bn`, `cmi`, `deep_inversion` and `fast`, each with its own inverter's bank.",
+    )
+    purer: PurerSettings = Field(
+        PurerSettings(), description="Methods `purer_maml`, `purer_anil`, `purer_protonet`: PURER by its learner."
+    )
+    bidf_mkd: BidfMkdSettings = Field(BidfMkdSettings(), description="Method `bidf_mkd`: the white-box form.")
+    bidf_mkd_black_box: BidfMkdBlackBoxSettings = Field(
+        BidfMkdBlackBoxSettings(), description="Method `bidf_mkd_black_box`: only answers are seen."
+    )
+    tgr: TgrSettings = Field(TgrSettings(), description="Method `tgr`.")
     free: FreeSettings = Field(FreeSettings(), description="Method `free`.")
     free_official: FreeOfficialSettings = Field(
         FreeOfficialSettings(), description="Method `free_official`: the published code's semantics."
     )
     free_heads: FreeHeadsSettings = Field(FreeHeadsSettings(), description="Method `free_heads`.")
+    noise_heads: NoiseHeadsSettings = Field(NoiseHeadsSettings(), description="Method `noise_heads`: a control.")
+    unlabelled_heads: UnlabelledHeadsSettings = Field(
+        UnlabelledHeadsSettings(), description="Method `unlabelled_heads`: not data-free."
+    )
     supervised_maml: SupervisedSettings = Field(SupervisedSettings(), description="Method `supervised_maml`.")
     supervised_anil: SupervisedSettings = Field(SupervisedSettings(), description="Method `supervised_anil`.")
     supervised_protonet: SupervisedProtonetSettings = Field(
@@ -97,8 +109,13 @@ class Config(Section):
 
     def inapplicable(self, pool: str, method: str) -> str | None:
         """Why a method cannot run on a pool, or None if it can."""
-        networks = [self.networks[name] for name in self.pools[pool].networks]
+        chosen = self.pools[pool]
+        networks = [self.networks[name] for name in chosen.networks]
         own = (self.learner.family, self.learner.width)
+        if not method.startswith("supervised_") and LEVELS.index(needed_access(method)) > LEVELS.index(chosen.access):
+            return f"it needs the models' {needed_access(method)}, the pool gives {chosen.access} only"
+        if method == "unlabelled_heads" and self.unlabelled_heads.dataset in chosen.datasets:
+            return "the unlabelled images would be of the pool's own domains"
         if method in FUSIONS:
             if len(networks) > 1:
                 return "averaging weights needs models of one architecture"
@@ -116,7 +133,7 @@ class Config(Section):
 
     def options(self, method: str) -> dict[str, Any]:
         """The method's own section as plain values, nothing left to look up; empty if it has no settings."""
-        section = getattr(self, method, None)
+        section = getattr(self, SECTIONS.get(method, method), None)
         if isinstance(section, FreeSettings | FreeHeadsSettings):
             section = section.resolved(self.inversion.five)
         return {} if section is None else section.model_dump(mode="json")

@@ -50,17 +50,30 @@ _METHODS = {
     "dro": MethodStyle("#332288", "h"),
     "zoo_features": MethodStyle("#56B4E9", "s"),
     "zoo_ensemble": MethodStyle("#0072B2", "D"),
+    "gen_ce": MethodStyle("#117733", "1"),
+    "gen_bn": MethodStyle("#44AA99", "2"),
+    "cmi": MethodStyle("#88CCEE", "3"),
+    "deep_inversion": MethodStyle("#DDCC77", "4"),
+    "fast": MethodStyle("#999933", "8"),
+    "purer_maml": MethodStyle("#AA4499", "d"),
+    "purer_anil": MethodStyle("#AA4499", "p"),
+    "purer_protonet": MethodStyle("#AA4499", "H"),
+    "bidf_mkd": MethodStyle("#661100", "s"),
+    "bidf_mkd_black_box": MethodStyle("#661100", "x"),
+    "tgr": MethodStyle("#6699CC", "D"),
     "free": MethodStyle("#D55E00", "o"),
     "free_official": MethodStyle("#CC79A7", "P"),
     "free_heads": MethodStyle("#009E73", "^"),
+    "noise_heads": MethodStyle("#BBBBBB", "^"),
+    "unlabelled_heads": MethodStyle("#444444", "^"),
     "supervised_maml": MethodStyle("#000000", "*"),
     "supervised_anil": MethodStyle("#555555", "*"),
     "supervised_protonet": MethodStyle("#000000", "H"),
 }
 _OTHERS = [
-    MethodStyle("#999933", "8"),
-    MethodStyle("#AA4499", "d"),
-    MethodStyle("#117733", "p"),
+    MethodStyle("#CC6677", "8"),
+    MethodStyle("#CC6677", "d"),
+    MethodStyle("#CC6677", "p"),
 ]
 
 _SETTINGS = {

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dfml.config.methods import DroSettings
+from dfml.config.methods.fusion import DroSettings
 from dfml.runtime.optimisers import Adam
 
 CODE = 64  # numbers that tell the network which chunk of the weights it writes

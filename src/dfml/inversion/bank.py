@@ -104,18 +104,30 @@ class ImageBank:
         return flat[chosen[0], chosen[1]].flatten(0, 1).float().div_(255)
 
     def sample_episodes(
-        self, episodes: int, *, ways: int, shots: int, queries: int, draws: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        episodes: int,
+        *,
+        ways: int,
+        shots: int,
+        queries: int,
+        draws: torch.Generator,
+        among: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Cross-task episodes: classes of any models mixed, distinct images within a class (docs/method.md §5.2).
 
+        Args:
+            episodes, ways, shots, queries: how many.
+            draws: source of the draw (a CPU generator).
+            among: ids of the ready classes that may be drawn; by default all.
+
         Returns:
-            Support ``[episodes, ways · shots, 3, side, side]`` and query ``[episodes, ways · queries, …]`` images,
-            float in [0, 1], class-major; labels are the positions of the classes.
+            Classes ``[episodes, ways]`` on the CPU, support ``[episodes, ways · shots, 3, side, side]`` and query
+            ``[episodes, ways · queries, …]`` images, float in [0, 1], class-major; labels are positions of classes.
 
         Raises:
             DfmlError: fewer ready classes than ways, or too few images of a class.
         """
-        ready, taken = self.ready, shots + queries
+        ready, taken = self.ready if among is None else among, shots + queries
         if len(ready) < ways:
             raise DfmlError(f"the bank holds {len(ready)} classes, {ways}-way replay needs more; recover more models")
         if self.images_per_class < taken:
@@ -132,7 +144,7 @@ class ImageBank:
         flat = self.pixels.flatten(1, 2)
         chosen = send(torch.stack([classes[..., None].expand_as(index), index]), flat.device)
         images = flat[chosen[0], chosen[1]].float().div_(255)
-        return images[:, :, :shots].flatten(1, 2), images[:, :, shots:].flatten(1, 2)
+        return classes, images[:, :, :shots].flatten(1, 2), images[:, :, shots:].flatten(1, 2)
 
     def state(self) -> dict[str, Tensor]:
         """Everything a resumed run needs."""

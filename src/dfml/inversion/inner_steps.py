@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from dfml.config.inversion import FiveSettings
@@ -61,6 +61,10 @@ class InnerSteps:
         """
         if self._device.type != "cuda":
             return self._run(model, objective, targets, latents, moves)
+        if not isinstance(model.network, nn.Module):
+            # Weights that are not given cannot be copied into a recorded loop.
+            with torch.cuda.stream(self.stream):
+                return self._run(model, objective, targets, latents, moves)
         key = (model.spec, objective)
         if key not in self._recorded:
             self._recorded[key] = self._record(model, objective)

@@ -26,7 +26,7 @@ from dfml.zoo.pool import PoolModel
 class Recovered:
     """Images recovered from one model.
 
-    ``images`` ``[B, 3, side, side]`` in [0, 1]; ``targets`` ``[B]``, positions of the model's outputs in the order
+    ``images`` ``[B, 3, canvas, canvas]`` in [0, 1]; ``targets`` ``[B]``, positions of the model's outputs in the order
     0, 1, …, ways−1, 0, 1, …; ``curve`` the cross-entropy of each forward pass, ``[k]``, on the device.
     """
 
@@ -113,7 +113,9 @@ class MetaGenerator:
         like = self._parameters[0]
         targets = interleaved_targets(len(model.class_ids), images_per_class, like.device)
         latents = torch.randn(len(targets), self.generator.latent, generator=draws, device=draws.device)
-        moves = objective.draw_moves(self.settings.steps, len(targets), draws)
+        moves = objective.views.draw(
+            self.settings.steps, images=len(targets), canvas=self.generator.side, side=model.side, draws=draws
+        )
         return targets, send(latents.to(like.dtype), like.device), moves.to(like.device)
 
     def check(self) -> None:

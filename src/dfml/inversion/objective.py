@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfml.data.augment import Moves, draw_moves, move
+from dfml.data.augment import Moves
 from dfml.inversion.losses import StatisticsGap, adversarial_loss
-from dfml.runtime.layout import laid_out
+from dfml.inversion.views import Views
 from dfml.zoo.pool import PoolModel
 
 Student = Callable[[PoolModel, Tensor], Tensor]
@@ -31,32 +31,19 @@ class Objective:
 
     ce_weight: float
     bn_weight: float
-    crop_padding: int
-    per_sample: bool
+    views: Views
     adversary: Adversary | None = None
-
-    def draw_moves(self, steps: int, images: int, draws: torch.Generator) -> Moves:
-        """The augmentation of ``steps`` batches of ``images``, on the device of ``draws``."""
-        return draw_moves(
-            steps,
-            images=images,
-            padding=self.crop_padding,
-            flip=self.crop_padding > 0,
-            per_sample=self.per_sample,
-            generator=draws,
-        )
 
     def __call__(self, model: PoolModel, images: Tensor, targets: Tensor, moves: Moves) -> tuple[Tensor, Tensor]:
         """Loss to minimise and, detached, the cross-entropy alone.
 
         Args:
             model: the frozen classifier.
-            images: ``[B, 3, side, side]`` in [0, 1].
+            images: ``[B, 3, canvas, canvas]`` in [0, 1].
             targets: positions of the asked outputs, ``[B]``.
             moves: the augmentation of this batch.
         """
-        views = move(images, moves) if self.crop_padding else images
-        inputs = laid_out(model.normalise(views))
+        inputs = self.views.inputs(model, images, moves)
         if self.bn_weight:
             with StatisticsGap(model.network) as gap:
                 logits = model.network(inputs)

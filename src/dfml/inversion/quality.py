@@ -48,7 +48,7 @@ def judge_scores(recovered: Sequence[Recovered], judges: Sequence[nn.Module]) ->
     """
     accuracies, distances = [], []
     for item, judge in zip(recovered, judges, strict=True):
-        inputs = item.model.normalise(item.images)
+        inputs = item.model.inputs(item.images)
         accuracies.append((judge(inputs).argmax(1) == item.targets).float().mean().item())
         features = F.normalize(judge.features(inputs), dim=1)
         classes = [features[item.targets == label] for label in item.targets.unique()]

@@ -18,6 +18,7 @@ from dfml.inversion.meta_generator import MetaGenerator, Recovered
 from dfml.inversion.objective import Objective
 from dfml.inversion.per_model import FromScratch, draw_generator
 from dfml.inversion.quality import cross_model_accuracy, judge_scores, teacher_scores
+from dfml.inversion.views import Views
 from dfml.networks.generator import Generator
 from dfml.runtime.checkpoint import Checkpoint
 from dfml.runtime.digests import digest_json
@@ -39,8 +40,7 @@ def make_objective(settings: InversionSettings, *, ce_weight: float, bn_weight: 
     return Objective(
         ce_weight=ce_weight,
         bn_weight=bn_weight,
-        crop_padding=settings.crop_padding,
-        per_sample=settings.augment == "per_sample",
+        views=Views(settings.crop_padding, settings.augment == "per_sample", settings.resize),
     )
 
 
@@ -137,7 +137,7 @@ def recover_per_model(
     """Invert each model from scratch and fill the bank; the history is each model's last cross-entropy."""
     start = time.perf_counter()
     objective = make_objective(settings, ce_weight=settings.per_model.ce_weight, bn_weight=bn_weight)
-    recover = FromScratch(settings, objective, side=pool.side, device=job.device)
+    recover = FromScratch(settings, objective, side=pool.canvas, device=job.device)
     count = min(settings.per_model.models or len(pool), len(pool))
     history: list[float] = []
     state = checkpoint.load()
@@ -177,10 +177,10 @@ def invert(
         len(models.class_names),
         slots=settings.slots,
         images_per_class=settings.images_per_class,
-        side=models.side,
+        side=models.canvas,
         device=job.device,
     )
-    generator = draw_generator(settings, models.side, torch_generator(seed, "generator"), law="default")
+    generator = draw_generator(settings, models.canvas, torch_generator(seed, "generator"), law="default")
     five = MetaGenerator(generator.to(job.device), settings.five)
     probes, judges = _judged(zoos, models, job)
     probe = _prober(settings, seed)
@@ -202,7 +202,7 @@ def invert(
         recovery = recover_per_model(models, bank, settings, bn_weight=weight, **arguments)
         inversions, steps = len(recovery.history), settings.per_model.steps
         objective = make_objective(settings, ce_weight=settings.per_model.ce_weight, bn_weight=weight)
-        recover = FromScratch(settings, objective, side=models.side, device=job.device)
+        recover = FromScratch(settings, objective, side=models.canvas, device=job.device)
         last = [recover(model, torch_generator(seed, "probe", i)) for i, model in enumerate(probes)]
     scores = [teacher_scores(item) for item in last]
     judged, diversity = judge_scores(last, judges) if judges else (None, None)

@@ -30,7 +30,7 @@ def time_inversion(
     not counted: it warms the process up for all arms. On a GPU every arm runs until it has been recorded.
     """
     models = Pool.load(zoos, label_space="global", device=job.device)
-    five = load_meta_generator(inversion, settings, models.side, job.device)
+    five = load_meta_generator(inversion, settings, models.canvas, job.device)
     objective = make_objective(settings, ce_weight=settings.five.ce_weight, bn_weight=settings.five.bn_weight)
     arms: dict[tuple[str, int], Callable[[int, torch.Generator], Recovered]] = {
         ("five", settings.five.steps): lambda index, draws: five.adapt(
@@ -38,7 +38,7 @@ def time_inversion(
         )[0]
     }
     for steps in sorted({settings.five.steps, *settings.speed.steps}):
-        scratch = FromScratch(settings, objective, side=models.side, device=job.device, steps=steps)
+        scratch = FromScratch(settings, objective, side=models.canvas, device=job.device, steps=steps)
         arms["per_model", steps] = lambda index, draws, scratch=scratch: scratch(models[index], draws)
     results = {key: {"name": key[0], "steps": key[1], **_empty()} for key in arms}
     count = min(settings.speed.models, len(models))

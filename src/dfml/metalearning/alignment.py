@@ -7,12 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dfml.config.methods import BellSettings
-from dfml.data.augment import draw_moves, move
+from dfml.config.methods.free import BellSettings
 from dfml.inversion.meta_generator import Recovered
+from dfml.inversion.views import Views
 from dfml.metalearning.inner_loop import Parameters, set_gradients
 from dfml.runtime.capture import Recorded
-from dfml.runtime.layout import laid_out
 from dfml.runtime.optimisers import SGD, Adam, Optimiser
 
 
@@ -40,7 +39,7 @@ class SequentialSteps:
         network: gives the student's form.
         parameters: where every walk starts; never changed here.
         settings: of BELL.
-        crop_padding, per_sample: of the augmentation (see :func:`dfml.data.augment.draw_moves`).
+        views: the augmentation; student and teacher see the same tensor.
     """
 
     def __init__(
@@ -48,12 +47,9 @@ class SequentialSteps:
         network: nn.Module,
         parameters: Parameters,
         settings: BellSettings,
-        *,
-        crop_padding: int,
-        per_sample: bool,
+        views: Views,
     ) -> None:
-        self.network, self.parameters, self.settings = network, parameters, settings
-        self.crop_padding, self.per_sample = crop_padding, per_sample
+        self.network, self.parameters, self.settings, self.views = network, parameters, settings, views
         self._fast = {name: p.detach().clone().requires_grad_() for name, p in parameters.items()}
         kind = Adam if settings.fast_optimiser == "adam" else SGD
         self._optimiser = kind([list(self._fast.values())], [settings.fast_learning_rate])
@@ -74,17 +70,8 @@ class SequentialSteps:
         for index in order.tolist():
             model, images = sets[index].model, sets[index].images
             for _ in range(self.settings.fast_steps):
-                views = images
-                if self.crop_padding:
-                    moves = draw_moves(
-                        images=len(images),
-                        padding=self.crop_padding,
-                        flip=True,
-                        per_sample=self.per_sample,
-                        generator=draws,
-                    )
-                    views = move(images, moves.to(images.device))
-                inputs = laid_out(model.normalise(views))
+                moves = self.views.draw(images=len(images), canvas=images.shape[-1], side=model.side, draws=draws)
+                inputs = self.views.inputs(model, images, moves.to(images.device))
                 with torch.no_grad():
                     teacher = model.network(inputs)
                 losses += self._step(inputs, teacher)

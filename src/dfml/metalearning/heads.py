@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfml.config.methods import HeadsSettings
+from dfml.config.methods.heads import HeadsSettings
 from dfml.data.augment import Moves, draw_moves, move, normalise
 from dfml.runtime.capture import Recorded
 from dfml.runtime.layout import laid_out

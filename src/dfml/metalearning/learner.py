@@ -1,6 +1,6 @@
 """What a method returns: an encoder (or several) and the rules by which it adapts to a new task."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dfml.data.augment import normalise
+from dfml.data.resize import resized
 from dfml.errors import DfmlError
 from dfml.metalearning.inner_loop import Parameters, adapt, parameters_of
 from dfml.networks.batch_norm import statistics_of_first
@@ -31,6 +32,8 @@ class Learner:
             features says no.
         head_only: fine-tuning moves the head alone (ANIL).
         steps, learning_rate: of fine-tuning.
+        domains: normalisation of the data sets that the learner knows by name (see :meth:`for_domain`).
+        sides: the side at which each encoder sees images, None for any; by default each network's own.
     """
 
     def __init__(
@@ -43,8 +46,12 @@ class Learner:
         steps: int,
         learning_rate: float,
         head_only: bool = False,
+        domains: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+        sides: Sequence[int | None] | None = None,
     ) -> None:
         self.encoders = list(encoders)
+        self.domains = dict(domains or {})
+        self.sides = list(sides) if sides else [getattr(network, "side", None) for network in encoders]
         self.mean, self.std = mean, std
         self.steps, self.learning_rate = steps, learning_rate
         self.head_only = head_only
@@ -90,9 +97,24 @@ class Learner:
         """The same learner for one thread, with copies of the networks that nobody else uses meanwhile."""
         with ExitStack() as stack:
             encoders = [stack.enter_context(private_copy(encoder)) for encoder in self.encoders]
-            facts = {"mean": self.mean, "std": self.std, "finetune": "finetune" in self.rules}
-            facts["head_only"] = self.head_only
-            yield Learner(encoders, **facts, steps=self.steps, learning_rate=self.learning_rate)
+            yield self._with(encoders, self.mean, self.std)
+
+    def for_domain(self, dataset: str) -> "Learner":
+        """The same learner for images of ``dataset``: normalised as that data set is, if the learner knows it (F19)."""
+        return self._with(self.encoders, *self.domains.get(dataset, (self.mean, self.std)))
+
+    def _with(self, encoders: Sequence[nn.Module], mean: Tensor, std: Tensor) -> "Learner":
+        return Learner(
+            encoders,
+            mean=mean,
+            std=std,
+            finetune="finetune" in self.rules,
+            head_only=self.head_only,
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            domains=self.domains,
+            sides=self.sides,
+        )
 
     def all_scores(
         self, support: Tensor, queries: Tensor, labels: Tensor, ways: int, *, in_transform: bool = False
@@ -125,7 +147,7 @@ class Learner:
     @torch.enable_grad()
     def finetuned(self, support: Tensor, labels: Tensor, *, in_transform: bool = False) -> Parameters:
         """Parameters of the single encoder after fine-tuning on a prepared support set."""
-        network = self.encoders[0]
+        network, support = self.encoders[0], _at(support, self.sides[0])
         # A transform differentiates with respect to what it is given; elsewhere the parameters have to ask for it.
         start = {n: p.detach() for n, p in network.named_parameters()} if in_transform else parameters_of(network)
         return adapt(
@@ -145,6 +167,7 @@ class Learner:
     ) -> Tensor:
         """Logits of prepared queries under adapted parameters."""
         network = self.encoders[0]
+        support, queries = _at(support, self.sides[0]), _at(queries, self.sides[0])
         if batch_norm == "transductive":
             return functional_call(network, adapted, (queries,))
         with statistics_of_first(network, len(support)):
@@ -162,9 +185,9 @@ class Learner:
         """
         together = _join(support, queries, in_transform=in_transform)
         found = []
-        for network in self.encoders:
+        for network, side in zip(self.encoders, self.sides, strict=True):
             with nullcontext() if batch_norm == "transductive" else statistics_of_first(network, len(support)):
-                found.append(network.features(together))
+                found.append(network.features(_at(together, side)))
         features = torch.cat([F.normalize(f, dim=1) for f in found], 1) if len(found) > 1 else found[0]
         return features[: len(support)], features[len(support) :]
 
@@ -182,6 +205,10 @@ def centroid_scores(support: Tensor, queries: Tensor, labels: Tensor, ways: int,
     if rule == "centroid_cosine":
         return queries @ F.normalize(centroids, dim=1).T
     return -(queries[:, None] - centroids).square().sum(2)
+
+
+def _at(images: Tensor, side: int | None) -> Tensor:
+    return images if side is None else resized(images, side)
 
 
 def _join(support: Tensor, queries: Tensor, *, in_transform: bool) -> Tensor:

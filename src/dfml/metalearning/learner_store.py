@@ -30,6 +30,13 @@ class SnapshotEntry(_Closed):
     seconds: float = Field(ge=0)
 
 
+class Normalisation(_Closed):
+    """Mean and standard deviation per channel."""
+
+    mean: list[float] = Field(min_length=3, max_length=3)
+    std: list[float] = Field(min_length=3, max_length=3)
+
+
 class LearnerManifest(_Closed):
     """All that is known of a learner beside its weights."""
 
@@ -46,6 +53,7 @@ class LearnerManifest(_Closed):
     head_only: bool = False
     mean: list[float] = Field(min_length=3, max_length=3)
     std: list[float] = Field(min_length=3, max_length=3)
+    domains: dict[str, Normalisation] = Field(default_factory=dict)
     train_seconds: float = Field(ge=0)
     teacher_passes: int = Field(ge=0)
     stages: dict[str, float]
@@ -112,6 +120,11 @@ def load_learner(
         raise FileFormatError(f"{path}: not readable ({error}); run the meta-learning again") from None
     mean, std = torch.tensor(manifest.mean, device=device), torch.tensor(manifest.std, device=device)
     facts = {"mean": mean, "std": std, "finetune": manifest.finetune, "head_only": manifest.head_only}
+    facts["sides"] = [spec.side for spec in manifest.encoders]
+    facts["domains"] = {
+        name: (torch.tensor(own.mean, device=device), torch.tensor(own.std, device=device))
+        for name, own in manifest.domains.items()
+    }
     learners = []
     for index in range(len(manifest.snapshots)):
         encoders = [_encoder(path, tensors, spec, e, index, device) for e, spec in enumerate(manifest.encoders)]

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfml.config.methods import ReplaySettings
-from dfml.data.augment import normalise
-from dfml.inversion.bank import ImageBank
+from dfml.config.methods.replay import ReplaySettings
+from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import Parameters, adapt
 from dfml.metalearning.meta_step import MetaStep
-from dfml.metalearning.variation import recolour
 from dfml.runtime.layout import laid_out
 
 
@@ -48,18 +46,15 @@ class ReplayReport:
 
 def replay(
     step: MetaStep,
-    bank: ImageBank,
+    source: BankEpisodes,
     settings: ReplaySettings,
     *,
-    mean: Tensor,
-    std: Tensor,
-    shots: int,
     draws: torch.Generator,
     keep_last: bool = False,
 ) -> ReplayReport:
     """One replay phase; ``step`` moves its parameters in place.
 
-    Images are normalised with ``mean`` and ``std``, ``[3]`` each, without augmentation (docs/method.md §5.2).
+    Images are not augmented (docs/method.md §5.2).
     ``keep_last`` remembers where the last outer step began.
     """
     patience = Patience(settings.patience)
@@ -71,12 +66,7 @@ def replay(
         # The stopping rule reads accuracies from the device: only where it could stop, and all since then at once.
         block = min(left, patience.sure) if settings.mode == "patience" else left
         for _ in range(block):
-            support, query = bank.sample_episodes(
-                settings.episodes, ways=step.ways, shots=shots, queries=settings.queries, draws=draws
-            )
-            if settings.recolour:
-                support, query = _recoloured(support, draws), _recoloured(query, draws)
-            support, query = normalise(support, mean, std), normalise(query, mean, std)
+            support, query = source.draw(settings.episodes, ways=step.ways, draws=draws)
             if keep_last:
                 last_episode = ({name: p.detach().clone() for name, p in step.parameters.items()}, support[-1])
             loss, accuracy = step(support, query)
@@ -99,7 +89,3 @@ def last_fast_weights(step: MetaStep, parameters: Parameters, support: Tensor) -
     start = {name: p.requires_grad_() for name, p in parameters.items()}
     adapted = adapt(step.network, start, laid_out(support), labels, **step.inner)
     return {name: p.detach() for name, p in adapted.items()}
-
-
-def _recoloured(episodes: Tensor, draws: torch.Generator) -> Tensor:
-    return recolour(episodes.flatten(0, 1), draws).view_as(episodes)

@@ -2,7 +2,7 @@
 
 import torch
 
-from dfml.config.methods import AverageSettings
+from dfml.config.methods.fusion import AverageSettings
 from dfml.methods.base import Context, Fitted, Snapshot, replace_head, without_statistics
 
 

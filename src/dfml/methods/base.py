@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dfml.config.data import NetworkSettings
 from dfml.config.inversion import InversionSettings
+from dfml.config.methods.names import needed_access
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.runtime.checkpoint import Checkpoint
 from dfml.runtime.job import Job
@@ -44,27 +45,32 @@ class Context:
 
     @cached_property
     def pool(self) -> Pool:
-        """The zoos united, on the job's device."""
-        return Pool.load(self.zoos, label_space=self.label_space, device=self.job.device)
+        """The zoos united, on the job's device; of each model as much as the method has declared to need."""
+        return Pool.load(
+            self.zoos, label_space=self.label_space, device=self.job.device, access=needed_access(self.method)
+        )
 
     def sub_checkpoint(self, name: str) -> Checkpoint:
         """A resume file of its own for a stage of the method."""
         path = self.checkpoint.path
         return Checkpoint(path and path.with_suffix(f".{name}{path.suffix}"), self.checkpoint.digest)
 
-    def learner_spec(self, side: int) -> NetworkSpec:
-        """The meta-learner's network for images of ``side`` pixels."""
+    def learner_spec(self, side: int | None) -> NetworkSpec:
+        """The meta-learner's network for images of ``side`` pixels; None for any resolution."""
         return NetworkSpec(family=self.learner.family, width=self.learner.width, ways=self.ways, side=side)
 
-    def new_learner(self, side: int) -> nn.Module:
+    def new_learner(self, side: int | None) -> nn.Module:
         """A freshly initialised meta-learner; the same weights for every method at one seed."""
         network = build_network(self.learner_spec(side), generator=torch_generator(self.seed, "learner"), episodic=True)
         return settle(network, self.job.device)
 
     def models_like_the_learner(self) -> list[PoolModel]:
-        """The pool's models of the learner's own network, best first by their own held-out accuracy."""
-        spec = self.learner_spec(self.pool.side)
-        return [model for model in self.pool.best(len(self.pool)) if model.spec == spec]
+        """The pool's models of the learner's own network, best first by their own held-out accuracy.
+
+        A learner for any resolution has the same body as a model for one; only their heads differ.
+        """
+        own = (self.learner.family, self.learner.width)
+        return [model for model in self.pool.best(len(self.pool)) if (model.spec.family, model.spec.width) == own]
 
     def starting_learner(self, start: str) -> nn.Module:
         """A meta-learner to begin with.
@@ -75,10 +81,18 @@ class Context:
         """
         network = self.new_learner(self.pool.side)
         if start == "best_model" and (alike := self.models_like_the_learner()):
-            network.load_state_dict(dict(alike[0].network.named_parameters()))
+            load_body(network, dict(alike[0].network.named_parameters()))
         if start != "random":
             zero_head(network)
         return network
+
+
+@torch.no_grad()
+def load_body(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give a classifier all of another one's parameters but the head's."""
+    for name, parameter in network.named_parameters():
+        if not name.startswith("head."):
+            parameter.copy_(state[name])
 
 
 @torch.no_grad()
@@ -102,7 +116,8 @@ class Fitted:
     """What a method returns: encoders, how they were normalised, and what it cost.
 
     ``history`` has one row of named numbers per iteration; ``stages`` seconds by name; ``finetune`` whether the
-    encoder may be fine-tuned with its head, ``head_only`` whether only the head may move then.
+    encoder may be fine-tuned with its head, ``head_only`` whether only the head may move then; ``domains`` the
+    normalisation of each data set that the learner knows, ``mean`` and ``std`` that of any other.
     """
 
     specs: list[NetworkSpec]
@@ -114,12 +129,14 @@ class Fitted:
     history: list[dict[str, float]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     head_only: bool = False
+    domains: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @classmethod
     def of_learner(cls, context: Context, snapshots: list[Snapshot], **facts: Any) -> "Fitted":
-        """Iterates of the meta-learner's own network, normalised for the whole pool; ``facts`` are further fields."""
-        mean, std = context.pool.normalisation
-        return cls([context.learner_spec(context.pool.side)], snapshots, mean, std, finetune=True, **facts)
+        """Iterates of the meta-learner's own network that knows the pool's data sets; ``facts`` are further fields."""
+        pool = context.pool
+        facts = {"finetune": True, "domains": pool.domains, **facts}
+        return cls([context.learner_spec(pool.side)], snapshots, *pool.normalisation, **facts)
 
 
 def cpu_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -133,11 +150,15 @@ def without_statistics(network: nn.Module) -> dict[str, Tensor]:
 
 
 def replace_head(state: dict[str, Tensor], context: Context, head: str) -> None:
-    """Set the head of a learner's ``state`` to ``zero`` or to a ``fresh`` one; any other word leaves it as it is."""
+    """Set the head of a learner's ``state`` to ``zero`` or to a ``fresh`` one; any other word leaves it as it is.
+
+    Models of several image sides have heads of several sizes, none of which is the learner's: then it must be one of
+    the two (the configuration sees to it).
+    """
     fresh = cpu_state(dict(context.new_learner(context.pool.side).named_parameters()))
     for name in ("head.weight", "head.bias"):
         if head == "zero":
-            state[name] = torch.zeros_like(state[name])
+            state[name] = torch.zeros_like(fresh[name])
         elif head == "fresh":
             state[name] = fresh[name]
 

@@ -1,6 +1,6 @@
 """Best single: the zoo model with the highest own held-out accuracy as the learner (docs/method.md §8.5)."""
 
-from dfml.config.methods import BestSettings
+from dfml.config.methods.fusion import BestSettings
 from dfml.methods.base import Context, Fitted, Snapshot, replace_head, without_statistics
 
 

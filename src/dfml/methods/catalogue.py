@@ -12,11 +12,13 @@ class MethodEntry:
     Attributes:
         module: The module that fits it; imported when the method runs, so an edit concerns its cells alone.
         label: Its name in tables and figures.
+        inverter: Whose bank it starts from, if not that of `inversion.inverter`.
         needs_zoo: Whether it is given the pool's zoos (all but the one that reads real images instead).
         bank: Whether it starts from the generator and bank of the `invert` rule; `by_option`: when its
             setting `generator` says `inversion`.
         inverts: Whether it recovers images or reads recovered ones, and so depends on the inversion settings.
         reads_real_images: Whether it stands outside the data-free wall.
+        other_domain: Whether these are of the data set that its setting `dataset` names, not of the pool's own.
     """
 
     module: str
@@ -25,6 +27,8 @@ class MethodEntry:
     bank: Literal["never", "always", "by_option"] = "never"
     inverts: bool = False
     reads_real_images: bool = False
+    other_domain: bool = False
+    inverter: str | None = None
 
     def needs_inversion(self, options: Mapping[str, Any]) -> bool:
         """Whether, with these settings, the method is given what the `invert` rule made."""
@@ -35,6 +39,12 @@ class MethodEntry:
 
 UPPER_BOUND: dict[str, bool] = {"needs_zoo": False, "reads_real_images": True}
 
+
+def _then_meta(inverter: str, label: str) -> MethodEntry:
+    module = "dfml.methods.inversion_then_meta"
+    return MethodEntry(module, label, bank="always", inverts=True, inverter=inverter)
+
+
 METHODS = {
     "random": MethodEntry("dfml.methods.random", "Random"),
     "best": MethodEntry("dfml.methods.best", "Best single"),
@@ -43,9 +53,24 @@ METHODS = {
     "dro": MethodEntry("dfml.methods.dro", "DRO (reconstruction)"),
     "zoo_features": MethodEntry("dfml.methods.zoo_features", "Zoo features"),
     "zoo_ensemble": MethodEntry("dfml.methods.zoo_ensemble", "Zoo ensemble"),
+    "gen_ce": _then_meta("gen_ce", "GEN-CE, then meta"),
+    "gen_bn": _then_meta("gen_bn", "GEN-BN, then meta"),
+    "cmi": _then_meta("cmi", "CMI, then meta"),
+    "deep_inversion": _then_meta("deep_inversion", "DeepInversion, then meta"),
+    "fast": _then_meta("fast", "Fast-Datafree, then meta"),
+    "purer_maml": MethodEntry("dfml.methods.purer", "PURER-MAML", inverts=True),
+    "purer_anil": MethodEntry("dfml.methods.purer", "PURER-ANIL", inverts=True),
+    "purer_protonet": MethodEntry("dfml.methods.purer", "PURER-ProtoNet", inverts=True),
+    "bidf_mkd": MethodEntry("dfml.methods.bidf_mkd", "BiDf-MKD", inverts=True),
+    "bidf_mkd_black_box": MethodEntry("dfml.methods.bidf_mkd", "BiDf-MKD (black box)", inverts=True),
+    "tgr": MethodEntry("dfml.methods.tgr", "TGR", inverts=True),
     "free": MethodEntry("dfml.methods.free", "FREE", bank="by_option", inverts=True),
     "free_official": MethodEntry("dfml.methods.free", "FREE (official)", bank="by_option", inverts=True),
     "free_heads": MethodEntry("dfml.methods.free_heads", "FREE + heads", bank="always", inverts=True),
+    "noise_heads": MethodEntry("dfml.methods.noise_heads", "Heads on noise"),
+    "unlabelled_heads": MethodEntry(
+        "dfml.methods.unlabelled_heads", "Heads on unlabelled images", reads_real_images=True, other_domain=True
+    ),
     "supervised_maml": MethodEntry("dfml.methods.supervised_maml", "Supervised MAML", **UPPER_BOUND),
     "supervised_anil": MethodEntry("dfml.methods.supervised_anil", "Supervised ANIL", **UPPER_BOUND),
     "supervised_protonet": MethodEntry("dfml.methods.supervised_protonet", "Supervised ProtoNet", **UPPER_BOUND),

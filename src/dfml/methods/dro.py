@@ -1,6 +1,6 @@
 """DRO: a network that writes the weights of all models, read at the mean of their embeddings. Our reconstruction."""
 
-from dfml.config.methods import DroSettings
+from dfml.config.methods.fusion import DroSettings
 from dfml.fusion.dro import RobustFusion, Standardised
 from dfml.methods.base import Context, Fitted, Snapshot, replace_head, without_statistics
 from dfml.runtime.seeds import torch_generator

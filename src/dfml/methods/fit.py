@@ -85,6 +85,7 @@ def fit_method(
             "head_only": fitted.head_only,
             "mean": fitted.mean.tolist(),
             "std": fitted.std.tolist(),
+            "domains": {name: {"mean": m.tolist(), "std": s.tolist()} for name, (m, s) in fitted.domains.items()},
             "train_seconds": sum(fitted.stages.values()),
             "teacher_passes": fitted.teacher_passes,
             "stages": fitted.stages,

@@ -1,6 +1,6 @@
 """FREE (CVPR 2024): FIVE, BELL and cross-task replay; `corrected` or `official` by its profile."""
 
-from dfml.config.methods import FreeOfficialSettings, FreeSettings
+from dfml.config.methods.free import FreeOfficialSettings, FreeSettings
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.base import Context, Fitted
 from dfml.methods.free_loop import FreeLoop

@@ -5,7 +5,8 @@ import time
 import torch
 from torch import Tensor, nn
 
-from dfml.config.methods import FreeHeadsSettings, HeadsSettings
+from dfml.config.methods.free_heads import FreeHeadsSettings
+from dfml.config.methods.heads import HeadsSettings
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.recover import BANK
 from dfml.metalearning.heads import HeadsDistillation

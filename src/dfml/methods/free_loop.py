@@ -7,14 +7,16 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dfml.config.inversion import FiveSettings, InversionSettings
-from dfml.config.methods import FreeSettings
+from dfml.config.methods.free import FreeSettings
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.meta_generator import MetaGenerator, Recovered, interleaved_targets
 from dfml.inversion.objective import Adversary, Objective
 from dfml.inversion.per_model import draw_generator
 from dfml.inversion.recover import BANK, ModelSampler, load_meta_generator
+from dfml.inversion.views import Views
 from dfml.metalearning.alignment import SequentialSteps, outer_step
+from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import Parameters
 from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.replay import ReplayReport, last_fast_weights, replay
@@ -44,18 +46,18 @@ class FreeLoop:
         if settings.generator == "inversion":
             assert context.inversion is not None
             recovered_with = self.inversion.model_copy(update={"five": self.five_settings})
-            self.five = load_meta_generator(context.inversion, recovered_with, pool.side, device)
+            self.five = load_meta_generator(context.inversion, recovered_with, pool.canvas, device)
             self.bank = ImageBank.load(context.inversion / BANK, device)
             self.warmup = 0
         else:
             draws = torch_generator(context.seed, "free", "generator")
-            generator = draw_generator(self.inversion, pool.side, draws, law="default")
+            generator = draw_generator(self.inversion, pool.canvas, draws, law="default")
             self.five = MetaGenerator(generator.to(device), self.five_settings)
             self.bank = ImageBank(
                 len(pool.class_names),
                 slots=self.inversion.slots,
                 images_per_class=self.inversion.images_per_class,
-                side=pool.side,
+                side=pool.canvas,
                 device=device,
             )
             self.warmup = self.five_settings.warmup
@@ -69,13 +71,8 @@ class FreeLoop:
             pool, self.five_settings, context.seed, hetero=settings.hetero_sampling, stream="free"
         )
         self.draws = torch_generator(context.seed, "free", context.shots)
-        self.walk = SequentialSteps(
-            self.network,
-            self.parameters,
-            settings.bell,
-            crop_padding=self.inversion.crop_padding,
-            per_sample=settings.augment == "per_sample",
-        )
+        self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
+        self.walk = SequentialSteps(self.network, self.parameters, settings.bell, views=self.views)
         self.meta_step = MetaStep(
             self.network,
             self.parameters,
@@ -85,6 +82,14 @@ class FreeLoop:
             learning_rate=settings.replay.inner_learning_rate,
             first_order=settings.replay.first_order,
             reduce=settings.replay.reduce,
+        )
+        self.episodes = BankEpisodes(
+            self.bank,
+            pool,
+            shots=context.shots,
+            queries=settings.replay.queries,
+            recolour=settings.replay.recolour,
+            side=settings.replay.side,
         )
         # The adversary's student: the learner itself, or what the published code leaves on it (F04).
         self.student: Parameters = self.parameters
@@ -167,14 +172,10 @@ class FreeLoop:
         return quantities
 
     def _replay(self) -> ReplayReport:
-        mean, std = self.context.pool.normalisation
         return replay(
             self.meta_step,
-            self.bank,
+            self.episodes,
             self.settings.replay,
-            mean=mean,
-            std=std,
-            shots=self.context.shots,
             draws=self.draws,
             keep_last=self.student is not self.parameters,
         )
@@ -223,8 +224,7 @@ class FreeLoop:
         return Objective(
             ce_weight=self.five_settings.ce_weight,
             bn_weight=self.five_settings.bn_weight,
-            crop_padding=self.inversion.crop_padding,
-            per_sample=self.settings.augment == "per_sample",
+            views=self.views,
             adversary=adversary,
         )
 

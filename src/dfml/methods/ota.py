@@ -2,7 +2,7 @@
 
 import time
 
-from dfml.config.methods import OtaSettings
+from dfml.config.methods.fusion import OtaSettings
 from dfml.fusion.transport import fuse
 from dfml.methods.base import Context, Fitted, Snapshot, replace_head, without_statistics
 

@@ -7,11 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from dfml.config.methods import SupervisedProtonetSettings, SupervisedSettings
+from dfml.config.methods.supervised import SupervisedProtonetSettings, SupervisedSettings
 from dfml.data.augment import normalise
 from dfml.data.episodes import gather, sample_episodes
 from dfml.data.images import ClassImages, load_images, load_manifest
-from dfml.errors import DfmlError
 from dfml.metalearning.inner_loop import Parameters, parameters_of
 from dfml.metalearning.meta_step import MetaStep
 from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, snapshot_iterations, zero_head
@@ -46,10 +45,10 @@ def train(
     device = context.job.device
     domains = [load_images(folder / "meta_train.npz") for folder in context.images]
     packed = [(images.to(device), offsets) for images, offsets in (domain.packed() for domain in domains)]
-    if len({domain.side for domain in domains}) != 1:
-        raise DfmlError(f"{context.method} needs data sets of one image side; set `side` of each data set alike")
-    mean, std = _normalisation(context, device)
-    network = context.new_learner(domains[0].side)
+    sides = {domain.side for domain in domains}
+    side = sides.pop() if len(sides) == 1 else None
+    norms = _normalisations(context, device)
+    network = context.new_learner(side)
     if settings.start == "zero_head":
         zero_head(network)
     parameters = parameters_of(network)
@@ -71,7 +70,7 @@ def train(
     with context.job.progress.task(context.method, total=settings.iterations, done=len(history)) as bar:
         for iteration in range(len(history), settings.iterations):
             with timeline.stage("training"):
-                loss, accuracy = step(*_episodes(context, settings, domains, packed, iteration, mean, std))
+                loss, accuracy = step(*_episodes(context, settings, domains, packed, iteration, list(norms.values())))
             timeline.mark()
             fresh.append((loss, 100 * accuracy))
             bar.advance(loss=loss, accuracy=fresh[-1][1])
@@ -93,11 +92,13 @@ def train(
                         "history": history,
                     }
                 )
+    mean, std = (torch.stack(values).mean(0) for values in zip(*norms.values(), strict=True))
     return Fitted(
-        [context.learner_spec(domains[0].side)],
+        [context.learner_spec(side)],
         snapshots,
         mean,
         std,
+        domains=norms,
         finetune=finetune,
         head_only=head_only,
         history=history,
@@ -125,8 +126,7 @@ def _episodes(
     domains: list[ClassImages],
     packed: list[tuple[Tensor, Tensor]],
     iteration: int,
-    mean: Tensor,
-    std: Tensor,
+    norms: list[tuple[Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor]:
     """The normalised support and query images of an outer step; they depend on the seed and the iteration alone."""
     chosen = int(numpy_rng(context.seed, "supervised", "domain", iteration).integers(len(domains)))
@@ -141,10 +141,13 @@ def _episodes(
     )
     images = gather(*packed[chosen], episodes, slice(0, settings.episodes))
     support, query = images.support.float() / 255, images.query.float() / 255
-    return normalise(support, mean, std), normalise(query, mean, std)
+    return normalise(support, *norms[chosen]), normalise(query, *norms[chosen])
 
 
-def _normalisation(context: Context, device: torch.device) -> tuple[Tensor, Tensor]:
+def _normalisations(context: Context, device: torch.device) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean and standard deviation of every data set by its name, in the order of the folders."""
     facts = [load_manifest(folder) for folder in context.images]
-    mean = torch.tensor([fact["mean"] for fact in facts], device=device).mean(0)
-    return mean, torch.tensor([fact["std"] for fact in facts], device=device).mean(0)
+    return {
+        fact["dataset"]: (torch.tensor(fact["mean"], device=device), torch.tensor(fact["std"], device=device))
+        for fact in facts
+    }

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from dfml.config.methods import SupervisedProtonetSettings
+from dfml.config.methods.supervised import SupervisedProtonetSettings
 from dfml.metalearning.prototypes import PrototypeStep
 from dfml.methods.base import Context, Fitted
 from dfml.methods.supervised import train

@@ -1,6 +1,6 @@
 """Zoo ensemble: features of the pool's best models side by side, at many times the inference cost."""
 
-from dfml.config.methods import ZooEnsembleSettings
+from dfml.config.methods.fusion import ZooEnsembleSettings
 from dfml.methods import zoo_features
 from dfml.methods.base import Context, Fitted
 

@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dfml.config.methods.names import Access
 from dfml.data.augment import normalise
+from dfml.data.resize import resized
 from dfml.errors import DfmlError
 from dfml.networks.build import NetworkSpec
+from dfml.zoo.access import GradientsOnly, LogitsOnly
 from dfml.zoo.store import load_zoo
 
 
@@ -20,10 +23,11 @@ class PoolModel:
     """One frozen classifier of a pool.
 
     ``classes`` are the pool-wide ids of its outputs in order, ``[ways]``; ``mean`` and ``std`` have shape ``[3]``.
+    ``network`` is the module itself or as much of it as the pool gives (:mod:`dfml.zoo.access`).
     """
 
     index: int
-    network: nn.Module
+    network: nn.Module | GradientsOnly
     spec: NetworkSpec
     classes: Tensor
     mean: Tensor
@@ -38,13 +42,13 @@ class PoolModel:
         """``classes`` as plain numbers, which nobody has to fetch from the device."""
         return tuple(self.classes.tolist())
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] as this model was trained to see them."""
-        return normalise(images, self.mean, self.std)
+    def inputs(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] of any side as this model was trained to see them: of its own side, normalised."""
+        return normalise(resized(images, self.side), self.mean, self.std)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits ``[B, ways]`` of images ``[B, 3, side, side]`` in [0, 1]."""
-        return self.network(self.normalise(images))
+        """Logits ``[B, ways]`` of images ``[B, 3, any, any]`` in [0, 1]."""
+        return self.network(self.inputs(images))
 
 
 class Pool(Sequence[PoolModel]):
@@ -58,32 +62,42 @@ class Pool(Sequence[PoolModel]):
         self.models = list(models)
         self.class_names = list(class_names)
         self.ways = ways
-        self.side = self.models[0].side
+        self.sides = sorted({model.side for model in self.models})
+        # Every class belongs to one data set, and so has one normalisation and one side.
+        self._home: dict[int, PoolModel] = {c: model for model in self.models for c in model.class_ids}
         self._groups: dict[str, dict[str, list[int]]] = {}
         for model in self.models:
             self._groups.setdefault(model.dataset, {}).setdefault(model.architecture, []).append(model.index)
 
     @classmethod
-    def load(cls, folders: Sequence[Path], *, label_space: str, device: torch.device) -> "Pool":
-        """Unite the zoos in ``folders``.
+    def load(
+        cls, folders: Sequence[Path], *, label_space: str, device: torch.device, access: Access = "weights"
+    ) -> "Pool":
+        """Unite the zoos in ``folders``; ``access`` is what is given of each model.
 
         Raises:
             FileFormatError: a zoo is damaged.
-            DfmlError: the zoos differ in ways or image side, or list different classes for one data set.
+            DfmlError: the zoos differ in ways, or list different classes or another side for one data set.
         """
+        seal = {"weights": lambda network: network, "gradients": GradientsOnly, "logits": LogitsOnly}[access]
         models: list[PoolModel] = []
         names: list[str] = []
         offsets: dict[str, tuple[int, list[str]]] = {}
-        shape: tuple[int, int] | None = None
+        ways: int | None = None
+        sides: dict[str, int] = {}
         for folder in folders:
             manifest, networks = load_zoo(folder, device)
-            found = (manifest.network.ways, manifest.side)
-            if shape is not None and found != shape:
+            if ways is not None and manifest.network.ways != ways:
                 raise DfmlError(
-                    f"{folder}: its models are {found[0]}-way at {found[1]} pixels, those before it "
-                    f"{shape[0]}-way at {shape[1]}; a pool needs one number of ways and one side"
+                    f"{folder}: its models are {manifest.network.ways}-way, those before it {ways}-way; "
+                    "a pool needs one number of ways"
                 )
-            shape = found
+            ways = manifest.network.ways
+            if sides.setdefault(manifest.dataset, manifest.side) != manifest.side:
+                raise DfmlError(
+                    f"{folder}: its models see {manifest.dataset} at {manifest.side} pixels, those before it at "
+                    f"{sides[manifest.dataset]}; train them on images of one side"
+                )
             if label_space == "global" and manifest.dataset not in offsets:
                 offsets[manifest.dataset] = (len(names), manifest.class_names)
                 names += [f"{manifest.dataset}/{name}" for name in manifest.class_names]
@@ -101,7 +115,7 @@ class Pool(Sequence[PoolModel]):
                 models.append(
                     PoolModel(
                         index=len(models),
-                        network=network,
+                        network=seal(network),
                         spec=manifest.network,
                         classes=torch.tensor(ids, device=device),
                         mean=mean,
@@ -112,15 +126,40 @@ class Pool(Sequence[PoolModel]):
                         accuracy=entry.accuracy_stored,
                     )
                 )
-        if shape is None:
+        if ways is None:
             raise DfmlError("a pool needs at least one zoo")
-        return cls(models, names, shape[0])
+        return cls(models, names, ways)
 
     def __len__(self) -> int:
         return len(self.models)
 
     def __getitem__(self, index):  # noqa: ANN001, ANN204 - Sequence's overloads
         return self.models[index]
+
+    @property
+    def side(self) -> int | None:
+        """The side of all models' images; None where they differ, and a learner has to take any resolution."""
+        return self.sides[0] if len(self.sides) == 1 else None
+
+    @property
+    def canvas(self) -> int:
+        """The side at which images are recovered: the largest; each model sees them at its own (F18)."""
+        return self.sides[-1]
+
+    def side_of(self, label: int) -> int:
+        """The side at which the data set of class ``label`` comes."""
+        return self._home[label].side
+
+    @cached_property
+    def class_normalisation(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of every class's data set, ``[classes, 3]`` each (F19)."""
+        homes = [self._home.get(label, self.models[0]) for label in range(len(self.class_names))]
+        return torch.stack([m.mean for m in homes]), torch.stack([m.std for m in homes])
+
+    @property
+    def domains(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Mean and standard deviation ``[3]`` of each data set by its name."""
+        return {model.dataset: (model.mean, model.std) for model in self.models}
 
     @property
     def normalisation(self) -> tuple[Tensor, Tensor]:

@@ -146,7 +146,7 @@ def poisoned(kind, at):
             loss = loss + (0 * loss).sqrt() if kind == "gradient" else loss * float(kind)
         return loss, cross_entropy
 
-    asked.draw_moves = objective().draw_moves
+    asked.views = objective().views
     return asked
 
 

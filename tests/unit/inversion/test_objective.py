@@ -29,7 +29,7 @@ def images(seed=0):
 
 
 def moves_of(asked, seed=0):
-    return asked.draw_moves(1, len(TARGETS), torch_generator(seed))[0]
+    return asked.views.draw(images=len(TARGETS), canvas=16, side=16, draws=torch_generator(seed))
 
 
 def measured(model, asked, x, seed=0):
@@ -108,7 +108,7 @@ def against(network, *, weight=1.0, kind="kl_ts", student_grad=False):
 def test_adversary_adds_its_weight(network):
     model, x = random_model(), images()
     plain, adversarial = measured(model, objective(), x), measured(model, against(network, weight=0.7), x)
-    term = adversarial_loss(model.logits(x), network(model.normalise(x)).detach(), "kl_ts")
+    term = adversarial_loss(model.logits(x), network(model.inputs(x)).detach(), "kl_ts")
     assert term < 0
     assert torch.allclose(adversarial[0], plain[0] + 0.7 * term, rtol=1e-9, atol=0)
     assert torch.allclose(adversarial[2], plain[2] + 0.7 * torch.autograd.grad(term, x)[0], rtol=1e-6, atol=1e-12)
@@ -124,7 +124,7 @@ def test_adversary_sees_what_the_teacher_sees():
     asked = objective(adversary=Adversary(1.0, "kl_ts", student, student_grad=False))
     asked(model, x, TARGETS, moves_of(asked))
     assert seen[0][0] is model
-    assert torch.equal(seen[0][1], model.normalise(x).detach())
+    assert torch.equal(seen[0][1], model.inputs(x).detach())
 
 
 def test_student_gradient_is_a_choice(network):

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from dfml.config.methods import BellSettings
+from dfml.config.methods.free import BellSettings
 from dfml.metalearning import alignment
+from dfml.inversion.views import Views
 from dfml.metalearning.alignment import SequentialSteps, outer_step
 from dfml.runtime.optimisers import Adam
 from support.learners import generator, recovered, wrapped
@@ -44,7 +45,7 @@ def quadratic(monkeypatch):
 
 def walk(start, sets, rate, **settings):
     bell = BellSettings(**{"fast_learning_rate": rate, "order": "sampled", **settings})
-    end, _ = SequentialSteps(STUDENT, start, bell, crop_padding=0, per_sample=True).walk(sets, generator(3))
+    end, _ = SequentialSteps(STUDENT, start, bell, views=Views(0, True)).walk(sets, generator(3))
     return (end["1.weight"] - start["1.weight"]).detach()
 
 
@@ -124,7 +125,7 @@ def test_adam_walks_by_signs(start, sets):
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
 def test_every_walk_starts_anew(start, sets, optimiser):
     bell = BellSettings(fast_learning_rate=0.1, fast_optimiser=optimiser)
-    steps = SequentialSteps(STUDENT, start, bell, crop_padding=0, per_sample=True)
+    steps = SequentialSteps(STUDENT, start, bell, views=Views(0, True))
     first = steps.walk(sets, generator(3))[0]["1.weight"].clone()
     steps.walk(sets[:2], generator(4))
     assert torch.equal(steps.walk(sets, generator(3))[0]["1.weight"], first)

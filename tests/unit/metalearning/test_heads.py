@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dfml.config.methods import HeadsSettings
+from dfml.config.methods.heads import HeadsSettings
 from dfml.metalearning.heads import WARMUP_STEPS, HeadsDistillation
 from support.learners import encoder, generator
 from support.zoo import SIDE, WAYS

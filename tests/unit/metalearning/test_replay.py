@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dfml.config.methods import ReplaySettings
+from dfml.config.methods.replay import ReplaySettings
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.metalearning import meta_step
@@ -42,15 +42,21 @@ def run(network, bank, parameters=None, **settings):
     optimiser = Adam([list(parameters.values())], [chosen.learning_rate])
     report = replay(
         step_of(network, parameters, chosen, optimiser),
-        bank,
+        BankEpisodes(bank, pool_of_the_bank(), shots=1, queries=chosen.queries, recolour=chosen.recolour),
         chosen,
-        mean=torch.full((3,), 0.5),
-        std=torch.full((3,), 0.25),
-        shots=1,
         draws=generator(0),
         keep_last=True,
     )
     return report, parameters
+
+
+def pool_of_the_bank():
+    norm = {"mean": torch.full((3,), 0.5), "std": torch.full((3,), 0.25)}
+    models = [
+        random_model(seed=i, network=nn.Identity(), classes=torch.arange(WAYS) + WAYS * i, **norm)
+        for i in range(MODELS)
+    ]
+    return Pool(models, [str(label) for label in range(MODELS * WAYS)], WAYS)
 
 
 def step_of(network, parameters, settings, optimiser):
@@ -67,7 +73,7 @@ def step_of(network, parameters, settings, optimiser):
 
 
 def test_episodes_mix_the_classes_of_several_models(bank):
-    support, query = bank.sample_episodes(100, ways=WAYS, shots=1, queries=2, draws=generator(0))
+    _, support, query = bank.sample_episodes(100, ways=WAYS, shots=1, queries=2, draws=generator(0))
     classes = (support[:, :, 0, 0, 0] * 255 / 10).round().long()
     assert all(len(set(row)) == WAYS for row in classes.tolist())
     sources = [{label // WAYS for label in row} for row in classes.tolist()]
@@ -166,7 +172,7 @@ def _sampled_again(bank, *, times):
     """The last episode of as many outer steps, normalised."""
     draws = generator(0)
     for _ in range(times):
-        sets = bank.sample_episodes(2, ways=WAYS, shots=1, queries=3, draws=draws)
+        _, *sets = bank.sample_episodes(2, ways=WAYS, shots=1, queries=3, draws=draws)
     return [(images[-1] - 0.5) / 0.25 for images in sets]
 
 

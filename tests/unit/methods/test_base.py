@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfml.config.methods import MethodName
+from dfml.config.methods.names import MethodName
 from dfml.methods.base import cpu_state, snapshot_iterations
 from dfml.methods.catalogue import METHODS
 from support.cells import context

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dfml.config.methods import DroSettings
+from dfml.config.methods.fusion import DroSettings
 from dfml.fusion.dro import RobustFusion, Standardised
 from dfml.methods.dro import fit
 from support.cells import context

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dfml.config.methods import FreeSettings
+from dfml.config.methods.free import FreeSettings
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.metalearning.inner_loop import parameters_of

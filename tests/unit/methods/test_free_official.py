@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from dfml.config.methods import FreeOfficialSettings
+from dfml.config.methods.free import FreeOfficialSettings
 from dfml.metalearning.alignment import SequentialSteps
 from dfml.metalearning.inner_loop import adapt, parameters_of
 from dfml.methods import free_loop as module
@@ -48,7 +48,7 @@ def test_bell_follows_the_inner_product_of_probabilities(pool, monkeypatch):
     start = {name: p.detach().clone().requires_grad_() for name, p in loop.parameters.items()}
     loop.iteration(0)
     (item,) = walked
-    inputs = item.model.normalise(item.images)
+    inputs = item.model.inputs(item.images)
     student, teacher = functional_call(loop.network, start, (inputs,)), item.model.network(inputs)
     product = (F.softmax(student, 1) * F.softmax(teacher, 1)).sum(1).mean() / student.shape[1]
     gradient = flat(torch.autograd.grad(-product, list(start.values()), retain_graph=True))

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from dfml.config.methods import FreeOfficialSettings, FreeSettings
+from dfml.config.methods.free import FreeOfficialSettings, FreeSettings
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.free_loop import FreeLoop
 from dfml.runtime.checkpoint import Checkpoint

@@ -1,0 +1,57 @@
+"""What a method may do with a model: everything, differentiate its answers, or only ask (docs/method.md §8.6)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfml.errors import DfmlError
+
+
+class AccessError(DfmlError, AttributeError):
+    """A method asked for more of a model than its pool gives."""
+
+
+class GradientsOnly:
+    """A classifier that answers, differentiably, and shows nothing else of itself."""
+
+    __slots__ = ("_forward",)
+    _gives = "its answers and their gradients"
+
+    def __init__(self, network: nn.Module) -> None:
+        # In a closure, so that no attribute leads to the network.
+        def forward(images: Tensor) -> Tensor:
+            return network(images)
+
+        self._forward: Callable[[Tensor], Tensor] = forward
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits ``[B, ways]`` of normalised images ``[B, 3, side, side]``."""
+        return self._forward(images)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AccessError(f"this model gives {self._gives} only; `{name}` needs its weights (`pools.*.access`)")
+
+
+class LogitsOnly(GradientsOnly):
+    """A black box: it answers, cannot be differentiated, and counts the images it was asked about."""
+
+    __slots__ = ("queries",)
+    _gives = "its answers"
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        self.queries = 0
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits ``[B, ways]``, without a graph.
+
+        Raises:
+            AccessError: the images ask for a gradient.
+        """
+        if images.requires_grad:
+            raise AccessError("this model gives its answers only and cannot be differentiated; detach the images")
+        self.queries += len(images)
+        return self._forward(images)
