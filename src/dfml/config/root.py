@@ -72,7 +72,7 @@ class Config(Section):
     zoo_ensemble: ZooEnsembleSettings = Field(ZooEnsembleSettings(), description="Method `zoo_ensemble`.")
     inversion_then_meta: InversionThenMetaSettings = Field(
         InversionThenMetaSettings(),
-        description="Methods `gen_ce`, `gen_bn`, `cmi`, `deep_inversion` and `fast`, each with its own inverter's bank.",
+        description="Methods `gen_ce`, `gen_bn`, `cmi`, `deep_inversion`, `fast`: each has its own inverter's bank.",
     )
     purer: PurerSettings = Field(
         PurerSettings(), description="Methods `purer_maml`, `purer_anil`, `purer_protonet`: PURER by its learner."

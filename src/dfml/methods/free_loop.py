@@ -20,7 +20,8 @@ from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import Parameters
 from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.replay import ReplayReport, last_fast_weights, replay
-from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
+from dfml.methods.base import Context, Snapshot
+from dfml.methods.iterate import iterate
 from dfml.runtime.optimisers import Adam
 from dfml.runtime.seeds import torch_generator
 from dfml.runtime.timeline import Timeline
@@ -101,53 +102,19 @@ class FreeLoop:
 
     def run(self) -> tuple[list[Snapshot], list[dict[str, float]]]:
         """All iterations; returns the kept iterates, the start among them, and the history."""
-        context = self.context
-        total = self.warmup + self.settings.iterations
-        keep = {self.warmup + i for i in snapshot_iterations(self.settings.iterations, self.settings.snapshots)}
-        snapshots = [Snapshot(0, 0.0, [cpu_state(self.parameters)])]
-        history: list[dict[str, float]] = []
-        state = context.checkpoint.load()
-        if state is not None:
-            self._load_state(state)
-            snapshots = [Snapshot(**s) for s in state["snapshots"]]
-            history = state["history"]
-        fresh: list[dict[str, Any]] = []
-        with context.job.progress.task(context.method, total=total, done=len(history)) as bar:
-            for iteration in range(len(history), total):
-                quantities = self.iteration(iteration)
-                self.timeline.mark()
-                fresh.append({"iteration": iteration + 1, **quantities})
-                bar.advance(**quantities)
-                kept, due = iteration + 1 in keep, (iteration + 1) % context.checkpoint_every == 0
-                if kept or due or iteration + 1 == total:
-                    # The only places where the host waits for a GPU.
-                    history += self._settled(fresh)
-                    fresh = []
-                if kept:
-                    snapshots.append(Snapshot(iteration + 1 - self.warmup, self.seconds, [cpu_state(self.parameters)]))
-                if due:
-                    states = [vars(s) for s in snapshots]
-                    context.checkpoint.save({**self._state(), "snapshots": states, "history": history})
-        return snapshots, history
+        settings = self.settings
+        return iterate(
+            self.context, self, iterations=settings.iterations, snapshots=settings.snapshots, warmup=self.warmup
+        )
 
-    def _settled(self, rows: list[dict[str, Any]]) -> list[dict[str, float]]:
-        """Rows of the history as plain numbers; raises DfmlError if an inversion since the last call went wrong."""
+    def check(self) -> None:
+        """Raise DfmlError if an inversion since the last call went wrong."""
         self.five.check()
-        settled = []
-        for row, seconds in zip(rows, self.timeline.settle(), strict=True):
-            iteration = row.pop("iteration")
-            settled.append({"iteration": iteration, "seconds": seconds, **{k: float(v) for k, v in row.items()}})
-        return settled
 
     @property
     def stages(self) -> dict[str, float]:
         """Seconds by stage so far, over all interruptions."""
         return self.timeline.seconds
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training so far, over all stages and interruptions."""
-        return self.timeline.total
 
     def iteration(self, iteration: int) -> dict[str, Tensor]:
         """One iteration; returns the quantities that matter, on the device."""
@@ -233,7 +200,8 @@ class FreeLoop:
         with private_copy(self.network) as form:
             return functional_call(form, fixed, (inputs,))
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs."""
         return {
             "five": self.five.state(),
             "bank": self.bank.state(),
@@ -241,11 +209,11 @@ class FreeLoop:
             "optimiser": self.optimiser.state(),
             "draws": self.draws.get_state(),
             "student": {name: p.detach() for name, p in self.student.items()},
-            "stages": self.stages,
             "teacher_passes": self.teacher_passes,
         }
 
-    def _load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state`."""
         self.five.load_state(state["five"])
         self.bank.load_state(state["bank"])
         with torch.no_grad():
@@ -254,5 +222,4 @@ class FreeLoop:
                     parameter.copy_(state[kept][name])
         self.optimiser.load_state(state["optimiser"])
         self.draws.set_state(state["draws"])
-        self.timeline.seconds.update(state["stages"])
         self.teacher_passes = state["teacher_passes"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from dfml.config.methods.supervised import SupervisedProtonetSettings, SupervisedSettings
 from dfml.data.augment import normalise
 from dfml.data.episodes import gather, sample_episodes
-from dfml.data.images import ClassImages, load_images, load_manifest
+from dfml.data.images import load_images, load_manifest
 from dfml.metalearning.inner_loop import Parameters, parameters_of
 from dfml.metalearning.meta_step import MetaStep
-from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, snapshot_iterations, zero_head
+from dfml.methods.base import Context, Fitted, zero_head
+from dfml.methods.iterate import iterate
 from dfml.runtime.optimisers import Adam, Optimiser
 from dfml.runtime.seeds import derive_seed, numpy_rng
 from dfml.runtime.timeline import Timeline
@@ -42,68 +43,85 @@ def train(
         make_step: makes the outer step of a network's parameters and their optimiser.
         finetune, head_only: how the learner adapts (see :class:`dfml.methods.base.Fitted`).
     """
-    device = context.job.device
-    domains = [load_images(folder / "meta_train.npz") for folder in context.images]
-    packed = [(images.to(device), offsets) for images, offsets in (domain.packed() for domain in domains)]
-    sides = {domain.side for domain in domains}
-    side = sides.pop() if len(sides) == 1 else None
-    norms = _normalisations(context, device)
-    network = context.new_learner(side)
-    if settings.start == "zero_head":
-        zero_head(network)
-    parameters = parameters_of(network)
-    optimiser = Adam([list(parameters.values())], [settings.learning_rate])
-    step = make_step(network, parameters, optimiser)
-    keep = snapshot_iterations(settings.iterations, settings.snapshots)
-    snapshots: list[Snapshot] = []
-    history: list[dict[str, float]] = []
-    timeline = Timeline(device, {"training": 0.0})
-    state = context.checkpoint.load()
-    if state is not None:
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(state["parameters"][name])
-        optimiser.load_state(state["optimiser"])
-        snapshots, history = [Snapshot(**s) for s in state["snapshots"]], state["history"]
-        timeline.seconds["training"] = history[-1]["seconds"]
-    fresh: list[tuple[Tensor, Tensor]] = []
-    with context.job.progress.task(context.method, total=settings.iterations, done=len(history)) as bar:
-        for iteration in range(len(history), settings.iterations):
-            with timeline.stage("training"):
-                loss, accuracy = step(*_episodes(context, settings, domains, packed, iteration, list(norms.values())))
-            timeline.mark()
-            fresh.append((loss, 100 * accuracy))
-            bar.advance(loss=loss, accuracy=fresh[-1][1])
-            kept, due = iteration + 1 in keep, (iteration + 1) % context.checkpoint_every == 0
-            if kept or due or iteration + 1 == settings.iterations:
-                moments = timeline.settle()
-                for seconds, (replay_loss, replay_accuracy) in zip(moments, fresh, strict=True):
-                    row = {"seconds": seconds, "replay_loss": float(replay_loss)}
-                    history.append({"iteration": len(history) + 1, **row, "replay_accuracy": float(replay_accuracy)})
-                fresh = []
-            if kept:
-                snapshots.append(Snapshot(iteration + 1, timeline.total, [cpu_state(parameters)]))
-            if due:
-                context.checkpoint.save(
-                    {
-                        "parameters": {name: p.detach() for name, p in parameters.items()},
-                        "optimiser": optimiser.state(),
-                        "snapshots": [vars(s) for s in snapshots],
-                        "history": history,
-                    }
-                )
-    mean, std = (torch.stack(values).mean(0) for values in zip(*norms.values(), strict=True))
+    loop = _RealEpisodes(context, settings, make_step)
+    snapshots, history = iterate(
+        context, loop, iterations=settings.iterations, snapshots=settings.snapshots, with_start=False
+    )
+    mean, std = (torch.stack(values).mean(0) for values in zip(*loop.norms.values(), strict=True))
     return Fitted(
-        [context.learner_spec(side)],
+        [context.learner_spec(loop.side)],
         snapshots,
         mean,
         std,
-        domains=norms,
+        domains=loop.norms,
         finetune=finetune,
         head_only=head_only,
         history=history,
-        stages=timeline.seconds,
+        stages=loop.timeline.seconds,
     )
+
+
+class _RealEpisodes:
+    """Episodic training on real images; resumable at any iteration."""
+
+    def __init__(
+        self,
+        context: Context,
+        settings: SupervisedSettings | SupervisedProtonetSettings,
+        make_step: Callable[[nn.Module, Parameters, Optimiser], Step],
+    ) -> None:
+        self.context, self.settings = context, settings
+        device = context.job.device
+        self.domains = [load_images(folder / "meta_train.npz") for folder in context.images]
+        self.packed = [(images.to(device), offsets) for images, offsets in (d.packed() for d in self.domains)]
+        self.norms = _normalisations(context, device)
+        sides = {domain.side for domain in self.domains}
+        self.side = sides.pop() if len(sides) == 1 else None
+        network = context.new_learner(self.side)
+        if settings.start == "zero_head":
+            zero_head(network)
+        self.parameters = parameters_of(network)
+        self.optimiser = Adam([list(self.parameters.values())], [settings.learning_rate])
+        self.step = make_step(network, self.parameters, self.optimiser)
+        self.timeline = Timeline(device, {"training": 0.0})
+
+    def iteration(self, iteration: int) -> dict[str, Tensor]:
+        """One outer step."""
+        with self.timeline.stage("training"):
+            loss, accuracy = self.step(*self._episodes(iteration))
+        return {"replay_loss": loss, "replay_accuracy": 100 * accuracy}
+
+    def check(self) -> None:
+        """Nothing here is inverted, and so nothing can have become infinite unseen."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs; the episodes depend on the iteration alone."""
+        parameters = {name: p.detach() for name, p in self.parameters.items()}
+        return {"parameters": parameters, "optimiser": self.optimiser.state()}
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state`."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(state["parameters"][name])
+        self.optimiser.load_state(state["optimiser"])
+
+    def _episodes(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """The normalised support and query images of an outer step; they depend on seed and iteration alone."""
+        seed, settings = self.context.seed, self.settings
+        chosen = int(numpy_rng(seed, "supervised", "domain", iteration).integers(len(self.domains)))
+        episodes = sample_episodes(
+            self.domains[chosen].counts,
+            ways=self.context.ways,
+            shots=self.context.shots,
+            queries=settings.queries,
+            episodes=settings.episodes,
+            seed=derive_seed(seed, "supervised", iteration),
+            split="meta_train",
+        )
+        images = gather(*self.packed[chosen], episodes, slice(0, settings.episodes))
+        norm = self.norms[self.domains[chosen].dataset]
+        return normalise(images.support.float() / 255, *norm), normalise(images.query.float() / 255, *norm)
 
 
 def train_maml(context: Context, *, head_only: bool) -> Fitted:
@@ -118,30 +136,6 @@ def train_maml(context: Context, *, head_only: bool) -> Fitted:
         head_only=head_only,
     )
     return train(context, settings, step, head_only=head_only)
-
-
-def _episodes(
-    context: Context,
-    settings: SupervisedSettings | SupervisedProtonetSettings,
-    domains: list[ClassImages],
-    packed: list[tuple[Tensor, Tensor]],
-    iteration: int,
-    norms: list[tuple[Tensor, Tensor]],
-) -> tuple[Tensor, Tensor]:
-    """The normalised support and query images of an outer step; they depend on the seed and the iteration alone."""
-    chosen = int(numpy_rng(context.seed, "supervised", "domain", iteration).integers(len(domains)))
-    episodes = sample_episodes(
-        domains[chosen].counts,
-        ways=context.ways,
-        shots=context.shots,
-        queries=settings.queries,
-        episodes=settings.episodes,
-        seed=derive_seed(context.seed, "supervised", iteration),
-        split="meta_train",
-    )
-    images = gather(*packed[chosen], episodes, slice(0, settings.episodes))
-    support, query = images.support.float() / 255, images.query.float() / 255
-    return normalise(support, *norms[chosen]), normalise(query, *norms[chosen])
 
 
 def _normalisations(context: Context, device: torch.device) -> dict[str, tuple[Tensor, Tensor]]:

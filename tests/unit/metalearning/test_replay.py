@@ -10,11 +10,14 @@ from dfml.config.methods.replay import ReplaySettings
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.metalearning import meta_step
+from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import MetaGradient, adapt, parameters_of
 from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.replay import Patience, last_fast_weights, replay
 from dfml.runtime.optimisers import Adam
+from dfml.zoo.pool import Pool
 from support.learners import SIDE, WAYS, encoder, generator, recovered, wrapped
+from support.zoo import random_model
 
 SETTINGS = {"episodes": 2, "queries": 3, "inner_steps": 2, "inner_learning_rate": 0.1, "learning_rate": 0.01}
 MODELS, PER_CLASS = 3, 6

@@ -103,7 +103,7 @@ def test_run_keeps_iterates_and_a_history(pool):
     assert [s.iteration for s in snapshots] == [0, 2, 4]  # of BELL and replay, without the warm-up
     assert [row["iteration"] for row in history] == [1, 2, 3, 4, 5]
     seconds = [row["seconds"] for row in history]
-    assert seconds == sorted(seconds) and seconds[-1] == snapshots[-1].seconds == loop.seconds
+    assert seconds == sorted(seconds) and seconds[-1] == snapshots[-1].seconds == loop.timeline.total
     assert loop.stages.keys() == {"inversion", "bell", "replay"} and min(loop.stages.values()) > 0
     (last,) = snapshots[-1].states
     assert all(torch.equal(last[name], p) for name, p in loop.parameters.items())

@@ -82,7 +82,7 @@ def test_free_resumes_with_bank_generator_and_random_numbers(pool, tmp_path, var
     resumed_snapshots, resumed_history = resumed.run()
 
     assert taken == list(range(done // every * every, ITERATIONS))
-    expected, found = undisturbed._state(), resumed._state()
+    expected, found = undisturbed.state(), resumed.state()
     for name in expected.keys() - {"stages"}:
         assert same(found[name], expected[name]), name
     assert same(expected["student"], expected["parameters"]) == (variant in {"fresh", "inversion"})

@@ -48,8 +48,8 @@ SECTIONS: dict[str, str] = {
 
 Access = Literal["logits", "gradients", "weights"]
 
-# What a method is given of every model, and no more (`dfml.zoo.access`): answers, derivatives of the answers with respect
-# to the images as well, or everything.
+# What a method is given of every model, and no more (`dfml.zoo.access`): answers, their derivatives with respect to the
+# images as well, or everything.
 ACCESS: dict[str, Access] = {
     "random": "logits",
     "gen_ce": "gradients",
