@@ -77,6 +77,7 @@ def test_every_kept_iterate_comes_back_bit_for_bit(folder):
     assert manifest.model_dump(exclude={"weights_sha256", "format", "version"}) == {
         **facts(),
         "head_only": False,
+        "domains": {},
         "encoders": [SPEC.model_dump(), WIDE.model_dump()],
     }
     assert len(learners) == 2
