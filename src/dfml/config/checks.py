@@ -69,6 +69,10 @@ def _names(config: "Config") -> Iterator[Problem]:
             if name not in config.networks:
                 message = f"`{name}` is not under `networks`; {unknown(name, config.networks)}"
                 yield Problem(f"pools.{pool}.networks", message, (f"networks.{name}",))
+        for shots in chosen.shots or ():
+            if shots not in config.shots:
+                message = f"`{shots}` is not in the top-level `shots`; add it there or remove it here"
+                yield Problem(f"pools.{pool}.shots", message, ("shots",))
         for name in chosen.methods or ():
             if name not in get_args(MethodName):
                 message = f"unknown method `{name}`; {unknown(name, get_args(MethodName))}"

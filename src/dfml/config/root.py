@@ -151,5 +151,6 @@ class Config(Section):
             for method in self.selected(pool)
             if self.inapplicable(pool, method) is None
             for shots in self.shots
+            if self.pools[pool].shots is None or shots in self.pools[pool].shots
             for seed in self.seeds
         ]

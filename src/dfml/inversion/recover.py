@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from dfml.config.inversion import FiveSettings, InversionSettings
 from dfml.errors import FileFormatError
+from dfml.formats import INVERSION_FORMAT, INVERSION_VERSION
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.grid import save_grid
 from dfml.inversion.meta_generator import MetaGenerator, Recovered
@@ -29,7 +30,6 @@ from dfml.zoo.manifest import MANIFEST
 from dfml.zoo.pool import Pool, PoolModel
 from dfml.zoo.store import load_judges
 
-FORMAT, VERSION = "dfml.inversion", 1
 GENERATOR, BANK, RECORD, GRID = "generator.safetensors", "bank.npz", "inversion.json", "grid.png"
 GRID_IMAGES = 8
 PROBES_WITHOUT_JUDGES = 4
@@ -214,8 +214,8 @@ def invert(
     write_json(
         folder / RECORD,
         {
-            "format": FORMAT,
-            "version": VERSION,
+            "format": INVERSION_FORMAT,
+            "version": INVERSION_VERSION,
             "pool": pool,
             "inverter": inverter,
             "seed": seed,

@@ -36,6 +36,8 @@ def facts(**changes):
         "std": [0.4, 0.5, 0.6],
         "train_seconds": 3.0,
         "teacher_passes": 40,
+        "bank_seconds": 1.5,
+        "bank_passes": 7,
         "stages": {"bell": 1.0, "replay": 2.0},
         "peak_memory_mb": 100.0,
         "options": {"iterations": 10, "five": None},
