@@ -11,15 +11,38 @@ from torch.utils.hooks import RemovableHandle
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
 
 
+class MovingStatistics:
+    """Moving estimates of what batch norms meet over the steps of one inversion (Fast-Datafree; docs/methods).
+
+    The first step's estimate is that step's statistics; later ones keep ``momentum`` of the one before, through which
+    no gradient passes.
+    """
+
+    def __init__(self, momentum: float) -> None:
+        self.momentum = momentum
+        self._known: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def update(self, norm: nn.Module, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """The estimates of ``norm`` after a step with these statistics, ``[channels]`` each."""
+        if norm in self._known:
+            old_mean, old_variance = self._known[norm]
+            mean = self.momentum * old_mean + (1 - self.momentum) * mean
+            variance = self.momentum * old_variance + (1 - self.momentum) * variance
+        self._known[norm] = mean.detach(), variance.detach()
+        return mean, variance
+
+
 class StatisticsGap:
     """DeepInversion's feature regulariser: how far batch-norm inputs are from the stored statistics.
 
     Inside ``with StatisticsGap(network) as gap:`` a forward pass of ``network`` makes :meth:`value` return
     Σ_layers ‖μ − μ̂‖₂ + ‖σ² − σ̂²‖₂ (unsquared norms, biased variance over batch and space). The hooks are gone after
-    the block, also when it raises (F07).
+    the block, also when it raises (F07). With ``moving`` estimates of earlier passes, μ and σ² are what these become by
+    the pass.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, moving: MovingStatistics | None = None) -> None:
+        self._moving = moving
         self._norms = [m for m in network.modules() if isinstance(m, EpisodicBatchNorm2d)]
         self._terms: list[Tensor] = []
         self._hooks: list[RemovableHandle] = []
@@ -39,6 +62,8 @@ class StatisticsGap:
         rows = inputs[0].permute(0, 2, 3, 1).flatten(0, 2)
         mean = rows.mean(0)
         variance = (rows - mean).square().mean(0)
+        if self._moving is not None:
+            mean, variance = self._moving.update(norm, mean, variance)
         self._terms += [(mean - norm.running_mean).norm(), (variance - norm.running_var).norm()]
 
     def value(self) -> Tensor:

@@ -51,12 +51,12 @@ class TestSizes:
         folder = {"source": "folder", "path": "images"}
         assert validate_config({"datasets": {"mine": folder}, "pools": {"single": {"datasets": ["mine"]}}, "ways": 30})
 
-    @pytest.mark.parametrize("method", ["free", "free_official", "free_heads"])
+    @pytest.mark.parametrize("method", ["free", "free_official", "free_heads", "cmi"])
     def test_the_bank_must_give_shots_and_queries(self, method):
         small = {"inversion": {"images_per_class": 19}, "methods": [method]}
         assert validate_config({**small, "shots": [4]})
         (line,) = problems({**small, "shots": [5]})
-        section = "free_heads.free" if method == "free_heads" else method
+        section = {"free_heads": "free_heads.free", "cmi": "inversion_then_meta"}.get(method, method)
         assert line == (
             "inversion.images_per_class: 19 recovered images per class cannot give an episode of 5 shots and "
             f"15 queries (`{section}.replay.queries`); use at least 20, or fewer queries"
@@ -154,6 +154,15 @@ class TestMethods:
         assert line.startswith("free.online: `inversion.inverter: gen_bn` leaves no meta-generator to continue")
         assert validate_config({**slow, "free": {"online": False}})
         assert validate_config({**slow, "free": {"generator": "fresh"}})
+
+    def test_weights_that_are_not_given_are_no_start(self):
+        start = {"inversion_then_meta": {"start": "best_model"}}
+        assert validate_config({**start, "methods": ["gen_bn"]})
+        assert validate_config({**start, "methods": ["free"]})
+        (line,) = problems({**start, "methods": ["gen_bn", "gen_ce"]})
+        assert line.startswith(
+            "inversion_then_meta.start: `best_model` copies weights, and `gen_ce` is given gradients"
+        )
 
     def test_an_empty_bank_must_be_filled(self):
         (line,) = problems({"free": {"generator": "fresh", "online": False}})
