@@ -55,7 +55,7 @@ def record(**changes) -> dict:
     """A whole, valid record with one result."""
     return {
         "format": "dfml.record",
-        "version": 1,
+        "version": 2,
         "experiment": "demo",
         "pool": "single",
         "method": "free",
