@@ -91,11 +91,21 @@ def _used_free(config: "Config") -> Iterator[tuple[str, FreeSettings]]:
             yield ("free_heads.free" if method == "free_heads" else method), section
 
 
+def _replayed(config: "Config") -> Iterator[tuple[str, int]]:
+    """Dotted key of every section that replays episodes of the bank on some pool, and query images of an episode."""
+    for key, section in _used_free(config):
+        if section.replay.max_outer:
+            yield key, section.replay.queries
+    used = {method for pool in config.pools for method in config.selected(pool)}
+    for method in ("bidf_mkd", "bidf_mkd_black_box"):
+        if method in used:
+            yield method, getattr(config, method).replay.queries
+
+
 def _bank(config: "Config") -> Iterator[Problem]:
     held, shots = config.inversion.images_per_class, max(config.shots)
-    for key, section in _used_free(config):
-        queries = section.replay.queries
-        if section.replay.max_outer and held < shots + queries:
+    for key, queries in _replayed(config):
+        if held < shots + queries:
             message = (
                 f"{held} recovered images per class cannot give an episode of {shots} shots and {queries} "
                 f"queries (`{key}.replay.queries`); use at least {shots + queries}, or fewer queries"
