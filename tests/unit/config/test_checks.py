@@ -51,7 +51,7 @@ class TestSizes:
         folder = {"source": "folder", "path": "images"}
         assert validate_config({"datasets": {"mine": folder}, "pools": {"single": {"datasets": ["mine"]}}, "ways": 30})
 
-    @pytest.mark.parametrize("method", ["free", "free_official", "free_heads"])
+    @pytest.mark.parametrize("method", ["free", "free_official", "free_heads", "bidf_mkd"])
     def test_the_bank_must_give_shots_and_queries(self, method):
         small = {"inversion": {"images_per_class": 19}, "methods": [method]}
         assert validate_config({**small, "shots": [4]})
