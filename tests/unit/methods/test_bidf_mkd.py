@@ -1,5 +1,8 @@
 """BiDf-MKD as a whole, on tiny zoos: what an outer step is made of, what it costs, and that it resumes (IF7)."""
 
+import csv
+import json
+
 import pytest
 import torch
 
@@ -7,14 +10,15 @@ from dfml.config.inversion import InversionSettings
 from dfml.config.methods.bidf_mkd import BidfMkdBlackBoxSettings, BidfMkdSettings
 from dfml.errors import DfmlError
 from dfml.metalearning.inner_loop import meta_gradient
+from dfml.metalearning.learner_store import load_learner
 from dfml.methods import bidf_mkd
 from dfml.methods.bidf_mkd import BidfMkdLoop, fit
 from dfml.methods.iterate import iterate
 from dfml.runtime.checkpoint import Checkpoint
 from dfml.runtime.progress import NullProgress
 from dfml.zoo.access import AccessError, GradientsOnly, LogitsOnly
-from support.cells import INVERSION, InterruptedJobError, InterruptedProgress, context
-from support.zoo import WAYS, write_random_zoo
+from support.cells import INVERSION, InterruptedJobError, InterruptedProgress, context, fit_cell
+from support.zoo import CPU, WAYS, write_random_zoo
 
 METHODS = {"bidf_mkd": BidfMkdSettings, "bidf_mkd_black_box": BidfMkdBlackBoxSettings}
 STEPS, INNER, DIRECTIONS = 3, 2, 4
@@ -181,6 +185,15 @@ def test_the_steps_of_an_inversion_are_those_of_the_inverters_unless_given(zoo):
     loop = make("bidf_mkd", [zoo], inversion=settings, inversion_steps=None)
     loop.iteration(0)
     assert loop.teacher_passes == 2 * 2 + INNER + 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_stage_writes_a_learner(zoo, tmp_path, method):
+    folder = fit_cell(tmp_path / "learner", method, options(method), zoos=[zoo])
+    facts = json.loads((folder / "learner.json").read_text())
+    rows = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
+    assert facts["teacher_passes"] == passes(method, sum(bool(row["distillation"]) for row in rows))
+    assert load_learner(folder, steps=1, learning_rate=0.01, device=CPU)
 
 
 def test_the_learner_cannot_start_from_weights_that_are_not_given():
