@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from dfml.config.base import Problem, unknown
 from dfml.config.methods.free import FreeSettings
-from dfml.config.methods.names import FUSIONS, SECTIONS, MethodName, needed_access
+from dfml.config.methods.names import FUSIONS, SECTIONS, MethodName
 
 if TYPE_CHECKING:
     from dfml.config.root import Config
@@ -44,7 +44,6 @@ def disagreements(config: "Config") -> Iterator[Problem]:
     wrong_names = list(_names(config))
     yield from wrong_names
     yield from _bank(config)
-    yield from _start_within_access(config)
     yield from _meta_generator(config)
     yield from _heads_of_several_sides(config)
     yield from _embedded_sizes(config)
@@ -96,35 +95,27 @@ def _used_free(config: "Config") -> Iterator[tuple[str, FreeSettings]]:
             yield ("free_heads.free" if method == "free_heads" else method), section
 
 
-def _from_static_banks(config: "Config") -> list[str]:
-    """Methods in use that share the section `inversion_then_meta`."""
-    used = dict.fromkeys(method for pool in config.pools for method in config.selected(pool))
-    return [method for method in used if SECTIONS.get(method) == "inversion_then_meta"]
+def _replayed(config: "Config") -> Iterator[tuple[str, int]]:
+    """Dotted key of every section that replays episodes of a bank on some pool, and query images of an episode."""
+    used = {method for pool in config.pools for method in config.selected(pool)}
+    sections = dict(_used_free(config))
+    for name in ("inversion_then_meta", "bidf_mkd", "bidf_mkd_black_box", "tgr"):
+        if any(SECTIONS.get(method, method) == name for method in used):
+            sections[name] = getattr(config, name)
+    for key, section in sections.items():
+        if getattr(section.replay, "max_outer", 1):
+            yield key, section.replay.queries
 
 
 def _bank(config: "Config") -> Iterator[Problem]:
     held, shots = config.inversion.images_per_class, max(config.shots)
-    phases = {key: section.replay for key, section in _used_free(config)}
-    if _from_static_banks(config):
-        phases["inversion_then_meta"] = config.inversion_then_meta.replay
-    for key, replay in phases.items():
-        queries = replay.queries
-        if replay.max_outer and held < shots + queries:
+    for key, queries in _replayed(config):
+        if held < shots + queries:
             message = (
                 f"{held} recovered images per class cannot give an episode of {shots} shots and {queries} "
                 f"queries (`{key}.replay.queries`); use at least {shots + queries}, or fewer queries"
             )
             yield Problem("inversion.images_per_class", message, ("shots", f"{key}.replay", "methods", "pools"))
-
-
-def _start_within_access(config: "Config") -> Iterator[Problem]:
-    """A learner cannot start from the weights of a model that its method is not given."""
-    if config.inversion_then_meta.start != "best_model":
-        return
-    for method in _from_static_banks(config):
-        if needed_access(method) != "weights":
-            message = f"`best_model` copies weights, and `{method}` is given {needed_access(method)} only; use `random`"
-            yield Problem("inversion_then_meta.start", message, ("methods", "pools"))
 
 
 def _meta_generator(config: "Config") -> Iterator[Problem]:

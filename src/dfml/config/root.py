@@ -112,8 +112,9 @@ class Config(Section):
         chosen = self.pools[pool]
         networks = [self.networks[name] for name in chosen.networks]
         own = (self.learner.family, self.learner.width)
-        if not method.startswith("supervised_") and LEVELS.index(needed_access(method)) > LEVELS.index(chosen.access):
-            return f"it needs the models' {needed_access(method)}, the pool gives {chosen.access} only"
+        needed = needed_access(method, self.options(method).get("start"))
+        if not method.startswith("supervised_") and LEVELS.index(needed) > LEVELS.index(chosen.access):
+            return f"it needs the models' {needed}, the pool gives their {chosen.access} only"
         if method == "unlabelled_heads" and self.unlabelled_heads.dataset in chosen.datasets:
             return "the unlabelled images would be of the pool's own domains"
         if method in FUSIONS:

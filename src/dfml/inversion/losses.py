@@ -73,30 +73,44 @@ class StatisticsGap:
         return total
 
 
+def agreement(teacher: Tensor, student: Tensor) -> Tensor:
+    """1 where both predict the same class, else 0; logits ``[..., B, ways]`` to ``[..., B]``."""
+    return (teacher.argmax(-1) == student.argmax(-1)).to(teacher.dtype)
+
+
+def disagreement(teacher: Tensor, student: Tensor, kind: str) -> Tensor:
+    """How far apart the answers to each image are; logits ``[..., B, ways]`` to ``[..., B]``.
+
+    Args:
+        teacher, student: logits; shapes may broadcast.
+        kind: ``kl_ts`` KL(teacher‖student), ``kl_st`` KL(student‖teacher), ``js`` the Jensen–Shannon divergence
+            (bounded by log 2), ``l1`` the L1 distance of the logits, ``inner_product`` the published expression (F03).
+    """
+    if kind == "l1":
+        return (teacher - student).abs().sum(-1)
+    log_t, log_s = F.log_softmax(teacher, -1), F.log_softmax(student, -1)
+    if kind == "inner_product":
+        return (log_s.exp() * (log_s - log_t.exp())).sum(-1)
+    if kind == "kl_ts":
+        return (log_t.exp() * (log_t - log_s)).sum(-1)
+    if kind == "kl_st":
+        return (log_s.exp() * (log_s - log_t)).sum(-1)
+    if kind == "js":
+        log_m = torch.logaddexp(log_t, log_s) - math.log(2)
+        return ((log_t.exp() * (log_t - log_m)).sum(-1) + (log_s.exp() * (log_s - log_m)).sum(-1)) / 2
+    raise ValueError(f"unknown adversarial loss {kind!r}")
+
+
 def adversarial_loss(teacher: Tensor, student: Tensor, kind: str) -> Tensor:
     """Minimised, it makes teacher and student disagree where both predict the same class (docs/method.md §3.2, F03).
 
     Args:
         teacher: logits ``[B, ways]``; the gradient reaches the image through them.
         student: logits ``[B, ways]``; detach them to keep the student out of the gradient.
-        kind: ``kl_ts`` −KL(teacher‖student), ``kl_st`` −KL(student‖teacher), ``js`` minus the Jensen–Shannon
-            divergence (bounded by log 2), ``inner_product`` the published expression, whose gradient is that of
-            the mean of ⟨student, teacher⟩ probabilities.
+        kind: as in :func:`disagreement`, whose negative is taken. The gradient of ``inner_product`` is that of the mean
+            of ⟨student, teacher⟩ probabilities.
 
     Returns:
         The mean over the batch, zero for samples on which the predictions differ.
     """
-    mask = (teacher.argmax(1) == student.argmax(1)).to(teacher.dtype)
-    log_t, log_s = F.log_softmax(teacher, 1), F.log_softmax(student, 1)
-    if kind == "inner_product":
-        divergence = (log_s.exp() * (log_s - log_t.exp())).sum(1)
-    elif kind == "kl_ts":
-        divergence = (log_t.exp() * (log_t - log_s)).sum(1)
-    elif kind == "kl_st":
-        divergence = (log_s.exp() * (log_s - log_t)).sum(1)
-    elif kind == "js":
-        log_m = torch.logaddexp(log_t, log_s) - math.log(2)
-        divergence = ((log_t.exp() * (log_t - log_m)).sum(1) + (log_s.exp() * (log_s - log_m)).sum(1)) / 2
-    else:
-        raise ValueError(f"unknown adversarial loss {kind!r}")
-    return -(mask * divergence).mean()
+    return -(agreement(teacher, student) * disagreement(teacher, student, kind)).mean()

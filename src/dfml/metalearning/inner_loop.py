@@ -1,6 +1,6 @@
 """The inner loop of MAML: one functional adaptation, used in training, evaluation and by users."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import NamedTuple
@@ -56,16 +56,34 @@ def adapt(
         return F.cross_entropy(functional_call(network, {**parameters, **current}, (images,)), labels)
 
     moving = {name: p for name, p in parameters.items() if not head_only or name.startswith("head.")}
-    for _ in range(steps):
+    options = {"learning_rate": learning_rate, "first_order": first_order, "in_transform": in_transform}
+    return {**parameters, **descend([loss] * steps, moving, **options)}
+
+
+def descend(
+    losses: Iterable[Callable[[Parameters], Tensor]],
+    parameters: Parameters,
+    *,
+    learning_rate: float,
+    first_order: bool,
+    in_transform: bool = False,
+) -> Parameters:
+    """The end of a walk of one gradient step on each of ``losses``, differentiable with respect to where it began.
+
+    Args:
+        losses: maps from the parameters to a scalar.
+        parameters, learning_rate, first_order, in_transform: as in :func:`adapt`.
+    """
+    for loss in losses:
         if in_transform:
-            gradients = grad(loss)(moving)
+            gradients = grad(loss)(parameters)
         else:
-            found = torch.autograd.grad(loss(moving), list(moving.values()), create_graph=not first_order)
-            gradients = dict(zip(moving, found, strict=True))
+            found = torch.autograd.grad(loss(parameters), list(parameters.values()), create_graph=not first_order)
+            gradients = dict(zip(parameters, found, strict=True))
         if first_order:
             gradients = {name: gradient.detach() for name, gradient in gradients.items()}
-        moving = {name: torch.sub(p, gradients[name], alpha=learning_rate) for name, p in moving.items()}
-    return {**parameters, **moving}
+        parameters = {name: torch.sub(p, gradients[name], alpha=learning_rate) for name, p in parameters.items()}
+    return parameters
 
 
 class MetaGradient(NamedTuple):

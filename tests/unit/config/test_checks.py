@@ -5,6 +5,7 @@ import pytest
 
 from dfml.config import Config, validate_config
 from dfml.config.checks import EMBEDDED
+from dfml.config.methods.names import needed_access
 from dfml.errors import ConfigError
 from support.repository import ROOT
 
@@ -51,7 +52,7 @@ class TestSizes:
         folder = {"source": "folder", "path": "images"}
         assert validate_config({"datasets": {"mine": folder}, "pools": {"single": {"datasets": ["mine"]}}, "ways": 30})
 
-    @pytest.mark.parametrize("method", ["free", "free_official", "free_heads", "cmi"])
+    @pytest.mark.parametrize("method", ["free", "free_official", "free_heads", "cmi", "bidf_mkd"])
     def test_the_bank_must_give_shots_and_queries(self, method):
         small = {"inversion": {"images_per_class": 19}, "methods": [method]}
         assert validate_config({**small, "shots": [4]})
@@ -155,14 +156,29 @@ class TestMethods:
         assert validate_config({**slow, "free": {"online": False}})
         assert validate_config({**slow, "free": {"generator": "fresh"}})
 
-    def test_weights_that_are_not_given_are_no_start(self):
-        start = {"inversion_then_meta": {"start": "best_model"}}
-        assert validate_config({**start, "methods": ["gen_bn"]})
-        assert validate_config({**start, "methods": ["free"]})
-        (line,) = problems({**start, "methods": ["gen_bn", "gen_ce"]})
-        assert line.startswith(
-            "inversion_then_meta.start: `best_model` copies weights, and `gen_ce` is given gradients"
+    @pytest.mark.parametrize("access", ["logits", "gradients", "weights"])
+    def test_what_a_pool_does_not_give_is_not_applicable(self, access):
+        config = validate_config(
+            {
+                "pools": {"single": {"access": access}},
+                "methods": ["random", "gen_ce", "gen_bn", "bidf_mkd", "bidf_mkd_black_box", "free"],
+            }
         )
+        run = {cell.method for cell in config.cells()}
+        least = {"logits": {"random", "bidf_mkd_black_box"}, "gradients": {"gen_ce", "bidf_mkd"}}
+        least["weights"] = {"gen_bn", "free"}
+        levels = list(least)[: list(least).index(access) + 1]
+        assert run == set.union(*(least[level] for level in levels))
+        if access != "weights":
+            assert config.inapplicable("single", "free") == (
+                f"it needs the models' weights, the pool gives their {access} only"
+            )
+
+    def test_a_start_from_weights_needs_them(self):
+        start = {"pools": {"single": {"access": "gradients"}}, "bidf_mkd": {"start": "best_model"}}
+        config = validate_config({**start, "methods": ["random", "bidf_mkd"]})
+        assert "weights" in config.inapplicable("single", "bidf_mkd")
+        assert needed_access("bidf_mkd") == "gradients" and needed_access("bidf_mkd", "best_model") == "weights"
 
     def test_an_empty_bank_must_be_filled(self):
         (line,) = problems({"free": {"generator": "fresh", "online": False}})
