@@ -70,7 +70,6 @@ class BidfMkdLoop:
         # Directions are a hundred times as many numbers as the images: they are drawn where they are used.
         self.directions = torch_generator(context.seed, "bidf_mkd", "directions", context.shots, device=self.device)
         self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
-        self.steps = settings.inversion_steps or self.inversion.per_model.steps
         self.recover = {adversarial: self._recovery(adversarial=adversarial) for adversarial in (False, True)}
         self.distillation = BilevelDistillation(
             self.network,
@@ -140,7 +139,9 @@ class BidfMkdLoop:
         self.adapted = {}  # and with it the graph of the inner loop
         for item in (support, query):
             self.bank.add(item)
-        self.teacher_passes += 2 * self.steps * self._passes_per_step + self.distillation.teacher_passes
+        self.teacher_passes += (
+            2 * self.settings.inversion_steps * self._passes_per_step + self.distillation.teacher_passes
+        )
         return task, torch.stack([support.curve[-1], query.curve[-1]]).mean()
 
     @torch.no_grad()
@@ -187,7 +188,9 @@ class BidfMkdLoop:
         objective = make(
             ce_weight=self.inversion.per_model.ce_weight, bn_weight=0.0, views=self.views, adversary=adversary
         )
-        return FromScratch(self.inversion, objective, side=self.pool.canvas, device=self.device, steps=self.steps)
+        return FromScratch(
+            self.inversion, objective, side=self.pool.canvas, device=self.device, steps=settings.inversion_steps
+        )
 
     def _student(self, model: PoolModel, inputs: Tensor) -> Tensor:
         fixed = {name: p.detach() for name, p in self.adapted.items()}

@@ -6,7 +6,6 @@ import json
 import pytest
 import torch
 
-from dfml.config.inversion import InversionSettings
 from dfml.config.methods.bidf_mkd import BidfMkdBlackBoxSettings, BidfMkdSettings
 from dfml.errors import DfmlError
 from dfml.metalearning.inner_loop import meta_gradient
@@ -49,7 +48,7 @@ def mixed(tmp_path_factory, zoo):
     return [zoo, resnets]
 
 
-def cell(method, zoos, *, progress=None, path=None, every=1, inversion=INVERSION, **changes):
+def cell(method, zoos, *, progress=None, path=None, every=1, **changes):
     return context(
         method,
         zoos=zoos,
@@ -57,7 +56,6 @@ def cell(method, zoos, *, progress=None, path=None, every=1, inversion=INVERSION
         progress=progress,
         checkpoint=Checkpoint(path, "digest"),
         checkpoint_every=every,
-        inversion_settings=inversion,
     )
 
 
@@ -178,13 +176,6 @@ def test_a_resumed_run_reaches_the_same_bits(zoo, tmp_path, method, done, every)
 def test_a_loss_that_is_not_finite_is_told_with_the_key_to_change(zoo):
     with pytest.raises(DfmlError, match=r"lower `bidf_mkd\.learning_rate`"):
         fit(cell("bidf_mkd", [zoo], inner_learning_rate=1e30))
-
-
-def test_the_steps_of_an_inversion_are_those_of_the_inverters_unless_given(zoo):
-    settings = InversionSettings(**(INVERSION.model_dump() | {"per_model": {"steps": 2}}))
-    loop = make("bidf_mkd", [zoo], inversion=settings, inversion_steps=None)
-    loop.iteration(0)
-    assert loop.teacher_passes == 2 * 2 + INNER + 1
 
 
 @pytest.mark.parametrize("method", METHODS)

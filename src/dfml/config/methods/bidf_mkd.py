@@ -55,9 +55,7 @@ class BidfMkdSettings(Section):
     patience: int = Field(
         200, ge=1, description="Outer steps without a better mean query accuracy before the next model is inverted."
     )
-    inversion_steps: int | None = Field(
-        None, ge=1, description="Generator steps per recovered set; null: `inversion.per_model.steps`."
-    )
+    inversion_steps: int = Field(200, ge=1, description="Generator steps per recovered set.")
     augment: Literal["per_sample", "per_batch"] = Field(
         "per_sample", description="Augmentation of recovered images (F17)."
     )
