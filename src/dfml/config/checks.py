@@ -44,6 +44,7 @@ def disagreements(config: "Config") -> Iterator[Problem]:
     wrong_names = list(_names(config))
     yield from wrong_names
     yield from _bank(config)
+    yield from _dynamic_set(config)
     yield from _meta_generator(config)
     yield from _heads_of_several_sides(config)
     yield from _embedded_sizes(config)
@@ -118,6 +119,20 @@ def _bank(config: "Config") -> Iterator[Problem]:
             yield Problem("inversion.images_per_class", message, ("shots", f"{key}.replay", "methods", "pools"))
 
 
+def _purer_runs(config: "Config", pool: str) -> bool:
+    return any(SECTIONS.get(method) == "purer" for method in config.selected(pool))
+
+
+def _dynamic_set(config: "Config") -> Iterator[Problem]:
+    held, queries, shots = config.purer.images_per_class, config.purer.queries, max(config.shots)
+    if held is not None and held < shots + queries and any(_purer_runs(config, pool) for pool in config.pools):
+        message = (
+            f"{held} images per class cannot give an episode of {shots} shots and {queries} queries "
+            f"(`purer.queries`); use at least {shots + queries}, fewer queries or null"
+        )
+        yield Problem("purer.images_per_class", message, ("shots", "purer.queries", "methods", "pools"))
+
+
 def _meta_generator(config: "Config") -> Iterator[Problem]:
     if config.inversion.inverter == "five":
         return
@@ -134,8 +149,11 @@ def _heads_of_several_sides(config: "Config") -> Iterator[Problem]:
     """Models of several image sides have heads of several sizes, which cannot be kept."""
     for pool, chosen in config.pools.items():
         sides = {config.datasets[name].side for name in chosen.datasets if name in config.datasets}
-        for method in FUSIONS | {"best"} if len(sides) > 1 else ():
-            if method in config.selected(pool) and getattr(config, method).head not in ("zero", "fresh"):
+        used = {SECTIONS.get(method, method) for method in config.selected(pool)}
+        if config.purer.start != "average":
+            used.discard("purer")
+        for method in FUSIONS | {"best", "purer"} if len(sides) > 1 else ():
+            if method in used and getattr(config, method).head not in ("zero", "fresh"):
                 listed = " and ".join(str(side) for side in sorted(sides))
                 message = f"pool `{pool}` unites images of side {listed}, whose heads differ; use `zero` or `fresh`"
                 yield Problem(f"{method}.head", message, ("pools", "datasets"))
@@ -196,6 +214,8 @@ def _pool_sizes(config: "Config") -> Iterator[Problem]:
                 wanted[f"{key}.five.models_per_iteration"] = section.five.models_per_iteration
         if "zoo_ensemble" in selected:
             wanted["zoo_ensemble.models"] = config.zoo_ensemble.models
+        if _purer_runs(config, pool):
+            wanted["purer.models_per_iteration"] = config.purer.models_per_iteration
         held = config.pool_models(pool)
         for key, count in wanted.items():
             if count is not None and count > held:

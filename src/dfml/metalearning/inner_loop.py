@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +86,23 @@ def descend(
     return parameters
 
 
+def query_loss(
+    network: nn.Module, parameters: Parameters, support: Tensor, query: Tensor, *, ways: int, **inner: Any
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and accuracy (a fraction) on an episode's queries after :func:`adapt`; differentiable.
+
+    Args:
+        network, parameters: as in :func:`adapt`.
+        support, query: normalised class-major images ``[ways · shots, 3, side, side]`` and ``[ways · queries, …]``.
+        ways: classes of the episode.
+        inner: further arguments of :func:`adapt`.
+    """
+    classes = torch.arange(ways, device=support.device)
+    labels, targets = (classes.repeat_interleave(len(images) // ways) for images in (support, query))
+    logits = functional_call(network, adapt(network, parameters, support, labels, **inner), (query,))
+    return F.cross_entropy(logits, targets), (logits.argmax(-1) == targets).float().mean()
+
+
 class MetaGradient(NamedTuple):
     """Query loss and accuracy (a fraction) of a set of episodes, scalars, and the gradient by parameter name."""
 
@@ -119,24 +136,21 @@ def meta_gradient(
             a piece of work of its own, as many at once as there are threads, each graph freed before the next.
     """
     device = support.device
-    support_labels = torch.arange(ways, device=device).repeat_interleave(support.shape[1] // ways)
-    query_labels = torch.arange(ways, device=device).repeat_interleave(query.shape[1] // ways)
     batched = device.type == "cuda" if batched is None else batched
 
     def episode(form: nn.Module, own_support: Tensor, own_query: Tensor) -> tuple[Tensor, Tensor]:
-        adapted = adapt(
+        return query_loss(
             form,
             parameters,
             own_support,
-            support_labels,
+            own_query,
+            ways=ways,
             steps=steps,
             learning_rate=learning_rate,
             first_order=first_order,
             head_only=head_only,
             in_transform=batched,
         )
-        logits = functional_call(form, adapted, (own_query,))
-        return F.cross_entropy(logits, query_labels), (logits.argmax(-1) == query_labels).float().mean()
 
     def alone(index: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         with private_copy(network) as form, derivatives(form):
