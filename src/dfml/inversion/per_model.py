@@ -1,5 +1,7 @@
 """Per-model inversion: a fresh generator for every model (docs/method.md §3.5), the slow arm of the comparison."""
 
+from collections.abc import Iterator
+
 import torch
 
 from dfml.config.inversion import FiveSettings, InversionSettings
@@ -53,7 +55,7 @@ class FromScratch:
             steps=steps or per_model.steps,
             learning_rate=per_model.learning_rate,
             latent_learning_rate=per_model.latent_learning_rate,
-            outer_rule="fomaml_last",
+            outer_rule="reptile",  # tells where the generator ended
             keep="best",
         )
         self._device = device
@@ -61,16 +63,27 @@ class FromScratch:
 
     def __call__(self, model: PoolModel, draws: torch.Generator) -> Recovered:
         """Recover the task of ``model``; raises DfmlError when a loss is not finite."""
+        (recovered,) = self.batches(model, 1, draws)
+        return recovered
+
+    def batches(self, model: PoolModel, count: int, draws: torch.Generator) -> Iterator[Recovered]:
+        """Recover the task of ``model`` several times; each time new latents, the generator going on where it was.
+
+        Raises:
+            DfmlError: a loss is not finite.
+        """
         fresh = draw_generator(self.settings, self.side, draws, law="normal")
         try:
             place = self._idle.pop()
         except IndexError:
             place = MetaGenerator(fresh.to(self._device), self._five)
+        per_class = self.settings.images_per_class
         try:
             place.generator.load_state_dict(fresh.state_dict())
-            recovered, _ = place.adapt(
-                model, self.objective, images_per_class=self.settings.images_per_class, draws=draws
-            )
+            for _ in range(count):
+                recovered, moved = place.adapt(model, self.objective, images_per_class=per_class, draws=draws)
+                yield recovered
+                with torch.no_grad():
+                    torch._foreach_sub_(list(place.generator.parameters()), moved)
         finally:
             self._idle.append(place)
-        return recovered

@@ -1,0 +1,176 @@
+"""TGR (ICML 2024): dissimilar models grouped by their embeddings, distilled together with regularised disagreement."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfml.config.methods.tgr import TgrSettings
+from dfml.errors import DfmlError
+from dfml.inversion.bank import ImageBank
+from dfml.inversion.meta_generator import Recovered
+from dfml.inversion.per_model import FromScratch
+from dfml.inversion.recover import make_objective
+from dfml.inversion.views import Views
+from dfml.metalearning.bank_episodes import BankEpisodes
+from dfml.metalearning.grouping import DissimilarGroups
+from dfml.metalearning.inner_loop import parameters_of
+from dfml.metalearning.meta_step import MetaStep
+from dfml.metalearning.regularisation import RegularisedStep, TaughtSet
+from dfml.metalearning.replay import replay
+from dfml.methods.base import Context, Fitted, Snapshot
+from dfml.methods.iterate import iterate
+from dfml.methods.tgr_embedding import embed
+from dfml.runtime.optimisers import Adam
+from dfml.runtime.seeds import numpy_rng, torch_generator
+from dfml.runtime.timeline import Timeline
+
+
+def fit(context: Context) -> Fitted:
+    """Embed and group the models, then meta-train a learner on one group after another."""
+    settings = TgrSettings.model_validate(context.options)
+    loop = TgrLoop(context, settings)
+    embedded = embed(context, settings, loop.recover, loop.bank)
+    loop.groups = DissimilarGroups(embedded.similarity, settings.groups, torch_generator(context.seed, "tgr", "groups"))
+    later, rows = iterate(context, loop, iterations=settings.iterations, snapshots=settings.snapshots)
+    context.sub_checkpoint("embedding").remove()
+    seconds = embedded.seconds
+    return Fitted.of_learner(
+        context,
+        [Snapshot(s.iteration, s.seconds + seconds, s.states) for s in later],
+        teacher_passes=embedded.teacher_passes + loop.teacher_passes,
+        history=embedded.history + [{**row, "seconds": row["seconds"] + seconds} for row in rows],
+        stages={"embedding": seconds, **loop.timeline.seconds},
+    )
+
+
+class TgrLoop:
+    """Meta-learner, bank and inverter with all that one iteration needs; resumable at any iteration.
+
+    Args:
+        context: the cell.
+        settings: of TGR.
+    """
+
+    groups: DissimilarGroups  # made of the embeddings, after the bank that those fill
+
+    def __init__(self, context: Context, settings: TgrSettings) -> None:
+        assert context.inversion_settings is not None
+        self.context, self.settings = context, settings
+        inversion, pool, device = context.inversion_settings, context.pool, context.job.device
+        needed = context.shots + settings.replay.queries
+        if settings.replay.max_outer and inversion.images_per_class < needed:
+            raise DfmlError(
+                f"{inversion.images_per_class} recovered images per class cannot give an episode of {context.shots} "
+                f"shots and {settings.replay.queries} queries; raise `inversion.images_per_class` to {needed} or lower "
+                "`tgr.replay.queries`"
+            )
+        objective = make_objective(inversion, ce_weight=inversion.per_model.ce_weight, bn_weight=settings.bn_weight)
+        self.recover = FromScratch(
+            inversion, objective, side=pool.canvas, device=device, steps=settings.inversion_steps
+        )
+        self.bank = ImageBank(
+            len(pool.class_names),
+            slots=inversion.slots,
+            images_per_class=inversion.images_per_class,
+            side=pool.canvas,
+            device=device,
+        )
+        self.views = Views(inversion.crop_padding, settings.augment == "per_sample", inversion.resize)
+        network = context.starting_learner(settings.start)
+        self.parameters = parameters_of(network)
+        self.optimiser = Adam([list(self.parameters.values())], [settings.replay.learning_rate])
+        self.step = RegularisedStep(
+            network,
+            self.parameters,
+            self.optimiser,
+            kd_loss=settings.kd_loss,
+            ce_weight=settings.ce_weight,
+            displacement=settings.displacement,
+            second_order=settings.second_order,
+        )
+        self.meta_step = MetaStep(
+            network,
+            self.parameters,
+            self.optimiser,
+            ways=context.ways,
+            steps=settings.replay.inner_steps,
+            learning_rate=settings.replay.inner_learning_rate,
+            first_order=settings.replay.first_order,
+            reduce=settings.replay.reduce,
+        )
+        self.episodes = BankEpisodes(
+            self.bank,
+            pool,
+            shots=context.shots,
+            queries=settings.replay.queries,
+            recolour=settings.replay.recolour,
+            side=settings.replay.side,
+        )
+        self.draws = torch_generator(context.seed, "tgr", context.shots)
+        self.timeline = Timeline(device, {"inversion": 0.0, "regularisation": 0.0, "replay": 0.0})
+        self.teacher_passes = 0
+        self._unchecked: list[Tensor] = []
+
+    def iteration(self, iteration: int) -> dict[str, Tensor]:
+        """Draw models of one group, recover a set of each, learn from all of them, then replay."""
+        with self.timeline.stage("inversion"):
+            rng = numpy_rng(self.context.seed, "tgr", "models", iteration)
+            chosen = self.groups.draw(self.settings.models_per_iteration, rng)
+            sets = [self.recover(self.context.pool[index], self.draws) for index in chosen]
+            for item in sets:
+                self.bank.add(item)
+            self.teacher_passes += len(sets) * self.settings.inversion_steps
+        with self.timeline.stage("regularisation"):
+            loss, disagreement = self.step([self._taught(item) for item in sets])
+            self._unchecked.append(loss)
+            self.teacher_passes += len(sets)
+        quantities = {
+            "teacher_ce": torch.stack([item.curve[-1] for item in sets]).mean(),
+            "distillation": loss,
+            "disagreement": disagreement,
+        }
+        with self.timeline.stage("replay"):
+            report = replay(self.meta_step, self.episodes, self.settings.replay, draws=self.draws)
+        if report.steps:
+            quantities |= {"replay_loss": report.loss, "replay_accuracy": report.accuracy}
+            self._unchecked.append(report.loss)
+        return quantities
+
+    def _taught(self, item: Recovered) -> TaughtSet:
+        """A set moved at random, as model and learner see it, with the model's answers."""
+        model, images = item.model, item.images
+        moves = self.views.draw(images=len(images), canvas=images.shape[-1], side=model.side, draws=self.draws)
+        inputs = self.views.inputs(model, images, moves.to(images.device))
+        with torch.no_grad():
+            return TaughtSet(inputs, model.network(inputs), item.targets)
+
+    def check(self) -> None:
+        """Raise DfmlError if the learner has not been finite since the last call; the inverter checks itself."""
+        fine = torch.isfinite(torch.stack([loss.cpu() for loss in self._unchecked])).all()
+        self._unchecked = []
+        if not fine:
+            raise DfmlError(
+                "the loss of the meta-learner is not finite; lower `tgr.displacement`, `tgr.replay.learning_rate` or "
+                "`tgr.replay.inner_learning_rate`"
+            )
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs; the groups follow from the embeddings."""
+        return {
+            "bank": self.bank.state(),
+            "parameters": {name: p.detach() for name, p in self.parameters.items()},
+            "optimiser": self.optimiser.state(),
+            "draws": self.draws.get_state(),
+            "teacher_passes": self.teacher_passes,
+        }
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state`."""
+        self.bank.load_state(state["bank"])
+        for name, parameter in self.parameters.items():
+            parameter.copy_(state["parameters"][name])
+        self.optimiser.load_state(state["optimiser"])
+        self.draws.set_state(state["draws"])
+        self.teacher_passes = state["teacher_passes"]
