@@ -201,6 +201,8 @@ def evaluate(
             "episode_digest": digest_json(digests),
             "train_seconds": manifest.train_seconds,
             "teacher_passes": manifest.teacher_passes,
+            "bank_seconds": manifest.bank_seconds,
+            "bank_passes": manifest.bank_passes,
             "inference_macs": sum(forward_macs(e, tests[0].images.shape[-1]) for e in learners[chosen].encoders),
             "peak_memory_mb": manifest.peak_memory_mb,
             "stages": {**manifest.stages, "evaluation": job.seconds},

@@ -46,6 +46,9 @@ def inversion_settings(**changes: Any) -> InversionSettings:
         "slots": 3,
         "five": FiveSettings(iterations=4, warmup=1, models_per_iteration=2, steps=2),
         "per_model": {"steps": 4},
+        "cmi": {"steps": 3, "batches": 2, "projection": 8, "negatives": 7},
+        "deep_inversion": {"steps": 3},
+        "fast": {"iterations": 5, "warmup": 1, "models_per_iteration": 1, "steps": 2, "restart_at": 2},
         "speed": {"models": 2, "steps": (3,)},
     }
     return InversionSettings.model_validate({**quick, **changes})

@@ -55,7 +55,7 @@ def record(**changes) -> dict:
     """A whole, valid record with one result."""
     return {
         "format": "dfml.record",
-        "version": 1,
+        "version": 2,
         "experiment": "demo",
         "pool": "single",
         "method": "free",
@@ -68,6 +68,8 @@ def record(**changes) -> dict:
         "episode_digest": "e1",
         "train_seconds": 10.0,
         "teacher_passes": 200,
+        "bank_seconds": 5.0,
+        "bank_passes": 120,
         "inference_macs": 11_000_000,
         "peak_memory_mb": 900.5,
         "stages": {"replay": 8.0},
@@ -149,6 +151,8 @@ def write_demo(folder: Path, *, seeds=(0, 1, 2), shots=(1,), grid=GRID) -> list[
                         results=results,
                         train_seconds=60.0 + LEVEL[method] if learned else 0.2,
                         teacher_passes=4000 if learned else 0,
+                        bank_seconds=20.0 if learned else 0.0,
+                        bank_passes=1500 if learned else 0,
                         inference_macs=110_000_000 if method == "zoo_ensemble" else 11_000_000,
                         curve=curve(method, seed) if learned else [],
                     )

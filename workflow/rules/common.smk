@@ -215,9 +215,11 @@ def zoo_settings(wildcards):
 
 
 def inversion_settings(wildcards):
-    """Inversion without what only the speed table or, for FIVE, inversion model by model uses."""
-    unused = {"inverter", "speed", "per_model"} if wildcards.inverter == "five" else {"inverter", "speed"}
-    return plain(settings.inversion, exclude=unused)
+    """Inversion with the section of the job's own inverter alone, and without what only the speed table uses."""
+    sections = {"gen_ce": "per_model", "gen_bn": "per_model"}
+    others = {sections.get(name, name) for name in get_args(Inverter)}
+    others -= {sections.get(wildcards.inverter, wildcards.inverter)}
+    return plain(settings.inversion, exclude={"inverter", "speed"} | others)
 
 
 def cell_inversion_settings(wildcards):

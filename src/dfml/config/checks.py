@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from dfml.config.base import Problem, unknown
 from dfml.config.methods.free import FreeSettings
-from dfml.config.methods.names import FUSIONS, MethodName
+from dfml.config.methods.names import FUSIONS, SECTIONS, MethodName
 
 if TYPE_CHECKING:
     from dfml.config.root import Config
@@ -46,6 +46,7 @@ def disagreements(config: "Config") -> Iterator[Problem]:
     wrong_names = [*_names(config), *_custom_methods(config)]
     yield from wrong_names
     yield from _bank(config)
+    yield from _dynamic_set(config)
     yield from _meta_generator(config)
     yield from _heads_of_several_sides(config)
     yield from _embedded_sizes(config)
@@ -71,6 +72,10 @@ def _names(config: "Config") -> Iterator[Problem]:
             if name not in config.networks:
                 message = f"`{name}` is not under `networks`; {unknown(name, config.networks)}"
                 yield Problem(f"pools.{pool}.networks", message, (f"networks.{name}",))
+        for shots in chosen.shots or ():
+            if shots not in config.shots:
+                message = f"`{shots}` is not in the top-level `shots`; add it there or remove it here"
+                yield Problem(f"pools.{pool}.shots", message, ("shots",))
         for name in chosen.methods or ():
             known = (*get_args(MethodName), *config.custom_methods)
             if name not in known:
@@ -110,16 +115,41 @@ def _used_free(config: "Config") -> Iterator[tuple[str, FreeSettings]]:
             yield ("free_heads.free" if method == "free_heads" else method), section
 
 
+def _replayed(config: "Config") -> Iterator[tuple[str, int]]:
+    """Dotted key of every section that replays episodes of a bank on some pool, and query images of an episode."""
+    used = {method for pool in config.pools for method in config.selected(pool)}
+    sections = dict(_used_free(config))
+    for name in ("inversion_then_meta", "bidf_mkd", "bidf_mkd_black_box", "tgr"):
+        if any(SECTIONS.get(method, method) == name for method in used):
+            sections[name] = getattr(config, name)
+    for key, section in sections.items():
+        if getattr(section.replay, "max_outer", 1):
+            yield key, section.replay.queries
+
+
 def _bank(config: "Config") -> Iterator[Problem]:
     held, shots = config.inversion.images_per_class, max(config.shots)
-    for key, section in _used_free(config):
-        queries = section.replay.queries
-        if section.replay.max_outer and held < shots + queries:
+    for key, queries in _replayed(config):
+        if held < shots + queries:
             message = (
                 f"{held} recovered images per class cannot give an episode of {shots} shots and {queries} "
                 f"queries (`{key}.replay.queries`); use at least {shots + queries}, or fewer queries"
             )
             yield Problem("inversion.images_per_class", message, ("shots", f"{key}.replay", "methods", "pools"))
+
+
+def _purer_runs(config: "Config", pool: str) -> bool:
+    return any(SECTIONS.get(method) == "purer" for method in config.selected(pool))
+
+
+def _dynamic_set(config: "Config") -> Iterator[Problem]:
+    held, queries, shots = config.purer.images_per_class, config.purer.queries, max(config.shots)
+    if held is not None and held < shots + queries and any(_purer_runs(config, pool) for pool in config.pools):
+        message = (
+            f"{held} images per class cannot give an episode of {shots} shots and {queries} queries "
+            f"(`purer.queries`); use at least {shots + queries}, fewer queries or null"
+        )
+        yield Problem("purer.images_per_class", message, ("shots", "purer.queries", "methods", "pools"))
 
 
 def _meta_generator(config: "Config") -> Iterator[Problem]:
@@ -138,8 +168,11 @@ def _heads_of_several_sides(config: "Config") -> Iterator[Problem]:
     """Models of several image sides have heads of several sizes, which cannot be kept."""
     for pool, chosen in config.pools.items():
         sides = {config.datasets[name].side for name in chosen.datasets if name in config.datasets}
-        for method in FUSIONS | {"best"} if len(sides) > 1 else ():
-            if method in config.selected(pool) and getattr(config, method).head not in ("zero", "fresh"):
+        used = {SECTIONS.get(method, method) for method in config.selected(pool)}
+        if config.purer.start != "average":
+            used.discard("purer")
+        for method in FUSIONS | {"best", "purer"} if len(sides) > 1 else ():
+            if method in used and getattr(config, method).head not in ("zero", "fresh"):
                 listed = " and ".join(str(side) for side in sorted(sides))
                 message = f"pool `{pool}` unites images of side {listed}, whose heads differ; use `zero` or `fresh`"
                 yield Problem(f"{method}.head", message, ("pools", "datasets"))
@@ -201,6 +234,8 @@ def _pool_sizes(config: "Config") -> Iterator[Problem]:
                 wanted[f"{key}.five.models_per_iteration"] = section.five.models_per_iteration
         if "zoo_ensemble" in selected:
             wanted["zoo_ensemble.models"] = config.zoo_ensemble.models
+        if _purer_runs(config, pool):
+            wanted["purer.models_per_iteration"] = config.purer.models_per_iteration
         held = config.pool_models(pool)
         for key, count in wanted.items():
             if count is not None and count > held:

@@ -89,10 +89,13 @@ class PoolSettings(Section):
         strict=False,
         description="Methods run on this pool; null runs every method of the top-level list, [] none.",
     )
+    shots: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, strict=False, description="Numbers of shots run on this pool; null runs every one of the top-level list."
+    )
     access: Access = Field(
         "weights",
         description="What the owner of the models gives away: their `logits` for any image, `gradients` of these with "
         "respect to the image as well, or all `weights`. Methods that need more are n/a.",
     )
 
-    _no_repetition = field_validator("datasets", "networks", "methods")(distinct)
+    _no_repetition = field_validator("datasets", "networks", "methods", "shots")(distinct)

@@ -54,6 +54,63 @@ class PerModelSettings(Section):
     models: int | None = Field(None, ge=1, description="How many models are inverted; null: every model of the pool.")
 
 
+class FastSettings(FiveSettings):
+    """Fast-Datafree: FIVE with a moving estimate of the images' statistics, one model after another."""
+
+    iterations: int = Field(240, ge=1, description="Outer iterations after the warm-up; their images fill the bank.")
+    warmup: int = Field(20, ge=0, description="First iterations whose images are thrown away.")
+    models_per_iteration: int = Field(1, ge=1, description="Models inverted between two steps of the generator.")
+    learning_rate: float = Field(5e-3, gt=0, description="Inner learning rate of the generator.")
+    latent_learning_rate: float = Field(0.015, gt=0, description="Inner learning rate of the latents.")
+    ce_weight: float = Field(0.4, ge=0, description="Weight of the cross-entropy to the asked classes.")
+    bn_weight: float = Field(10.0, ge=0, description="Weight of the batch-norm statistics term.")
+    statistics_momentum: float = Field(
+        0.9,
+        ge=0,
+        lt=1,
+        description="What the moving estimate of the images' statistics keeps from one inner step to the next; 0: each "
+        "batch's own statistics.",
+    )
+    restart_at: int | None = Field(
+        120,
+        ge=0,
+        description="Iteration after the warm-up at which the generator's first linear layer and batch norm are drawn "
+        "anew, once; null: never.",
+    )
+
+
+class CmiSettings(Section):
+    """CMI: contrastive model inversion, which drives the images of a model apart."""
+
+    steps: int = Field(200, ge=1, description="Steps per batch.")
+    batches: int = Field(
+        2, ge=1, description="Batches recovered of each model; each is told apart from those before it as well."
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of generator, latents and projection head.")
+    ce_weight: float = Field(1.0, ge=0, description="Weight of the cross-entropy to the asked classes.")
+    bn_weight: float = Field(1.0, ge=0, description="Weight of the batch-norm statistics term.")
+    contrast_weight: float = Field(0.8, ge=0, description="Weight of the contrastive term.")
+    temperature: float = Field(0.1, gt=0, description="Temperature of the contrastive term.")
+    projection: int = Field(128, ge=1, description="Size of a projected feature and of the head's hidden layer.")
+    memory: int = Field(40960, ge=1, description="Images whose features are remembered of one model, the newest.")
+    negatives: int = Field(4096, ge=1, description="Remembered images drawn in one step.")
+    smallest_window: float = Field(0.25, gt=0, le=1, description="Smallest area of the cropped view, as a fraction.")
+    models: int | None = Field(None, ge=1, description="How many models are inverted; null: every model of the pool.")
+
+
+class DeepInversionSettings(Section):
+    """DeepInversion: the pixels themselves are fitted to each model."""
+
+    steps: int = Field(200, ge=1, description="Steps per model.")
+    learning_rate: float = Field(0.05, gt=0, description="Learning rate of the pixels, in normalised units.")
+    ce_weight: float = Field(1.0, ge=0, description="Weight of the cross-entropy to the asked classes.")
+    bn_weight: float = Field(0.01, ge=0, description="Weight of the batch-norm statistics term.")
+    tv_weight: float = Field(1e-4, ge=0, description="Weight of the total variation.")
+    roll: float = Field(0.125, ge=0, lt=1, description="Largest circular shift before each step, as part of the side.")
+    flip: bool = Field(True, description="Mirror the batch before a step with probability one half.")
+    models: int | None = Field(None, ge=1, description="How many models are inverted; null: every model of the pool.")
+
+
 class SpeedSettings(Section):
     """The speed table: FIVE against per-model inversion, timed in turn in one process."""
 
@@ -89,4 +146,7 @@ class InversionSettings(Section):
     slots: int = Field(20, ge=1, description="Ring slots per class in the bank, `images_per_class` images each.")
     five: FiveSettings = Field(FiveSettings(), description="Settings of `five`.")
     per_model: PerModelSettings = Field(PerModelSettings(), description="Settings of `gen_ce` and `gen_bn`.")
+    cmi: CmiSettings = Field(CmiSettings(), description="Settings of `cmi`.")
+    deep_inversion: DeepInversionSettings = Field(DeepInversionSettings(), description="Settings of `deep_inversion`.")
+    fast: FastSettings = Field(FastSettings(), description="Settings of `fast`.")
     speed: SpeedSettings = Field(SpeedSettings(), description="Settings of the speed table.")

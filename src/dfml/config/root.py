@@ -117,8 +117,9 @@ class Config(Section):
         chosen = self.pools[pool]
         networks = [self.networks[name] for name in chosen.networks]
         own = (self.learner.family, self.learner.width)
-        if not method.startswith("supervised_") and LEVELS.index(needed_access(method)) > LEVELS.index(chosen.access):
-            return f"it needs the models' {needed_access(method)}, the pool gives {chosen.access} only"
+        needed = needed_access(method, self.options(method).get("start"))
+        if not method.startswith("supervised_") and LEVELS.index(needed) > LEVELS.index(chosen.access):
+            return f"it needs the models' {needed}, the pool gives their {chosen.access} only"
         if method == "unlabelled_heads" and self.unlabelled_heads.dataset in chosen.datasets:
             return "the unlabelled images would be of the pool's own domains"
         if method in FUSIONS:
@@ -163,5 +164,6 @@ class Config(Section):
             for method in self.selected(pool)
             if self.inapplicable(pool, method) is None
             for shots in self.shots
+            if self.pools[pool].shots is None or shots in self.pools[pool].shots
             for seed in self.seeds
         ]

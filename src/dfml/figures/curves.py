@@ -23,7 +23,10 @@ from dfml.records.record import Record
 
 
 def curve_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """Every curve point of every record, with the record's pool, ways, shots, method and seed."""
+    """Every curve point of every record, with the record's pool, ways, shots, method and seed.
+
+    Seconds count from before the images were recovered that the method started from.
+    """
     rows = [
         {
             "pool": record.pool,
@@ -32,6 +35,7 @@ def curve_frame(records: Sequence[Record]) -> pd.DataFrame:
             "method": record.method,
             "seed": record.seed,
             **point.model_dump(),
+            "seconds": point.seconds + record.bank_seconds,
         }
         for record in records
         for point in record.curve

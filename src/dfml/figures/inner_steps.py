@@ -15,6 +15,7 @@ from dfml.records.artefacts import InversionSummary, SpeedSummary
 from dfml.statistics import interval95
 
 _META_TRAINED = "five"
+_LEARN_TOO = ("fast",)
 _STAGES = {
     "first": ("start of meta-training", "#E69F00", (0, (5, 2))),
     "last": ("end of meta-training", "#0072B2", "-"),
@@ -67,10 +68,10 @@ def _draw_curves(panel: Axes, inversions: Sequence[InversionSummary]) -> int:
                 words, colour, line = _STAGES.get(stage, (stage, "#6b6b6b", ":"))
                 label = f"{inverter}, {words}"
             elif stage == "first" and any("last" in item.ce_curve for item in group):
-                # Inversion from scratch does not learn from one model to the next: one curve says it all.
+                # One curve of each other inverter says enough.
                 continue
             else:
-                label, line = f"{inverter}, from scratch", (0, (1, 1))
+                label, line = inverter if inverter in _LEARN_TOO else f"{inverter}, from scratch", (0, (1, 1))
                 colour = _OTHER_COLOURS[others.index(inverter) % len(_OTHER_COLOURS)]
             if not runs:
                 continue

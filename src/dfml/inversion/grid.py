@@ -1,10 +1,13 @@
 """A picture of recovered images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from PIL import Image
 from torch import Tensor
 
+from dfml.inversion.meta_generator import Recovered
 from dfml.runtime.files import atomic_write
 
 
@@ -18,3 +21,13 @@ def save_grid(images: Tensor, path: Path, *, columns: int, scale: int = 2, gap: 
         tile = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
         sheet.paste(tile, (gap + (index % columns) * (side + gap), gap + (index // columns) * (side + gap)))
     atomic_write(path, lambda partial: sheet.save(partial, format="PNG"))
+
+
+def rows_of_classes(recovered: Sequence[Recovered], columns: int) -> Tensor:
+    """At most ``columns`` images of each class of each recovered task, class after class, ``[n, 3, side, side]``."""
+    rows = []
+    for item in recovered:
+        ways = len(item.model.class_ids)
+        per_class = item.images.view(-1, ways, *item.images.shape[1:]).transpose(0, 1)
+        rows.append(per_class[:, :columns].flatten(0, 1))
+    return torch.cat(rows)

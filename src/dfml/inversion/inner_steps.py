@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from dfml.config.inversion import FiveSettings
 from dfml.data.augment import Moves
+from dfml.inversion.keeper import Keeper
 from dfml.inversion.objective import Objective
 from dfml.networks.build import build_network
 from dfml.networks.generator import Generator
@@ -87,6 +88,8 @@ class InnerSteps:
 
     def _run(self, model: PoolModel, objective: Objective, targets: Tensor, latents: Tensor, moves: Moves) -> Found:
         steps = self._exact if self.settings.outer_rule == "maml" else self._first_order
+        if isinstance(objective, Objective):
+            objective = objective.begun()
         return steps(model, objective, targets, latents, moves)
 
     def _first_order(
@@ -98,7 +101,7 @@ class InnerSteps:
         with torch.no_grad():
             torch._foreach_copy_([*working, latents], [*self._parameters, start])
         optimiser.reset()
-        keep = _Keeper(settings.keep)
+        keep = Keeper(settings.keep)
         meta = [torch.zeros_like(p) for p in working] if settings.outer_rule == "fomaml_sum" else []
         curve = []
         for step in range(settings.steps):
@@ -137,7 +140,7 @@ class InnerSteps:
         origin = [p.detach().requires_grad_() for p in self._parameters]
         weights, variable = origin, start.detach().requires_grad_()
         update = _DifferentiableStep(self.settings)
-        keep = _Keeper(self.settings.keep)
+        keep = Keeper(self.settings.keep)
         curve = []
         for step in range(self.settings.steps):
             images = functional_call(self.working, dict(zip(names, weights, strict=True)), variable)
@@ -165,33 +168,6 @@ def _resident(model: PoolModel) -> PoolModel:
 def _load(teacher: PoolModel, model: PoolModel) -> None:
     own, given = ([*m.network.state_dict().values(), m.mean, m.std] for m in (teacher, model))
     torch._foreach_copy_(own, given)
-
-
-class _Keeper:
-    """Decides on the device which iterate's images are kept (F10)."""
-
-    def __init__(self, rule: str) -> None:
-        self.rule = rule
-        self.losses: list[Tensor] = []
-        self._best: Tensor | None = None
-        self._images: Tensor | None = None
-
-    def offer(self, images: Tensor, loss: Tensor) -> None:
-        self.losses.append(loss)
-        if self.rule == "best" and self._best is not None:
-            better = loss < self._best
-            self._images = torch.where(better, images, self._images)
-            self._best = torch.minimum(loss, self._best)
-        else:
-            self._best, self._images = loss, images
-
-    def replace(self, images: Tensor) -> None:
-        self._images = images
-
-    @property
-    def images(self) -> Tensor:
-        assert self._images is not None
-        return self._images
 
 
 class _DifferentiableStep:

@@ -11,15 +11,38 @@ from torch.utils.hooks import RemovableHandle
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
 
 
+class MovingStatistics:
+    """Moving estimates of what batch norms meet over the steps of one inversion (Fast-Datafree; docs/methods).
+
+    The first step's estimate is that step's statistics; later ones keep ``momentum`` of the one before, through which
+    no gradient passes.
+    """
+
+    def __init__(self, momentum: float) -> None:
+        self.momentum = momentum
+        self._known: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def update(self, norm: nn.Module, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """The estimates of ``norm`` after a step with these statistics, ``[channels]`` each."""
+        if norm in self._known:
+            old_mean, old_variance = self._known[norm]
+            mean = self.momentum * old_mean + (1 - self.momentum) * mean
+            variance = self.momentum * old_variance + (1 - self.momentum) * variance
+        self._known[norm] = mean.detach(), variance.detach()
+        return mean, variance
+
+
 class StatisticsGap:
     """DeepInversion's feature regulariser: how far batch-norm inputs are from the stored statistics.
 
     Inside ``with StatisticsGap(network) as gap:`` a forward pass of ``network`` makes :meth:`value` return
     Σ_layers ‖μ − μ̂‖₂ + ‖σ² − σ̂²‖₂ (unsquared norms, biased variance over batch and space). The hooks are gone after
-    the block, also when it raises (F07).
+    the block, also when it raises (F07). With ``moving`` estimates of earlier passes, μ and σ² are what these become by
+    the pass.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, moving: MovingStatistics | None = None) -> None:
+        self._moving = moving
         self._norms = [m for m in network.modules() if isinstance(m, EpisodicBatchNorm2d)]
         self._terms: list[Tensor] = []
         self._hooks: list[RemovableHandle] = []
@@ -39,6 +62,8 @@ class StatisticsGap:
         rows = inputs[0].permute(0, 2, 3, 1).flatten(0, 2)
         mean = rows.mean(0)
         variance = (rows - mean).square().mean(0)
+        if self._moving is not None:
+            mean, variance = self._moving.update(norm, mean, variance)
         self._terms += [(mean - norm.running_mean).norm(), (variance - norm.running_var).norm()]
 
     def value(self) -> Tensor:
@@ -48,30 +73,44 @@ class StatisticsGap:
         return total
 
 
+def agreement(teacher: Tensor, student: Tensor) -> Tensor:
+    """1 where both predict the same class, else 0; logits ``[..., B, ways]`` to ``[..., B]``."""
+    return (teacher.argmax(-1) == student.argmax(-1)).to(teacher.dtype)
+
+
+def disagreement(teacher: Tensor, student: Tensor, kind: str) -> Tensor:
+    """How far apart the answers to each image are; logits ``[..., B, ways]`` to ``[..., B]``.
+
+    Args:
+        teacher, student: logits; shapes may broadcast.
+        kind: ``kl_ts`` KL(teacher‖student), ``kl_st`` KL(student‖teacher), ``js`` the Jensen–Shannon divergence
+            (bounded by log 2), ``l1`` the L1 distance of the logits, ``inner_product`` the published expression (F03).
+    """
+    if kind == "l1":
+        return (teacher - student).abs().sum(-1)
+    log_t, log_s = F.log_softmax(teacher, -1), F.log_softmax(student, -1)
+    if kind == "inner_product":
+        return (log_s.exp() * (log_s - log_t.exp())).sum(-1)
+    if kind == "kl_ts":
+        return (log_t.exp() * (log_t - log_s)).sum(-1)
+    if kind == "kl_st":
+        return (log_s.exp() * (log_s - log_t)).sum(-1)
+    if kind == "js":
+        log_m = torch.logaddexp(log_t, log_s) - math.log(2)
+        return ((log_t.exp() * (log_t - log_m)).sum(-1) + (log_s.exp() * (log_s - log_m)).sum(-1)) / 2
+    raise ValueError(f"unknown adversarial loss {kind!r}")
+
+
 def adversarial_loss(teacher: Tensor, student: Tensor, kind: str) -> Tensor:
     """Minimised, it makes teacher and student disagree where both predict the same class (docs/method.md §3.2, F03).
 
     Args:
         teacher: logits ``[B, ways]``; the gradient reaches the image through them.
         student: logits ``[B, ways]``; detach them to keep the student out of the gradient.
-        kind: ``kl_ts`` −KL(teacher‖student), ``kl_st`` −KL(student‖teacher), ``js`` minus the Jensen–Shannon
-            divergence (bounded by log 2), ``inner_product`` the published expression, whose gradient is that of
-            the mean of ⟨student, teacher⟩ probabilities.
+        kind: as in :func:`disagreement`, whose negative is taken. The gradient of ``inner_product`` is that of the mean
+            of ⟨student, teacher⟩ probabilities.
 
     Returns:
         The mean over the batch, zero for samples on which the predictions differ.
     """
-    mask = (teacher.argmax(1) == student.argmax(1)).to(teacher.dtype)
-    log_t, log_s = F.log_softmax(teacher, 1), F.log_softmax(student, 1)
-    if kind == "inner_product":
-        divergence = (log_s.exp() * (log_s - log_t.exp())).sum(1)
-    elif kind == "kl_ts":
-        divergence = (log_t.exp() * (log_t - log_s)).sum(1)
-    elif kind == "kl_st":
-        divergence = (log_s.exp() * (log_s - log_t)).sum(1)
-    elif kind == "js":
-        log_m = torch.logaddexp(log_t, log_s) - math.log(2)
-        divergence = ((log_t.exp() * (log_t - log_m)).sum(1) + (log_s.exp() * (log_s - log_m)).sum(1)) / 2
-    else:
-        raise ValueError(f"unknown adversarial loss {kind!r}")
-    return -(mask * divergence).mean()
+    return -(agreement(teacher, student) * disagreement(teacher, student, kind)).mean()

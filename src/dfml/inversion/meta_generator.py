@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dfml.config.inversion import FiveSettings
 from dfml.data.augment import Moves
-from dfml.errors import DfmlError
+from dfml.inversion.finite import not_finite
 from dfml.inversion.inner_steps import BETAS, Found, InnerSteps
 from dfml.inversion.objective import Objective
 from dfml.networks.generator import Generator
@@ -130,10 +130,10 @@ class MetaGenerator:
         models, self._unchecked = [model for model, _ in self._unchecked], []
         for model, good in zip(models, fine, strict=True):
             if not good:
-                raise DfmlError(
-                    f"inversion of {model.dataset}/{model.architecture} model {model.index}: the loss is not finite; "
+                raise not_finite(
+                    model,
                     "lower the weight of the adversarial or batch-norm term (`adversary.weight`, `bn_weight`) or a "
-                    "learning rate"
+                    "learning rate",
                 )
 
     @torch.no_grad()

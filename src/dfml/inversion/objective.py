@@ -1,14 +1,15 @@
 """What one inversion step minimises for one model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dfml.config.inversion import InversionSettings
 from dfml.data.augment import Moves
-from dfml.inversion.losses import StatisticsGap, adversarial_loss
+from dfml.inversion.losses import MovingStatistics, StatisticsGap, adversarial_loss
 from dfml.inversion.views import Views
 from dfml.zoo.pool import PoolModel
 
@@ -27,12 +28,24 @@ class Adversary:
 
 @dataclass(frozen=True)
 class Objective:
-    """Weighted cross-entropy, batch-norm statistics and adversarial terms on randomly cropped and flipped images."""
+    """Weighted cross-entropy, batch-norm statistics and adversarial terms on randomly cropped and flipped images.
+
+    ``statistics_momentum`` above 0 compares moving estimates of the statistics with the stored ones: every inversion
+    then needs its own copy, which :meth:`begun` gives.
+    """
 
     ce_weight: float
     bn_weight: float
     views: Views
     adversary: Adversary | None = None
+    statistics_momentum: float = 0.0
+    moving: MovingStatistics | None = None
+
+    def begun(self) -> "Objective":
+        """The objective of one inversion: itself, or with a memory from step to step if it needs one."""
+        if not (self.bn_weight and self.statistics_momentum):
+            return self
+        return replace(self, moving=MovingStatistics(self.statistics_momentum))
 
     def __call__(self, model: PoolModel, images: Tensor, targets: Tensor, moves: Moves) -> tuple[Tensor, Tensor]:
         """Loss to minimise and, detached, the cross-entropy alone.
@@ -45,7 +58,7 @@ class Objective:
         """
         inputs = self.views.inputs(model, images, moves)
         if self.bn_weight:
-            with StatisticsGap(model.network) as gap:
+            with StatisticsGap(model.network, self.moving) as gap:
                 logits = model.network(inputs)
                 statistics = gap.value()
         else:
@@ -59,3 +72,15 @@ class Objective:
                 student = self.adversary.student(model, inputs)
             loss = loss + self.adversary.weight * adversarial_loss(logits, student, self.adversary.loss)
         return loss, cross_entropy.detach()
+
+
+def make_objective(
+    settings: InversionSettings, *, ce_weight: float, bn_weight: float, statistics_momentum: float = 0.0
+) -> Objective:
+    """The inversion objective without an adversary, as a bank is recovered with."""
+    return Objective(
+        ce_weight=ce_weight,
+        bn_weight=bn_weight,
+        views=Views(settings.crop_padding, settings.augment == "per_sample", settings.resize),
+        statistics_momentum=statistics_momentum,
+    )

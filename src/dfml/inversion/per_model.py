@@ -27,7 +27,8 @@ def draw_generator(settings: InversionSettings, side: int, draws: torch.Generato
 class FromScratch:
     """Recovers one model's task after another, each with a generator that starts from nothing.
 
-    The lowest-loss images are kept. The place of work is shared, so that a GPU records the loop once.
+    The lowest-loss images are kept. Places of work are used again, so that a GPU records the loop once; threads that
+    recover at the same time have one each.
 
     Args:
         settings: of the inversion.
@@ -48,21 +49,28 @@ class FromScratch:
     ) -> None:
         self.settings, self.objective, self.side = settings, objective, side
         per_model = settings.per_model
-        five = FiveSettings(
+        self._five = FiveSettings(
             steps=steps or per_model.steps,
             learning_rate=per_model.learning_rate,
             latent_learning_rate=per_model.latent_learning_rate,
             outer_rule="fomaml_last",
             keep="best",
         )
-        generator = Generator(latent=settings.latent, width=settings.width, side=side).to(device)
-        self._five = MetaGenerator(generator, five)
+        self._device = device
+        self._idle: list[MetaGenerator] = []
 
     def __call__(self, model: PoolModel, draws: torch.Generator) -> Recovered:
         """Recover the task of ``model``; raises DfmlError when a loss is not finite."""
         fresh = draw_generator(self.settings, self.side, draws, law="normal")
-        self._five.generator.load_state_dict(fresh.state_dict())
-        recovered, _ = self._five.adapt(
-            model, self.objective, images_per_class=self.settings.images_per_class, draws=draws
-        )
+        try:
+            place = self._idle.pop()
+        except IndexError:
+            place = MetaGenerator(fresh.to(self._device), self._five)
+        try:
+            place.generator.load_state_dict(fresh.state_dict())
+            recovered, _ = place.adapt(
+                model, self.objective, images_per_class=self.settings.images_per_class, draws=draws
+            )
+        finally:
+            self._idle.append(place)
         return recovered

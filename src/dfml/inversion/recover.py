@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dfml.config.inversion import FiveSettings, InversionSettings
+from dfml.config.inversion import FastSettings, FiveSettings, InversionSettings
+from dfml.config.methods.names import needed_access
 from dfml.errors import FileFormatError
+from dfml.formats import INVERSION_FORMAT, INVERSION_VERSION
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.grid import save_grid
+from dfml.inversion.grid import rows_of_classes, save_grid
 from dfml.inversion.meta_generator import MetaGenerator, Recovered
-from dfml.inversion.objective import Objective
-from dfml.inversion.per_model import FromScratch, draw_generator
+from dfml.inversion.objective import Objective, make_objective
+from dfml.inversion.one_by_one import Recovery, one_by_one, recover_one_by_one
+from dfml.inversion.per_model import draw_generator
 from dfml.inversion.quality import cross_model_accuracy, judge_scores, teacher_scores
-from dfml.inversion.views import Views
 from dfml.networks.generator import Generator
 from dfml.runtime.checkpoint import Checkpoint
 from dfml.runtime.digests import digest_json
@@ -29,19 +32,24 @@ from dfml.zoo.manifest import MANIFEST
 from dfml.zoo.pool import Pool, PoolModel
 from dfml.zoo.store import load_judges
 
-FORMAT, VERSION = "dfml.inversion", 1
 GENERATOR, BANK, RECORD, GRID = "generator.safetensors", "bank.npz", "inversion.json", "grid.png"
 GRID_IMAGES = 8
 PROBES_WITHOUT_JUDGES = 4
 
 
-def make_objective(settings: InversionSettings, *, ce_weight: float, bn_weight: float) -> Objective:
-    """The inversion objective without an adversary, as the bank is recovered with."""
-    return Objective(
-        ce_weight=ce_weight,
-        bn_weight=bn_weight,
-        views=Views(settings.crop_padding, settings.augment == "per_sample", settings.resize),
-    )
+@dataclass(frozen=True)
+class Restart:
+    """Fast-Datafree draws the generator's first linear layer and batch norm anew, once, ``iteration`` after warm-up."""
+
+    iteration: int
+    settings: InversionSettings
+    draws: torch.Generator
+
+    def __call__(self, generator: Generator) -> None:
+        """Do it, in place; the outer optimiser keeps its moments."""
+        fresh = draw_generator(self.settings, generator.side, self.draws, law="default")
+        generator.project.load_state_dict(fresh.project.state_dict())
+        generator.norm0.load_state_dict(fresh.norm0.state_dict())
 
 
 class ModelSampler:
@@ -66,20 +74,13 @@ class ModelSampler:
         return int(self.pool.walk(numpy_rng(self.seed, self.stream, "walk", turn))[place])
 
 
-@dataclass(frozen=True)
-class Recovery:
-    """What filled a bank: a cross-entropy per iteration or model, and its seconds over all interruptions."""
-
-    history: list[float]
-    seconds: float
-
-
 def recover_with_five(
     five: MetaGenerator,
     pool: Pool,
     bank: ImageBank,
-    settings: InversionSettings,
+    objective: Objective,
     *,
+    restart: Restart | None = None,
     seed: int,
     checkpoint: Checkpoint,
     checkpoint_every: int,
@@ -87,13 +88,20 @@ def recover_with_five(
 ) -> Recovery:
     """Meta-train the generator and, after the warm-up, fill the bank; the history is the mean over an iteration.
 
+    Args:
+        five: the generator with its settings.
+        pool, bank: where the models are and where their images go.
+        objective: of the inner steps.
+        restart: of the generator's first layer, if it is to be.
+        seed, checkpoint, checkpoint_every, job: of the stage.
+
     Raises:
         DfmlError: a loss was not finite; told at the next resume point.
     """
     start = time.perf_counter()
-    objective = make_objective(settings, ce_weight=settings.five.ce_weight, bn_weight=settings.five.bn_weight)
+    settings = five.settings
     draws = torch_generator(seed, "five")
-    sampler = ModelSampler(pool, settings.five, seed)
+    sampler = ModelSampler(pool, settings, seed)
     history: list[float] = []
     state = checkpoint.load()
     if state is not None:
@@ -103,13 +111,15 @@ def recover_with_five(
         history = state["history"]
         start -= state["seconds"]
     fresh: list[torch.Tensor] = []
-    total = settings.five.warmup + settings.five.iterations
+    total = settings.warmup + settings.iterations
     with job.progress.task("FIVE", total=total, done=len(history)) as bar:
         for iteration in range(len(history), total):
+            if restart is not None and iteration == settings.warmup + restart.iteration:
+                restart(five.generator)
             recovered = five.step(
-                sampler.draw(iteration), objective, images_per_class=settings.images_per_class, draws=draws
+                sampler.draw(iteration), objective, images_per_class=bank.images_per_class, draws=draws
             )
-            if iteration >= settings.five.warmup:
+            if iteration >= settings.warmup:
                 for item in recovered:
                     bank.add(item)
             fresh.append(torch.stack([item.curve[-1] for item in recovered]).mean())
@@ -120,41 +130,6 @@ def recover_with_five(
                 fresh = []
                 state = {"five": five.state(), "bank": bank.state(), "draws": draws.get_state()}
                 checkpoint.save({**state, "history": history, "seconds": time.perf_counter() - start})
-    return Recovery(history, time.perf_counter() - start)
-
-
-def recover_per_model(
-    pool: Pool,
-    bank: ImageBank,
-    settings: InversionSettings,
-    *,
-    bn_weight: float,
-    seed: int,
-    checkpoint: Checkpoint,
-    checkpoint_every: int,
-    job: Job,
-) -> Recovery:
-    """Invert each model from scratch and fill the bank; the history is each model's last cross-entropy."""
-    start = time.perf_counter()
-    objective = make_objective(settings, ce_weight=settings.per_model.ce_weight, bn_weight=bn_weight)
-    recover = FromScratch(settings, objective, side=pool.canvas, device=job.device)
-    count = min(settings.per_model.models or len(pool), len(pool))
-    history: list[float] = []
-    state = checkpoint.load()
-    if state is not None:
-        bank.load_state(state["bank"])
-        history = state["history"]
-        start -= state["seconds"]
-    with job.progress.task("per-model inversion", total=count, done=len(history)) as bar:
-        for index in range(len(history), count):
-            draws = torch_generator(seed, "per_model", index)
-            item = recover(pool[index], draws)
-            bank.add(item)
-            history.append(item.curve[-1].item())
-            bar.advance(teacher_ce=history[-1])
-            if (index + 1) % checkpoint_every == 0:
-                seconds = time.perf_counter() - start
-                checkpoint.save({"bank": bank.state(), "history": history, "seconds": seconds})
     return Recovery(history, time.perf_counter() - start)
 
 
@@ -172,7 +147,7 @@ def invert(
     job: Job,
 ) -> None:
     """Recover a bank of images from the zoos of a pool; write generator, bank, record and picture into ``folder``."""
-    models = Pool.load(zoos, label_space=label_space, device=job.device)
+    models = Pool.load(zoos, label_space=label_space, device=job.device, access=needed_access(inverter))
     bank = ImageBank(
         len(models.class_names),
         slots=settings.slots,
@@ -180,53 +155,58 @@ def invert(
         side=models.canvas,
         device=job.device,
     )
+    learns = inverter in ("five", "fast")
+    own = settings.fast if inverter == "fast" else settings.five
     generator = draw_generator(settings, models.canvas, torch_generator(seed, "generator"), law="default")
-    five = MetaGenerator(generator.to(job.device), settings.five)
-    probes, judges = _judged(zoos, models, job)
-    probe = _prober(settings, seed)
+    five = MetaGenerator(generator.to(job.device), own)
+    probed, judges = _judged(zoos, models, job)
     made_of = [inverter, settings.model_dump(mode="json"), label_space, seed, pool]
-    checkpoint = Checkpoint(resume, digest_json(made_of + [sha256_file(zoo / MANIFEST) for zoo in zoos]))
-    first = [probe(five, model, i).curve for i, model in enumerate(probes)]
     arguments: dict[str, Any] = {
         "seed": seed,
-        "checkpoint": checkpoint,
+        "checkpoint": Checkpoint(resume, digest_json(made_of + [sha256_file(zoo / MANIFEST) for zoo in zoos])),
         "checkpoint_every": checkpoint_every,
         "job": job,
     }
-    if inverter == "five":
-        recovery = recover_with_five(five, models, bank, settings, **arguments)
-        inversions, steps = len(recovery.history) * settings.five.models_per_iteration, settings.five.steps
-        last = [probe(five, model, i) for i, model in enumerate(probes)]
+    curves = {}
+    if learns:
+        objective = _objective_of(settings, own)
+        probe = partial(five.adapt, objective=objective, images_per_class=settings.images_per_class)
+        curves["first"] = _mean_curve(_probed(lambda model, draws: probe(model, draws=draws)[0], probed, seed))
+        recovery = recover_with_five(five, models, bank, objective, restart=_restart(settings, own, seed), **arguments)
+        inversions = len(recovery.history) * own.models_per_iteration
+        passes = {"generator_passes": inversions * own.steps, "teacher_passes": inversions * own.steps}
+        last = _probed(lambda model, draws: probe(model, draws=draws)[0], probed, seed)
     else:
-        weight = settings.per_model.bn_weight if inverter == "gen_bn" else 0.0
-        recovery = recover_per_model(models, bank, settings, bn_weight=weight, **arguments)
-        inversions, steps = len(recovery.history), settings.per_model.steps
-        objective = make_objective(settings, ce_weight=settings.per_model.ce_weight, bn_weight=weight)
-        recover = FromScratch(settings, objective, side=models.canvas, device=job.device)
-        last = [recover(model, torch_generator(seed, "probe", i)) for i, model in enumerate(probes)]
+        arm = one_by_one(inverter, settings, side=models.canvas, device=job.device)
+        recovery = recover_one_by_one(arm, models, bank, **arguments)
+        inverted = len(recovery.history)
+        inversions = inverted * arm.batches
+        passes = {"generator_passes": inverted * arm.generator_passes, "teacher_passes": inverted * arm.teacher_passes}
+        last = _probed(lambda model, draws: arm.recover(model, draws)[-1], probed, seed)
+    curves["last"] = _mean_curve(last)
     scores = [teacher_scores(item) for item in last]
     judged, diversity = judge_scores(last, judges) if judges else (None, None)
 
     tensors = {name: t.detach().cpu().contiguous() for name, t in five.generator.state_dict().items()}
     atomic_write(folder / GENERATOR, lambda partial: save_file(tensors, partial))
     bank.save(folder / BANK)
-    save_grid(_grid_order(last), folder / GRID, columns=min(GRID_IMAGES, settings.images_per_class))
+    columns = min(GRID_IMAGES, settings.images_per_class)
+    save_grid(rows_of_classes(last, columns), folder / GRID, columns=columns)
     write_json(
         folder / RECORD,
         {
-            "format": FORMAT,
-            "version": VERSION,
+            "format": INVERSION_FORMAT,
+            "version": INVERSION_VERSION,
             "pool": pool,
             "inverter": inverter,
             "seed": seed,
             "seconds": recovery.seconds,
-            "generator_passes": inversions * steps,
-            "teacher_passes": inversions * steps,
+            **passes,
             "inversions": inversions,
             "images": bank.images,
             "iterations": len(recovery.history),
             "history": recovery.history,
-            "ce_curve": {"first": _mean_curve(first), "last": _mean_curve([item.curve for item in last])},
+            "ce_curve": curves,
             "teacher_ce": sum(s[0] for s in scores) / len(scores),
             "teacher_accuracy": sum(s[1] for s in scores) / len(scores),
             "cross_model_accuracy": cross_model_accuracy(models, bank, torch_generator(seed, "cross")),
@@ -237,7 +217,7 @@ def invert(
             "provenance": job.provenance(),
         },
     )
-    checkpoint.remove()
+    arguments["checkpoint"].remove()
 
 
 def load_meta_generator(folder: Path, settings: InversionSettings, side: int, device: torch.device) -> MetaGenerator:
@@ -266,25 +246,22 @@ def _judged(zoos: Sequence[Path], pool: Pool, job: Job) -> tuple[list[PoolModel]
     return (models, judges) if judges else (pool[:PROBES_WITHOUT_JUDGES], [])
 
 
-def _prober(settings: InversionSettings, seed: int) -> Callable[[MetaGenerator, PoolModel, int], Recovered]:
-    objective = make_objective(settings, ce_weight=settings.five.ce_weight, bn_weight=settings.five.bn_weight)
-
-    def probe(five: MetaGenerator, model: PoolModel, index: int) -> Recovered:
-        draws = torch_generator(seed, "probe", index)
-        return five.adapt(model, objective, images_per_class=settings.images_per_class, draws=draws)[0]
-
-    return probe
+def _objective_of(settings: InversionSettings, own: FiveSettings) -> Objective:
+    momentum = own.statistics_momentum if isinstance(own, FastSettings) else 0.0
+    return make_objective(settings, ce_weight=own.ce_weight, bn_weight=own.bn_weight, statistics_momentum=momentum)
 
 
-def _mean_curve(curves: Sequence[torch.Tensor]) -> list[float]:
-    return torch.stack(list(curves)).mean(0).tolist()
+def _restart(settings: InversionSettings, own: FiveSettings, seed: int) -> Restart | None:
+    if not isinstance(own, FastSettings) or own.restart_at is None:
+        return None
+    return Restart(own.restart_at, settings, torch_generator(seed, "restart"))
 
 
-def _grid_order(recovered: Sequence[Recovered]) -> torch.Tensor:
-    """One row per class: the first images of each class of each probed model."""
-    rows = []
-    for item in recovered:
-        ways = len(item.model.class_ids)
-        per_class = item.images.view(-1, ways, *item.images.shape[1:]).transpose(0, 1)
-        rows.append(per_class[:, :GRID_IMAGES].flatten(0, 1))
-    return torch.cat(rows)
+def _probed(
+    recover: Callable[[PoolModel, torch.Generator], Recovered], models: Sequence[PoolModel], seed: int
+) -> list[Recovered]:
+    return [recover(model, torch_generator(seed, "probe", i)) for i, model in enumerate(models)]
+
+
+def _mean_curve(recovered: Sequence[Recovered]) -> list[float]:
+    return torch.stack([item.curve for item in recovered]).mean(0).tolist()

@@ -1,15 +1,34 @@
 """Cross-task episodes of a bank as a learner sees them (docs/method.md §5.2)."""
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from dfml.data.resize import resized
-from dfml.inversion.bank import ImageBank
 from dfml.metalearning.variation import recolour
 from dfml.runtime.transfer import send
 from dfml.zoo.pool import Pool
+
+
+class ImageSource(Protocol):
+    """Where images of the pool's classes are: a bank, or a set that is still being trained."""
+
+    @property
+    def ready(self) -> Tensor:
+        """Ids of the classes that have images, ``[ready]``, on the CPU."""
+
+    def sample_episodes(
+        self,
+        episodes: int,
+        *,
+        ways: int,
+        shots: int,
+        queries: int,
+        draws: torch.Generator,
+        among: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See :meth:`dfml.inversion.bank.ImageBank.sample_episodes`."""
 
 
 class BankEpisodes:
@@ -26,7 +45,7 @@ class BankEpisodes:
 
     def __init__(
         self,
-        bank: ImageBank,
+        bank: ImageSource,
         pool: Pool,
         *,
         shots: int,
@@ -44,6 +63,14 @@ class BankEpisodes:
         Raises:
             DfmlError: too few classes or images in the bank.
         """
+        return self.draw_labelled(episodes, ways=ways, draws=draws)[1:]
+
+    def draw_labelled(self, episodes: int, *, ways: int, draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """The same after the pool-wide ids of the classes, ``[episodes, ways]`` on the CPU.
+
+        Raises:
+            DfmlError: as :meth:`draw`.
+        """
         side, among = self._resolution(ways, draws)
         classes, support, query = self.bank.sample_episodes(
             episodes, ways=ways, shots=self.shots, queries=self.queries, draws=draws, among=among
@@ -51,7 +78,7 @@ class BankEpisodes:
         if self.recolour:
             support, query = _recoloured(support, draws), _recoloured(query, draws)
         ids = send(classes, self.mean.device)
-        return self._seen(support, ids, side), self._seen(query, ids, side)
+        return classes, self._seen(support, ids, side), self._seen(query, ids, side)
 
     def _resolution(self, ways: int, draws: torch.Generator) -> tuple[int, Tensor | None]:
         if self.side == "canvas" or len(self.pool.sides) == 1:

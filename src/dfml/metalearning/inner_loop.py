@@ -1,9 +1,9 @@
 """The inner loop of MAML: one functional adaptation, used in training, evaluation and by users."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -56,16 +56,51 @@ def adapt(
         return F.cross_entropy(functional_call(network, {**parameters, **current}, (images,)), labels)
 
     moving = {name: p for name, p in parameters.items() if not head_only or name.startswith("head.")}
-    for _ in range(steps):
+    options = {"learning_rate": learning_rate, "first_order": first_order, "in_transform": in_transform}
+    return {**parameters, **descend([loss] * steps, moving, **options)}
+
+
+def descend(
+    losses: Iterable[Callable[[Parameters], Tensor]],
+    parameters: Parameters,
+    *,
+    learning_rate: float,
+    first_order: bool,
+    in_transform: bool = False,
+) -> Parameters:
+    """The end of a walk of one gradient step on each of ``losses``, differentiable with respect to where it began.
+
+    Args:
+        losses: maps from the parameters to a scalar.
+        parameters, learning_rate, first_order, in_transform: as in :func:`adapt`.
+    """
+    for loss in losses:
         if in_transform:
-            gradients = grad(loss)(moving)
+            gradients = grad(loss)(parameters)
         else:
-            found = torch.autograd.grad(loss(moving), list(moving.values()), create_graph=not first_order)
-            gradients = dict(zip(moving, found, strict=True))
+            found = torch.autograd.grad(loss(parameters), list(parameters.values()), create_graph=not first_order)
+            gradients = dict(zip(parameters, found, strict=True))
         if first_order:
             gradients = {name: gradient.detach() for name, gradient in gradients.items()}
-        moving = {name: torch.sub(p, gradients[name], alpha=learning_rate) for name, p in moving.items()}
-    return {**parameters, **moving}
+        parameters = {name: torch.sub(p, gradients[name], alpha=learning_rate) for name, p in parameters.items()}
+    return parameters
+
+
+def query_loss(
+    network: nn.Module, parameters: Parameters, support: Tensor, query: Tensor, *, ways: int, **inner: Any
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and accuracy (a fraction) on an episode's queries after :func:`adapt`; differentiable.
+
+    Args:
+        network, parameters: as in :func:`adapt`.
+        support, query: normalised class-major images ``[ways · shots, 3, side, side]`` and ``[ways · queries, …]``.
+        ways: classes of the episode.
+        inner: further arguments of :func:`adapt`.
+    """
+    classes = torch.arange(ways, device=support.device)
+    labels, targets = (classes.repeat_interleave(len(images) // ways) for images in (support, query))
+    logits = functional_call(network, adapt(network, parameters, support, labels, **inner), (query,))
+    return F.cross_entropy(logits, targets), (logits.argmax(-1) == targets).float().mean()
 
 
 class MetaGradient(NamedTuple):
@@ -101,24 +136,21 @@ def meta_gradient(
             a piece of work of its own, as many at once as there are threads, each graph freed before the next.
     """
     device = support.device
-    support_labels = torch.arange(ways, device=device).repeat_interleave(support.shape[1] // ways)
-    query_labels = torch.arange(ways, device=device).repeat_interleave(query.shape[1] // ways)
     batched = device.type == "cuda" if batched is None else batched
 
     def episode(form: nn.Module, own_support: Tensor, own_query: Tensor) -> tuple[Tensor, Tensor]:
-        adapted = adapt(
+        return query_loss(
             form,
             parameters,
             own_support,
-            support_labels,
+            own_query,
+            ways=ways,
             steps=steps,
             learning_rate=learning_rate,
             first_order=first_order,
             head_only=head_only,
             in_transform=batched,
         )
-        logits = functional_call(form, adapted, (own_query,))
-        return F.cross_entropy(logits, query_labels), (logits.argmax(-1) == query_labels).float().mean()
 
     def alone(index: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         with private_copy(network) as form, derivatives(form):

@@ -15,7 +15,7 @@ from dfml.networks.build import NetworkSpec, build_network
 from dfml.runtime.files import atomic_write, read_json, sha256_file, write_json
 from dfml.runtime.layout import settle
 
-FORMAT, VERSION = "dfml.learner", 1
+FORMAT, VERSION = "dfml.learner", 2
 WEIGHTS, MANIFEST, HISTORY = "learner.safetensors", "learner.json", "history.csv"
 
 
@@ -41,7 +41,7 @@ class LearnerManifest(_Closed):
     """All that is known of a learner beside its weights."""
 
     format: Literal["dfml.learner"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     pool: str
     method: str
     ways: int = Field(ge=2)
@@ -56,6 +56,8 @@ class LearnerManifest(_Closed):
     domains: dict[str, Normalisation] = Field(default_factory=dict)
     train_seconds: float = Field(ge=0)
     teacher_passes: int = Field(ge=0)
+    bank_seconds: float = Field(ge=0)
+    bank_passes: int = Field(ge=0)
     stages: dict[str, float]
     peak_memory_mb: float | None
     options: dict[str, Any]

@@ -1,10 +1,15 @@
 """The outer step of MAML: episodes in, parameters moved (docs/method.md §5.3)."""
 
+from contextlib import nullcontext
+
 from torch import Tensor, nn
 
-from dfml.metalearning.inner_loop import Parameters, meta_gradient, set_gradients
+from dfml.metalearning.inner_loop import Parameters, meta_gradient, query_loss, set_gradients
+from dfml.networks.batch_norm import second_derivatives
 from dfml.runtime.capture import Recorded
+from dfml.runtime.layout import laid_out
 from dfml.runtime.optimisers import Optimiser
+from dfml.runtime.workers import private_copy
 
 
 class MetaStep:
@@ -47,6 +52,17 @@ class MetaStep:
         """
         loss, accuracy = self._step(support, query)
         return loss, accuracy
+
+    def episode_loss(self, support: Tensor, query: Tensor) -> Tensor:
+        """The query loss of one episode after adaptation, from which gradients reach the images; nothing moves.
+
+        Args:
+            support, query: normalised class-major images ``[ways · shots, 3, side, side]`` and ``[ways · queries, …]``.
+        """
+        first_order, head_only = self._options["first_order"], self._options["head_only"]
+        inner = self.inner | {"first_order": first_order, "head_only": head_only}
+        with private_copy(self.network) as form, nullcontext() if first_order else second_derivatives(form):
+            return query_loss(form, self.parameters, laid_out(support), laid_out(query), ways=self.ways, **inner)[0]
 
     def _compute(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
         result = meta_gradient(

@@ -53,6 +53,15 @@ class PrototypeStep:
         loss, accuracy = self._step(support, query)
         return loss, accuracy
 
+    def episode_loss(self, support: Tensor, query: Tensor) -> Tensor:
+        """The loss of one episode, from which gradients reach the images; nothing moves.
+
+        Args:
+            support, query: normalised class-major images ``[ways · shots, 3, side, side]`` and ``[ways · queries, …]``.
+        """
+        with private_copy(self.form) as form:
+            return self._episode(form, laid_out(torch.cat([support, query])), len(support))[0]
+
     def _compute(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
         values = list(self.body.values())
         if support.device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Cross-task replay: MAML on episodes that mix the classes of many models (docs/method.md §5)."""
+"""Cross-task replay: MAML, ANIL or ProtoNet on episodes that mix the classes of many models (docs/method.md §5)."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from dfml.config.methods.replay import ReplaySettings
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import Parameters, adapt
 from dfml.metalearning.meta_step import MetaStep
+from dfml.metalearning.prototypes import PrototypeStep
 from dfml.runtime.layout import laid_out
 
 
@@ -45,7 +46,7 @@ class ReplayReport:
 
 
 def replay(
-    step: MetaStep,
+    step: MetaStep | PrototypeStep,
     source: BankEpisodes,
     settings: ReplaySettings,
     *,
@@ -55,7 +56,7 @@ def replay(
     """One replay phase; ``step`` moves its parameters in place.
 
     Images are not augmented (docs/method.md §5.2).
-    ``keep_last`` remembers where the last outer step began.
+    ``keep_last`` remembers where the last outer step began, which :func:`last_fast_weights` of MAML asks for.
     """
     patience = Patience(settings.patience)
     losses: list[Tensor] = []

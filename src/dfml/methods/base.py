@@ -47,7 +47,10 @@ class Context:
     def pool(self) -> Pool:
         """The zoos united, on the job's device; of each model as much as the method has declared to need."""
         return Pool.load(
-            self.zoos, label_space=self.label_space, device=self.job.device, access=needed_access(self.method)
+            self.zoos,
+            label_space=self.label_space,
+            device=self.job.device,
+            access=needed_access(self.method, self.options.get("start")),
         )
 
     def sub_checkpoint(self, name: str) -> Checkpoint:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from dfml.config.data import NetworkSettings
 from dfml.config.inversion import InversionSettings
+from dfml.formats import INVERSION_FORMAT, INVERSION_VERSION
 from dfml.metalearning.learner_store import HISTORY, save_learner
 from dfml.methods.base import Context, Fitted
 from dfml.methods.catalogue import METHODS
 from dfml.methods.custom import load_fit
 from dfml.runtime.checkpoint import Checkpoint
 from dfml.runtime.digests import digest_json
-from dfml.runtime.files import atomic_write, sha256_file
+from dfml.runtime.files import atomic_write, read_json, sha256_file
 from dfml.runtime.job import Job
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def fit_method(
             "domains": {name: {"mean": m.tolist(), "std": s.tolist()} for name, (m, s) in fitted.domains.items()},
             "train_seconds": sum(fitted.stages.values()),
             "teacher_passes": fitted.teacher_passes,
+            **_bank_cost(inversion),
             "stages": fitted.stages,
             "peak_memory_mb": job.peak_memory_mb,
             "options": dict(options),
@@ -99,6 +101,14 @@ def fit_method(
         },
     )
     context.checkpoint.remove()
+
+
+def _bank_cost(inversion: Path | None) -> dict[str, float | int]:
+    """What the recovered images cost that the method started from; other cells may share them."""
+    if inversion is None:
+        return {"bank_seconds": 0.0, "bank_passes": 0}
+    told = read_json(inversion / "inversion.json", format=INVERSION_FORMAT, version=INVERSION_VERSION)
+    return {"bank_seconds": told["seconds"], "bank_passes": told["teacher_passes"]}
 
 
 def _history(fitted: Fitted) -> str:

@@ -17,8 +17,8 @@ _CELL = ["experiment", "pool", "method", "ways", "shots", "seed"]
 _KEY = [*_CELL, "dataset", "rule", "batch_norm"]
 _TEXT = ["experiment", "pool", "method", "dataset", "rule", "batch_norm", "selection", "device"]
 _TEXT += ["config_digest", "git_commit", "episode_digest", "record"]
-_WHOLE = ["ways", "shots", "seed", "episodes", "teacher_passes"]
-_REAL = ["accuracy", "ci95", "train_seconds", "inference_macs", "peak_memory_mb"]
+_WHOLE = ["ways", "shots", "seed", "episodes", "teacher_passes", "bank_passes"]
+_REAL = ["accuracy", "ci95", "train_seconds", "bank_seconds", "inference_macs", "peak_memory_mb"]
 
 RESULT_COLUMNS = [
     *_KEY,
@@ -28,6 +28,8 @@ RESULT_COLUMNS = [
     "selection",
     "train_seconds",
     "teacher_passes",
+    "bank_seconds",
+    "bank_passes",
     "inference_macs",
     "peak_memory_mb",
     "device",

@@ -53,6 +53,8 @@ class Record(Artefact):
     episode_digest: Name = Field(description="digest of the fixed episode list")
     train_seconds: NonNegative
     teacher_passes: Count
+    bank_seconds: NonNegative = Field(description="seconds of the inversion whose images it started from")
+    bank_passes: Count = Field(description="teacher passes of that inversion")
     inference_macs: Count | None = Field(description="multiply-adds per query image")
     peak_memory_mb: NonNegative | None
     stages: dict[str, float] = Field(description="seconds by stage")

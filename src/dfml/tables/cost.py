@@ -8,11 +8,12 @@ import pandas as pd
 
 from dfml.records.grid import NOT_APPLICABLE, NOT_RUN, RUN, STATUS_IN_CSV, GridCell
 from dfml.records.naming import method_label
+from dfml.records.summary import runs_at
 from dfml.statistics import seed_spread
 from dfml.tables.table import Cell, Column, Footnotes, Section, Table, number
 
 _COLUMNS = ["pool", "ways", "shots", "method", "seeds", "train_seconds", "train_seconds_sd", "teacher_passes"]
-_COLUMNS += ["inference_macs", "peak_memory_mb", "device", "status", "note"]
+_COLUMNS += ["bank_seconds", "bank_passes", "inference_macs", "peak_memory_mb", "device", "status", "note"]
 
 
 def cost_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shots: Sequence[int]) -> Table:
@@ -26,7 +27,7 @@ def cost_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
     pools = list(dict.fromkeys(cell.pool for cell in grid))
     data, rows, breaks = [], [], set()
     for count in shots:
-        for pool in pools:
+        for pool in (pool for pool in pools if runs_at(cells, pool, count)):
             breaks.add(len(rows))
             for cell in (cell for cell in grid if cell.pool == pool):
                 chosen = (cells["pool"] == pool) & (cells["method"] == cell.method) & (cells["shots"] == count)
@@ -45,7 +46,9 @@ def cost_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
         sections=[Section("", _columns(), rows, frozenset(breaks))],
         notes=[
             f"Means over seeds on {devices}; peak memory is the greatest over seeds.",
-            "The method's own learning only: zoos and inversion are in tables of their own.",
+            "Training: the method's own learning. Its bank: the inversion whose images it started from, which several "
+            "methods and numbers of shots may share; a dash where it recovers its own or uses none. Zoos are left out.",
+            "A teacher pass is one batch through one model of the pool.",
             "Multiply-adds: what answering one query image takes, through everything the method uses for it.",
         ],
         footnotes=footnotes,
@@ -60,6 +63,8 @@ def _columns() -> list[Column]:
         Column("mean", group="training seconds"),
         Column("sd (seeds)", group="training seconds"),
         Column("teacher passes"),
+        Column("seconds", group="its bank"),
+        Column("teacher passes", group="its bank"),
         Column("multiply-adds (millions)"),
         Column("peak memory (MB)"),
     ]
@@ -77,6 +82,8 @@ def _summary(rows: pd.DataFrame, cell: GridCell, ways: int, shots: int) -> dict[
         "train_seconds": float(rows["train_seconds"].mean()),
         "train_seconds_sd": seed_spread(rows["train_seconds"]),
         "teacher_passes": float(rows["teacher_passes"].mean()),
+        "bank_seconds": float(rows["bank_seconds"].mean()),
+        "bank_passes": float(rows["bank_passes"].mean()),
         "inference_macs": _known(rows["inference_macs"].mean()),
         "peak_memory_mb": _known(rows["peak_memory_mb"].max()),
         "device": " or ".join(sorted(rows["device"].unique())),
@@ -89,18 +96,25 @@ def _printed(row: dict, footnotes: Footnotes) -> list[Cell]:
     """The cells after the method's name."""
     if row["status"] == STATUS_IN_CSV[NOT_APPLICABLE]:
         reason = footnotes.mark(f"n/a: {row['note']}")
-        return [Cell(NOT_APPLICABLE, mark=reason)] + [Cell("–")] * 4
+        return [Cell(NOT_APPLICABLE, mark=reason)] + [Cell("–")] * 6
     if row["status"] == STATUS_IN_CSV[NOT_RUN]:
-        return [Cell(NOT_RUN)] + [Cell("–")] * 4
+        return [Cell(NOT_RUN)] + [Cell("–")] * 6
     macs = row["inference_macs"]
     spread = number(row["train_seconds_sd"], "{:.1f}").text
     return [
         Cell(f"{row['train_seconds']:.1f}"),
         Cell(f"{spread} ({row['seeds']})"),
         Cell(f"{row['teacher_passes']:.0f}"),
+        *_bank(row),
         number(None if macs is None else macs / 1e6, "{:.2f}"),
         number(row["peak_memory_mb"], "{:.0f}"),
     ]
+
+
+def _bank(row: dict) -> list[Cell]:
+    if not row["bank_passes"]:
+        return [Cell("–")] * 2
+    return [Cell(f"{row['bank_seconds']:.1f}"), Cell(f"{row['bank_passes']:.0f}")]
 
 
 def _known(value: float) -> float | None:

@@ -5,6 +5,7 @@ import pytest
 
 from dfml.config import Config, validate_config
 from dfml.config.checks import EMBEDDED
+from dfml.config.methods.names import needed_access
 from dfml.errors import ConfigError
 from support.repository import ROOT
 
@@ -51,12 +52,12 @@ class TestSizes:
         folder = {"source": "folder", "path": "images"}
         assert validate_config({"datasets": {"mine": folder}, "pools": {"single": {"datasets": ["mine"]}}, "ways": 30})
 
-    @pytest.mark.parametrize("method", ["free", "free_official", "free_heads"])
+    @pytest.mark.parametrize("method", ["free", "free_official", "free_heads", "cmi", "bidf_mkd"])
     def test_the_bank_must_give_shots_and_queries(self, method):
         small = {"inversion": {"images_per_class": 19}, "methods": [method]}
         assert validate_config({**small, "shots": [4]})
         (line,) = problems({**small, "shots": [5]})
-        section = "free_heads.free" if method == "free_heads" else method
+        section = {"free_heads": "free_heads.free", "cmi": "inversion_then_meta"}.get(method, method)
         assert line == (
             "inversion.images_per_class: 19 recovered images per class cannot give an episode of 5 shots and "
             f"15 queries (`{section}.replay.queries`); use at least 20, or fewer queries"
@@ -154,6 +155,30 @@ class TestMethods:
         assert line.startswith("free.online: `inversion.inverter: gen_bn` leaves no meta-generator to continue")
         assert validate_config({**slow, "free": {"online": False}})
         assert validate_config({**slow, "free": {"generator": "fresh"}})
+
+    @pytest.mark.parametrize("access", ["logits", "gradients", "weights"])
+    def test_what_a_pool_does_not_give_is_not_applicable(self, access):
+        config = validate_config(
+            {
+                "pools": {"single": {"access": access}},
+                "methods": ["random", "gen_ce", "gen_bn", "bidf_mkd", "bidf_mkd_black_box", "free"],
+            }
+        )
+        run = {cell.method for cell in config.cells()}
+        least = {"logits": {"random", "bidf_mkd_black_box"}, "gradients": {"gen_ce", "bidf_mkd"}}
+        least["weights"] = {"gen_bn", "free"}
+        levels = list(least)[: list(least).index(access) + 1]
+        assert run == set.union(*(least[level] for level in levels))
+        if access != "weights":
+            assert config.inapplicable("single", "free") == (
+                f"it needs the models' weights, the pool gives their {access} only"
+            )
+
+    def test_a_start_from_weights_needs_them(self):
+        start = {"pools": {"single": {"access": "gradients"}}, "bidf_mkd": {"start": "best_model"}}
+        config = validate_config({**start, "methods": ["random", "bidf_mkd"]})
+        assert "weights" in config.inapplicable("single", "bidf_mkd")
+        assert needed_access("bidf_mkd") == "gradients" and needed_access("bidf_mkd", "best_model") == "weights"
 
     def test_an_empty_bank_must_be_filled(self):
         (line,) = problems({"free": {"generator": "fresh", "online": False}})

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
 from dfml.config import Config, validate_config
+from dfml.config.methods.names import MethodName
 from dfml.errors import ConfigError
 
 
@@ -41,9 +43,8 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
         "evaluation.validation_episodes: `select: val_best` needs meta-val episodes; use at least 1, or `select: last`",
         "pools.single.datasets: `icons` is not under `datasets`; add `icons: {}`",
         "pools.single.methods: `average` is not in the top-level `methods`; add it there or remove it here",
-        "pools.single.methods: unknown method `fre`; did you mean `free`? known: `random`, `best`, `average`, "
-        "`ota`, `dro`, `zoo_features`, `zoo_ensemble`, `free`, `free_official`, `free_heads`, "
-        "`supervised_maml`, `supervised_anil`, `supervised_protonet`",
+        "pools.single.methods: unknown method `fre`; did you mean `free`? known: "
+        + ", ".join(f"`{name}`" for name in get_args(MethodName)),
         "pools.single.networks: `conv5` is not under `networks`; did you mean `conv4`? known: `conv4`",
         "zoo.gradient_clip: expected a number above 0, got the text `'1e-3'`; YAML reads `1e-3` as text: "
         "write `1.0e-3` or `0.001`",
@@ -96,11 +97,11 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
         (
             {"zoo": {"learning_rate": 0.1}},
             "zoo.learning_rate: unknown key here; `learning_rate` is a key of `zoo.conv4`, `zoo.resnet`, "
-            "`inversion.five`, `inversion.per_model` and 11 more: move it there",
+            "`inversion.five`, `inversion.per_model` and 17 more: move it there",
         ),
         (
             {"batchsize": 3},
-            "batchsize: unknown key; did you mean `batch_size`, a key of `zoo`, `free_heads.heads`?",
+            "batchsize: unknown key; did you mean `batch_size`, a key of `zoo`, `free_heads.heads`, `noise_heads`, `unlabelled_heads`?",
         ),
         (
             {"zoo": {"checkpoints": 3, "average": 1}},

@@ -59,6 +59,8 @@ def write_learner(folder, seeds=(None, 1, None), *, encoders=1):
         "std": [0.25] * 3,
         "train_seconds": 2.5,
         "teacher_passes": 40,
+        "bank_seconds": 1.5,
+        "bank_passes": 7,
         "stages": {"bell": 1.0, "replay": 1.5},
         "peak_memory_mb": 100.0,
         "options": {"iterations": 15},
@@ -131,6 +133,7 @@ def test_the_record_says_what_the_learner_cost(learner, images, tmp_path):
         "toy", "single", "free", WAYS, 1, 3,
     )  # fmt: skip
     assert (record.train_seconds, record.teacher_passes, record.peak_memory_mb) == (2.5, 40, 100.0)
+    assert (record.bank_seconds, record.bank_passes) == (1.5, 7)
     assert record.stages == {"bell": 1.0, "replay": 1.5, "evaluation": 1.5}
     assert record.options == {"iterations": 15}
     assert record.inference_macs == forward_macs(encoder(), 16)

@@ -10,7 +10,7 @@ from dfml.inversion.losses import adversarial_loss
 from dfml.runtime.seeds import torch_generator
 
 DIVERGENCES = ("kl_ts", "kl_st", "js")
-KINDS = (*DIVERGENCES, "inner_product")
+KINDS = (*DIVERGENCES, "inner_product", "l1")
 
 
 def logits(seed, count=40, ways=5):
@@ -48,7 +48,8 @@ def test_values_by_hand():
     middle = (0.7, 0.3)
     js = sum((p * math.log(p / m)) / 2 for q in ((0.8, 0.2), (0.6, 0.4)) for p, m in zip(q, middle, strict=True))
     published = 0.6 * (math.log(0.6) - 0.8) + 0.4 * (math.log(0.4) - 0.2)
-    expected = {"kl_ts": forward, "kl_st": backward, "js": js, "inner_product": published}
+    distance = math.log(0.8 / 0.6) + math.log(0.4 / 0.2)  # of the logits, which here are log-probabilities
+    expected = {"kl_ts": forward, "kl_st": backward, "js": js, "inner_product": published, "l1": distance}
     for kind, value in expected.items():
         assert adversarial_loss(t.log(), s.log(), kind).item() == pytest.approx(-value, abs=1e-12), kind
 

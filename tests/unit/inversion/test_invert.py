@@ -8,16 +8,23 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
+from dfml.inversion.cmi import ContrastiveInversion
 from dfml.inversion.meta_generator import MetaGenerator
 from dfml.inversion.per_model import FromScratch
-from dfml.inversion.recover import BANK, GENERATOR, GRID, RECORD, invert
+from dfml.inversion.pixels import DeepInversion
+from dfml.inversion.recover import BANK, GENERATOR, GRID, RECORD, Restart, invert
+from dfml.runtime.seeds import torch_generator
 from dfml.zoo.pool import Pool
+from support.inversion import generator as toy_generator
 from support.inversion import inversion_settings
 from support.zoo import CPU, QuietJob, write_random_zoo
 
 FIVE = {"iterations": 4, "warmup": 1, "models_per_iteration": 2, "steps": 2}
-INVERTERS = ("five", "gen_ce", "gen_bn")
+META_LEARNED = ("five", "fast")
+INVERTERS = (*META_LEARNED, "gen_ce", "gen_bn", "cmi", "deep_inversion")
+RECOVERS = {"cmi": ContrastiveInversion, "deep_inversion": DeepInversion, "gen_ce": FromScratch, "gen_bn": FromScratch}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +76,7 @@ def contents(folder):
 
 def interrupt(monkeypatch, inverter, steps):
     """Let the recovery fail after ``steps`` iterations or models; returns the list of those done."""
-    owner, name = (MetaGenerator, "step") if inverter == "five" else (FromScratch, "__call__")
+    owner, name = (MetaGenerator, "step") if inverter in META_LEARNED else (RECOVERS[inverter], "__call__")
     real, done = getattr(owner, name), []
 
     def failing(*args, **options):
@@ -86,15 +93,26 @@ def test_files(undisturbed):
     assert sorted(path.name for path in undisturbed.iterdir()) == sorted([RECORD, GENERATOR, BANK, GRID])
 
 
+# Iterations, inversions, passes of the generator and of the teacher, length of the curve.
+COUNTS = {
+    "five": (5, 10, 20, 20, 2),
+    "fast": (6, 6, 12, 12, 2),
+    "gen_ce": (6, 6, 24, 24, 4),
+    "gen_bn": (6, 6, 24, 24, 4),
+    "cmi": (6, 12, 36, 72, 3),
+    "deep_inversion": (6, 6, 0, 18, 3),
+}
+
+
 def test_the_record_counts_what_was_done(undisturbed, inverter):
     told = record(undisturbed)
-    five = inverter == "five"
-    assert told["iterations"] == len(told["history"]) == (5 if five else 6)
-    assert told["inversions"] == (10 if five else 6)
-    assert told["generator_passes"] == told["teacher_passes"] == (20 if five else 24)
+    assert told["iterations"] == len(told["history"])
+    counted = [told[name] for name in ("iterations", "inversions", "generator_passes", "teacher_passes")]
+    curves = told["ce_curve"]
+    assert (*counted, len(curves["last"])) == COUNTS[inverter]
     assert told["images"] == ImageBank.load(undisturbed / BANK, CPU).images
-    assert len(told["ce_curve"]["first"]) == 2
-    assert len(told["ce_curve"]["last"]) == (2 if five else 4)
+    # What learns nothing from one model to the next is as it was at first.
+    assert curves.keys() == ({"first", "last"} if inverter in META_LEARNED else {"last"})
     assert told["seconds"] > 0
     for name in ("teacher_accuracy", "independent_accuracy", "cross_model_accuracy"):
         assert 0 <= told[name] <= 100
@@ -137,10 +155,11 @@ def test_other_seed_other_bits(undisturbed, zoos, inverter, tmp_path):
     assert (other / BANK).read_bytes() != (undisturbed / BANK).read_bytes()
 
 
-def test_only_five_trains_the_generator(zoos, tmp_path):
-    ends = [load_file(run(zoos, tmp_path / name, inverter=name) / GENERATOR) for name in INVERTERS]
-    assert all(torch.equal(ends[1][name], tensor) for name, tensor in ends[2].items())
-    assert not torch.equal(ends[0]["project.weight"], ends[1]["project.weight"])
+def test_only_meta_learned_inverters_train_the_generator(zoos, tmp_path):
+    ends = {name: load_file(run(zoos, tmp_path / name, inverter=name) / GENERATOR) for name in INVERTERS}
+    same = [name for name, end in ends.items() if all(torch.equal(end[k], t) for k, t in ends["gen_ce"].items())]
+    assert same == ["gen_ce", "gen_bn", "cmi", "deep_inversion"]
+    assert not torch.equal(ends["five"]["project.weight"], ends["fast"]["project.weight"])
 
 
 @pytest.mark.parametrize(("stop", "kept"), [(1, 0), (3, 2), (4, 4)])
@@ -151,7 +170,7 @@ def test_an_interruption_leads_to_the_same_bits(undisturbed, zoos, inverter, tmp
     assert [path.name for path in tmp_path.iterdir()] == (["resume.pt"] if kept else [])
     done = interrupt(monkeypatch, inverter, 99)
     run(zoos, tmp_path, inverter=inverter)
-    assert len(done) == (5 - kept if inverter == "five" else 6 - kept + 3)  # with three probes
+    assert len(done) == COUNTS[inverter][0] - kept + (0 if inverter in META_LEARNED else 3)  # with three probes
     assert contents(tmp_path) == contents(undisturbed)
 
 
@@ -215,3 +234,64 @@ def test_recovered_images_use_the_whole_of_uint8(undisturbed):
     images, _, _ = ImageBank.load(undisturbed / BANK, CPU).everything()
     assert images.dtype == torch.uint8
     assert np.ptp(images.numpy()) > 50
+
+
+def test_the_restart_touches_the_first_layer_alone_and_only_once(zoos, tmp_path):
+    fast = {"iterations": 2, "warmup": 1, "models_per_iteration": 1, "steps": 1}
+    never = load_file(run(zoos, tmp_path / "never", inverter="fast", fast={**fast, "restart_at": None}) / GENERATOR)
+    late = load_file(run(zoos, tmp_path / "late", inverter="fast", fast={**fast, "restart_at": 9}) / GENERATOR)
+    assert all(torch.equal(never[name], tensor) for name, tensor in late.items())
+    generator, before = toy_generator(dtype=torch.float32), toy_generator(dtype=torch.float32).state_dict()
+    with torch.no_grad():
+        generator.norm0.weight.fill_(3.0)
+    Restart(0, inversion_settings(), torch_generator(0, "restart"))(generator)
+    changed = {name for name, t in generator.state_dict().items() if not torch.equal(t, before[name])}
+    assert changed == {"project.weight", "project.bias"}
+    assert (generator.norm0.weight == 1).all()
+
+
+def test_several_sides_and_families_share_a_bank(inverter, tmp_path):
+    mixed = [
+        write_random_zoo(tmp_path / "small", models=2, judges=0),
+        write_random_zoo(tmp_path / "large", dataset="big", family="resnet10", side=32, models=1, judges=0, seed=1),
+    ]
+    for resize in ("bilinear", "crop"):
+        folder = run(mixed, tmp_path / resize, inverter=inverter, resize=resize)
+        bank = ImageBank.load(folder / BANK, CPU)
+        assert bank.pixels.shape[-1] == 32
+        assert set(bank.everything()[2].tolist()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", sorted(RECOVERS))
+def test_threads_do_not_change_the_bits(zoos, name, tmp_path):
+    """The threads of the process are put back by hand: they are torch's own setting."""
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append((run(zoos, tmp_path / str(threads), inverter=name) / BANK).read_bytes())
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
+
+
+def test_gen_ce_asks_for_no_weights(zoos, tmp_path, monkeypatch):
+    given, load = [], Pool.load
+    monkeypatch.setattr(Pool, "load", lambda *a, **k: given.append(k["access"]) or load(*a, **k))
+    for name in INVERTERS:
+        run(zoos, tmp_path / name, inverter=name)
+    assert given == ["gradients" if name == "gen_ce" else "weights" for name in INVERTERS]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "key"),
+    [
+        ("cmi", {"cmi": {"steps": 2, "bn_weight": 1e39}}, "inversion.cmi.learning_rate"),
+        ("deep_inversion", {"deep_inversion": {"steps": 2, "tv_weight": 1e39}}, "deep_inversion.learning_rate"),
+        ("gen_bn", {"per_model": {"steps": 2, "bn_weight": 1e39}}, "bn_weight"),
+        ("fast", {"fast": {"iterations": 1, "warmup": 0, "steps": 2, "bn_weight": 1e39}}, "bn_weight"),
+    ],
+)
+def test_a_loss_that_is_not_finite_names_the_key(zoos, tmp_path, name, changes, key):
+    with pytest.raises(DfmlError, match=rf"model 0: the loss is not finite; .*{key}" if name != "fast" else key):
+        run(zoos, tmp_path, inverter=name, **changes)

@@ -1,6 +1,7 @@
 """BELL's walk against the expansion of docs/method.md §4.2: sequential steps reward aligned gradients."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -27,7 +28,8 @@ def sets():
         teacher = nn.Sequential(nn.Flatten(), nn.Linear(6, WAYS, bias=False)).double()
         nn.init.normal_(teacher[1].weight, 0, 3, generator=draws)
         images = 2 * torch.rand(8, 3, 1, 2, dtype=torch.float64, generator=draws)
-        made.append(recovered(wrapped(teacher, torch.arange(WAYS), index=index), images))
+        model = replace(wrapped(teacher, torch.arange(WAYS), index=index), side=images.shape[-1])
+        made.append(recovered(model, images))
     return made
 
 

@@ -36,6 +36,8 @@ def facts(**changes):
         "std": [0.4, 0.5, 0.6],
         "train_seconds": 3.0,
         "teacher_passes": 40,
+        "bank_seconds": 1.5,
+        "bank_passes": 7,
         "stages": {"bell": 1.0, "replay": 2.0},
         "peak_memory_mb": 100.0,
         "options": {"iterations": 10, "five": None},
@@ -77,6 +79,7 @@ def test_every_kept_iterate_comes_back_bit_for_bit(folder):
     assert manifest.model_dump(exclude={"weights_sha256", "format", "version"}) == {
         **facts(),
         "head_only": False,
+        "domains": {},
         "encoders": [SPEC.model_dump(), WIDE.model_dump()],
     }
     assert len(learners) == 2

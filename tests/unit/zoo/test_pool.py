@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dfml.data.augment import normalise
 from dfml.errors import DfmlError
 from dfml.runtime.seeds import numpy_rng
 from dfml.zoo.pool import Pool
@@ -109,8 +110,8 @@ def test_any_ordered_class_lists_map_there_and_back(lists):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ways": 4}, "4-way at 16 pixels, those before it 3-way at 16"),
-        ({"side": 32}, "3-way at 32 pixels, those before it 3-way at 16"),
+        ({"ways": 4}, "second: its models are 4-way, those before it 3-way"),
+        ({"side": 32}, "second: its models see toy at 32 pixels, those before it at 16"),
         ({"classes": 9}, "list of toy classes differs from another zoo's"),
     ],
 )
@@ -199,3 +200,26 @@ def test_a_walk_covers_every_model_once_and_mixes_the_groups(pool):
             assert abs(halves - size / 2) <= 1.5, "a group must not gather at one end"
     assert len({tuple(walk) for walk in walks}) == 20
     assert {groups[walk[0]] for walk in walks} == set(groups)
+
+
+def test_a_pool_of_several_sides_shows_each_model_its_own(tmp_path):
+    small = write_random_zoo(tmp_path / "small", dataset="small", models=2)
+    large = write_random_zoo(tmp_path / "large", dataset="large", models=2, side=20, std=[0.5, 0.5, 0.5])
+    pool = Pool.load([small, large], label_space="global", device=CPU)
+    assert (pool.side, pool.canvas, pool.sides) == (None, 20, [16, 20])
+    images = torch.rand(3, 3, 20, 20)
+    assert [tuple(model.inputs(images).shape[-2:]) for model in pool] == [(16, 16)] * 2 + [(20, 20)] * 2
+    assert all(model.logits(images).shape == (3, 3) for model in pool)
+    mean, std = pool.class_normalisation
+    assert mean.shape == std.shape == (16, 3)
+    for model in pool:
+        for label in model.class_ids:
+            assert pool.side_of(label) == model.side
+            assert torch.equal(std[label], model.std)
+    assert pool.domains.keys() == {"small", "large"}
+
+
+def test_one_side_is_seen_as_it_is(pool):
+    images = torch.rand(2, 3, SIDE, SIDE)
+    assert pool.side == pool.canvas == SIDE
+    assert torch.equal(pool[0].inputs(images), normalise(images, MEAN, STD))

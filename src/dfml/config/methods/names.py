@@ -55,10 +55,17 @@ ACCESS: dict[str, Access] = {
     "gen_ce": "gradients",
     "bidf_mkd": "gradients",
     "bidf_mkd_black_box": "logits",
+    "noise_heads": "logits",
+    "unlabelled_heads": "logits",
 }
+COPIES = frozenset({"best_model", "average"})
 LEVELS: tuple[Access, ...] = ("logits", "gradients", "weights")
 
 
-def needed_access(method: str) -> Access:
-    """What ``method`` needs of a model; everything unless it is known to need less."""
-    return ACCESS.get(method, "weights")
+def needed_access(method: str, start: str | None = None) -> Access:
+    """What ``method`` needs of a model; everything unless it is known to need less.
+
+    A learner that starts from a model's weights (``start`` is its setting of that name) needs these, whatever the
+    method does afterwards.
+    """
+    return "weights" if start in COPIES else ACCESS.get(method, "weights")

@@ -8,7 +8,7 @@ from dfml.config.base import Section
 
 
 class ReplaySettings(Section):
-    """Cross-task replay with MAML on the bank."""
+    """Cross-task replay on the bank. ProtoNet has no inner loop and takes the mean over episodes."""
 
     mode: Literal["patience", "fixed"] = Field(
         "patience",

@@ -1,0 +1,45 @@
+"""What PURER's section asks of the rest of the configuration."""
+
+import pytest
+
+from dfml.config import validate_config
+from dfml.errors import ConfigError
+
+RUN = {"methods": ["purer_maml"]}
+TWO_SIDES = {
+    "datasets": {"icons": {}, "mine": {"source": "folder", "path": "images", "side": 84}},
+    "pools": {"both": {"datasets": ["icons", "mine"]}},
+}
+
+
+def problems(mapping):
+    with pytest.raises(ConfigError) as caught:
+        validate_config(mapping)
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+def test_an_episode_fits_into_the_set():
+    few = {"purer": {"images_per_class": 19}, "shots": [1, 5]}
+    (line,) = problems(RUN | few)
+    assert line == (
+        "purer.images_per_class: 19 images per class cannot give an episode of 5 shots and 15 queries "
+        "(`purer.queries`); use at least 20, fewer queries or null"
+    )
+    assert validate_config(RUN | few | {"purer": {"images_per_class": 20}})
+    assert validate_config(few | {"methods": ["random"]})
+
+
+def test_no_more_models_than_the_pool_has():
+    many = {"purer": {"models_per_iteration": 9}, "zoo": {"models": 8}}
+    (line,) = problems(RUN | many)
+    assert line.startswith("purer.models_per_iteration: 9 different models, but pool `single` has 8;")
+    assert validate_config(RUN | many | {"zoo": {"models": 9}})
+    assert validate_config(many | {"methods": ["random"]})
+
+
+def test_heads_of_several_sides_have_no_average():
+    (line,) = problems(RUN | TWO_SIDES | {"purer": {"head": "averaged"}})
+    assert line == "purer.head: pool `both` unites images of side 32 and 84, whose heads differ; use `zero` or `fresh`"
+    assert validate_config(RUN | TWO_SIDES)
+    assert validate_config(RUN | TWO_SIDES | {"purer": {"head": "averaged", "start": "random"}})
+    assert validate_config(RUN | {"purer": {"head": "averaged"}})

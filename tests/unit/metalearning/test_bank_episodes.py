@@ -1,0 +1,82 @@
+"""Episodes of a bank: classes of all models, each image normalised and sized as its data set is (F19)."""
+
+import pytest
+import torch
+
+from dfml.inversion.bank import ImageBank
+from dfml.metalearning.bank_episodes import BankEpisodes
+from dfml.zoo.pool import Pool
+from support.learners import generator, recovered
+from support.zoo import CPU, WAYS, random_model
+
+SMALL, LARGE, PER_CLASS = 16, 20, 6
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """Two models of a small domain, two of a large one."""
+    models = [
+        random_model(
+            seed=i,
+            dtype=torch.float32,
+            classes=torch.arange(WAYS) + WAYS * i,
+            dataset="small" if i < 2 else "large",
+            side=SMALL if i < 2 else LARGE,
+            mean=torch.full((3,), 0.1 if i < 2 else 0.3),
+            std=torch.full((3,), 0.5 if i < 2 else 0.25),
+        )
+        for i in range(4)
+    ]
+    return Pool(models, [str(c) for c in range(4 * WAYS)], WAYS)
+
+
+@pytest.fixture(scope="module")
+def bank(pool):
+    """The grey level of every image is ten times its class."""
+    held = ImageBank(4 * WAYS, slots=2, images_per_class=PER_CLASS, side=LARGE, device=CPU)
+    for model in pool:
+        grey = (10 * model.classes.repeat(PER_CLASS) / 255)[:, None, None, None].expand(-1, 3, LARGE, LARGE)
+        held.add(recovered(model, grey))
+    return held
+
+
+def classes_of(images, mean, std):
+    return ((images[:, :, 0, 0, 0] * std + mean) * 255 / 10).round().long()
+
+
+def test_native_batches_have_one_side_and_its_classes(pool, bank):
+    source = BankEpisodes(bank, pool, shots=1, queries=2)
+    draws, met = generator(0), set()
+    for _ in range(40):
+        support, query = source.draw(3, ways=WAYS, draws=draws)
+        side = support.shape[-1]
+        assert query.shape == (3, 2 * WAYS, 3, side, side)
+        mean, std = (0.1, 0.5) if side == SMALL else (0.3, 0.25)
+        labels = classes_of(support, mean, std)
+        low, high = (0, 2 * WAYS) if side == SMALL else (2 * WAYS, 4 * WAYS)
+        assert labels.min() >= low and labels.max() < high
+        assert torch.equal(classes_of(query, mean, std), labels.repeat_interleave(2, 1))
+        met.add(side)
+    assert met == {SMALL, LARGE}
+
+
+def test_on_the_canvas_domains_mix_and_keep_their_normalisation(pool, bank):
+    source = BankEpisodes(bank, pool, shots=1, queries=1, side="canvas")
+    support, _ = source.draw(60, ways=WAYS, draws=generator(0))
+    assert support.shape[-1] == LARGE
+    # Undone with the norm of its own data set, every image has the grey level of a class of that data set.
+    grey = support[:, :, 0, 0, 0]
+    as_small, as_large = (grey * 0.5 + 0.1) * 25.5, (grey * 0.25 + 0.3) * 25.5
+    is_small = (as_small - as_small.round()).abs() < 1e-3
+    is_large = (as_large - as_large.round()).abs() < 1e-3
+    fits_small = is_small & (as_small.round() < 2 * WAYS)
+    fits_large = is_large & (as_large.round() >= 2 * WAYS)
+    assert (fits_small | fits_large).all()
+    assert (fits_small.any(1) & fits_large.any(1)).sum() > 30
+
+
+def test_a_side_with_too_few_classes_is_left_out(pool):
+    held = ImageBank(4 * WAYS, slots=2, images_per_class=PER_CLASS, side=LARGE, device=CPU)
+    held.add(recovered(pool[3], torch.rand(PER_CLASS * WAYS, 3, LARGE, LARGE)))
+    source = BankEpisodes(held, pool, shots=1, queries=1)
+    assert {source.draw(1, ways=WAYS, draws=generator(s))[0].shape[-1] for s in range(20)} == {LARGE}
