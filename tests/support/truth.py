@@ -134,7 +134,7 @@ def _arguments(existing: Existing, command: str, others: list[tuple[str, str]]) 
     for before, word in others:
         if command == "snakemake" and not re.match(r"-|\d+$|all$", word) and before not in SNAKEMAKE_VALUES:
             name, value = re.fullmatch(r"([^:=]+)(.*)", word).groups()
-            if "/" in word:
+            if "/" in name:  # a value may be a path of the reader's own
                 yield from existing.missing(word)
             elif name not in existing.rules | RESOURCES and not (value and existing.has_key(name)):
                 yield f"no rule or config key {name}"

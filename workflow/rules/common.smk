@@ -15,8 +15,8 @@ from dfml.data.sources.embedded import FILES
 from dfml.data.sources.folder import list_classes
 from dfml.data.sufficiency import check_prepared
 from dfml.errors import DataError, FileFormatError
-from dfml.methods.catalogue import METHODS
-from dfml.runtime.code_digest import code_digest
+from dfml.methods.catalogue import entry
+from dfml.runtime.code_digest import code_digest, file_digest
 from dfml.runtime.digests import digest_json
 from dfml.runtime.gpus import gpu_is_visible
 
@@ -36,7 +36,7 @@ wildcard_constraints:
     architecture="|".join(settings.networks),
     pool="|".join(settings.pools),
     inverter="|".join(get_args(Inverter)),
-    method="|".join(settings.methods),
+    method="|".join(settings.all_methods),
     shots="|".join(str(shots) for shots in settings.shots),
     seed="|".join(str(seed) for seed in settings.seeds),
 
@@ -50,9 +50,9 @@ POOLS = list(dict.fromkeys(c.pool for c in CELLS))
 # (pool, inverter) of every bank that a cell starts from.
 BANKS = list(
     dict.fromkeys(
-        (c.pool, METHODS[c.method].inverter or settings.inversion.inverter)
+        (c.pool, entry(c.method).inverter or settings.inversion.inverter)
         for c in CELLS
-        if METHODS[c.method].needs_inversion(settings.options(c.method))
+        if entry(c.method).needs_inversion(settings.options(c.method))
     )
 )
 RECORDS = [f"<results>/evaluation/{c.pool}/{c.method}/{c.shots}shot/seed{c.seed}/record.json" for c in CELLS]
@@ -96,7 +96,7 @@ def table_grid():
     """(pool, method, status, reason) of every pair in table order, for tables that say why a number is missing."""
     rows = []
     for pool in POOLS:
-        for method in settings.methods:
+        for method in settings.all_methods:
             reason = settings.inapplicable(pool, method)
             chosen = method in settings.selected(pool)
             rows.append([pool, method, "n/a" if reason else "run" if chosen else "not run", reason])
@@ -162,17 +162,17 @@ def pool_images(*names):
 def cell_zoos(name):
     """Input function: the file `name` of every zoo that the cell's method is given."""
     files = pool_zoos(name)
-    return lambda wildcards: files(wildcards) if METHODS[wildcards.method].needs_zoo else []
+    return lambda wildcards: files(wildcards) if entry(wildcards.method).needs_zoo else []
 
 
 def cell_inversion(wildcards):
     """Input function: what the `invert` rule made of the cell's pool, if its method starts from that."""
-    if not METHODS[wildcards.method].needs_inversion(cell_options(wildcards)):
+    if not entry(wildcards.method).needs_inversion(cell_options(wildcards)):
         return []
     return collect(
         "<results>/inversion/{pool}/{inverter}/seed{seed}/{name}",
         pool=wildcards.pool,
-        inverter=METHODS[wildcards.method].inverter or settings.inversion.inverter,
+        inverter=entry(wildcards.method).inverter or settings.inversion.inverter,
         seed=wildcards.seed,
         name=["inversion.json", "generator.safetensors", "bank.npz"],
     )
@@ -180,12 +180,14 @@ def cell_inversion(wildcards):
 
 def cell_images(wildcards):
     """Input function: real meta-train images for a method that stands outside the data-free wall, else nothing."""
-    method, names = METHODS[wildcards.method], ("images.json", "meta_train.npz")
+    method, names = entry(wildcards.method), ("images.json", "meta_train.npz")
     if not method.reads_real_images:
         return []
     if not method.other_domain:
         return pool_images(*names)(wildcards)
-    return collect("<results>/images/{dataset}/{name}", dataset=cell_options(wildcards)["dataset"], name=names)
+    return collect(
+        "<results>/images/{dataset}/{name}", dataset=cell_options(wildcards)["dataset"], name=names
+    )
 
 
 # ---- settings of a job: exactly those it uses, since a changed value makes it run again
@@ -222,9 +224,9 @@ def inversion_settings(wildcards):
 
 def cell_inversion_settings(wildcards):
     """The inversion settings of a method that inverts; None for the others."""
-    if not METHODS[wildcards.method].inverts:
-        return None
-    return plain(settings.inversion, exclude={"speed", "per_model"})
+    return (
+        plain(settings.inversion, exclude={"speed", "per_model"}) if entry(wildcards.method).inverts else None
+    )
 
 
 def cell(wildcards):
@@ -240,18 +242,19 @@ def cell_options(wildcards):
 def cell_digest(wildcards):
     """Digest of every setting that the number of a cell depends on."""
     pool = settings.pools[wildcards.pool]
-    method = METHODS[wildcards.method]
+    method, options = entry(wildcards.method), cell_options(wildcards)
+    foreign = [options["dataset"]] if method.other_domain else []
     return digest_json(
         {
             "cell": dict(wildcards.items()),
             "ways": config["ways"],
             "label_space": config["label_space"],
-            "datasets": {name: config["datasets"][name] for name in pool.datasets},
+            "datasets": {name: config["datasets"][name] for name in [*pool.datasets, *foreign]},
             "networks": {name: config["networks"][name] for name in pool.networks},
             "learner": config["learner"],
             "zoo": config["zoo"] if method.needs_zoo else None,
             "inversion": config["inversion"] if method.inverts else None,
-            "options": cell_options(wildcards),
+            "options": options,
             "evaluation": config["evaluation"],
         }
     )
@@ -275,7 +278,11 @@ def code(rule, *modules):
 
 def cell_code(wildcards):
     """Digest of what fits a cell: methods are imported by name, so each counts for its own cells only."""
-    return code("meta_learn", METHODS[wildcards.method].module)
+    if file := settings.custom_methods.get(wildcards.method):
+        return digest_json(
+            [code("meta_learn"), file_digest(Path(file).expanduser(), Path(dfml.__file__).parent)]
+        )
+    return code("meta_learn", entry(wildcards.method).module)
 
 
 def report_texts():

@@ -1,6 +1,5 @@
-"""Fit the learner of one cell; only a method that is given real images may read them."""
+"""Fit the learner of one cell; only a method that is given real images may read them, and no others."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,15 @@ from dfml.runtime.wall import data_free_wall
 
 def _main(snakemake: Any, job: Job) -> None:
     files, params = snakemake.input, snakemake.params
-    images = list(dict.fromkeys(Path(file).parent for file in files.images)) or None
-    wall = nullcontext() if images else data_free_wall(real_image_folders(snakemake.config))
-    with wall:
+    images = list(dict.fromkeys(Path(file).parent for file in files.images))
+    own = snakemake.config["custom_methods"].get(params.cell.method)
+    with data_free_wall(real_image_folders(snakemake.config, but=images)):
         fit_method(
             Path(snakemake.output.learner).parent,
             cell=params.cell,
             zoos=[Path(manifest).parent for manifest in files.zoos],
             inversion=Path(files.inversion[0]).parent if files.inversion else None,
-            images=images,
+            images=images or None,
             ways=params.ways,
             label_space=params.label_space,
             learner=NetworkSettings.model_validate(params.learner),
@@ -31,6 +30,7 @@ def _main(snakemake: Any, job: Job) -> None:
             resume=Path(params.resume),
             checkpoint_every=snakemake.config["runtime"]["checkpoint_every"],
             job=job,
+            file=own and Path(own).expanduser(),
         )
 
 

@@ -1,6 +1,8 @@
 """What must hold between sections. Rules inside one section stand beside its keys."""
 
+import ast
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from dfml.config.base import Problem, unknown
@@ -41,7 +43,7 @@ EMBEDDED = {
 
 def disagreements(config: "Config") -> Iterator[Problem]:
     """Everything that is wrong between sections whose own values are all right."""
-    wrong_names = list(_names(config))
+    wrong_names = [*_names(config), *_custom_methods(config)]
     yield from wrong_names
     yield from _bank(config)
     yield from _dynamic_set(config)
@@ -75,12 +77,29 @@ def _names(config: "Config") -> Iterator[Problem]:
                 message = f"`{shots}` is not in the top-level `shots`; add it there or remove it here"
                 yield Problem(f"pools.{pool}.shots", message, ("shots",))
         for name in chosen.methods or ():
-            if name not in get_args(MethodName):
-                message = f"unknown method `{name}`; {unknown(name, get_args(MethodName))}"
-                yield Problem(f"pools.{pool}.methods", message)
-            elif name not in config.methods:
+            known = (*get_args(MethodName), *config.custom_methods)
+            if name not in known:
+                message = f"unknown method `{name}`; {unknown(name, known)}"
+                yield Problem(f"pools.{pool}.methods", message, ("custom_methods",))
+            elif name not in config.all_methods:
                 message = f"`{name}` is not in the top-level `methods`; add it there or remove it here"
                 yield Problem(f"pools.{pool}.methods", message, ("methods",))
+
+
+def _custom_methods(config: "Config") -> Iterator[Problem]:
+    for name, file in config.custom_methods.items():
+        key, path = f"custom_methods.{name}", Path(file).expanduser()
+        if name in get_args(MethodName):
+            yield Problem(key, f"`{name}` is a method of this package; choose another name")
+        elif name.startswith("supervised_"):
+            yield Problem(key, "names with `supervised_` are of methods that read real images; choose another name")
+        elif not path.is_file():
+            yield Problem(key, f"there is no file `{file}` (a path is taken from the folder that snakemake starts in)")
+        else:
+            try:
+                ast.parse(path.read_bytes(), filename=file)
+            except (SyntaxError, ValueError, OSError) as error:
+                yield Problem(key, f"`{file}` is not a Python file that can be read: {error}")
 
 
 def _used_free(config: "Config") -> Iterator[tuple[str, FreeSettings]]:
@@ -173,7 +192,8 @@ def _embedded_sizes(config: "Config") -> Iterator[Problem]:
     if evaluation.validation_episodes:
         episodes["meta_val"] = ("evaluation.queries", evaluation.queries)
     running = [pool for pool in config.pools if config.selected(pool)]
-    supervised = {m for pool in running for m in config.selected(pool) if m.startswith("supervised_")}
+    chosen = {method for pool in running for method in config.selected(pool)}
+    supervised = [method for method in config.methods if method in chosen and method.startswith("supervised_")]
     if supervised:
         queries, method = max((getattr(config, m).queries, m) for m in supervised)
         episodes["meta_train"] = (f"{method}.queries", queries)

@@ -24,7 +24,7 @@ def describe(node: dict[str, Any]) -> str:
         pattern = node.get("pattern")
         return "a text" if pattern is None else _PATTERNS.get(pattern, f"a text like `{pattern}`")
     if kind == "object":
-        return "one section or more, by name" if "patternProperties" in node else "a section"
+        return _describe_section(node)
     return {"boolean": "`true` or `false`", "null": "`null`"}.get(kind, "a value")
 
 
@@ -33,6 +33,15 @@ def _describe_list(node: dict[str, Any]) -> str:
     item = fixed[0] if fixed else node.get("items", {})
     count = f" of {len(fixed)}" if fixed else f" of {node['minItems']} or more" if "minItems" in node else ""
     return f"a list{count}, each {describe(item)}"
+
+
+def _describe_section(node: dict[str, Any]) -> str:
+    named = list(node.get("patternProperties", {}).values())
+    if not named:
+        return "a section"
+    if named[0].get("type") == "object":
+        return "one section or more, by name"
+    return f"names, each with {describe(named[0])}"
 
 
 def _bounds(node: dict[str, Any]) -> str:

@@ -65,6 +65,11 @@ class Config(Section):
     methods: tuple[MethodName, ...] = Field(
         ("random", "zoo_features", "free"), min_length=1, strict=False, description="Methods that are run."
     )
+    custom_methods: dict[Name, str] = Field(
+        {},
+        description="Methods of your own by name, run after `methods`: each the path of a Python file with a function "
+        "`fit(context)` (docs/adding.md).",
+    )
     best: BestSettings = Field(BestSettings(), description="Method `best`.")
     average: AverageSettings = Field(AverageSettings(), description="Method `average`.")
     ota: OtaSettings = Field(OtaSettings(), description="Method `ota`.")
@@ -132,8 +137,15 @@ class Config(Section):
         models = (self.networks[network].models or self.zoo.models for network in chosen.networks)
         return len(chosen.datasets) * sum(models)
 
+    @property
+    def all_methods(self) -> tuple[str, ...]:
+        """Rows of the tables in their order: the listed methods, then the user's own."""
+        return (*self.methods, *self.custom_methods)
+
     def options(self, method: str) -> dict[str, Any]:
         """The method's own section as plain values, nothing left to look up; empty if it has no settings."""
+        if method in self.custom_methods:  # which may be called as some other section is
+            return {}
         section = getattr(self, SECTIONS.get(method, method), None)
         if isinstance(section, FreeSettings | FreeHeadsSettings):
             section = section.resolved(self.inversion.five)
@@ -142,7 +154,7 @@ class Config(Section):
     def selected(self, pool: str) -> tuple[str, ...]:
         """Methods asked for on a pool, applicable or not."""
         chosen = self.pools[pool].methods
-        return tuple(m for m in self.methods if chosen is None or m in chosen)
+        return tuple(m for m in self.all_methods if chosen is None or m in chosen)
 
     def cells(self) -> list[Cell]:
         """Every learner of the experiment, in table order."""

@@ -122,8 +122,8 @@ def normalise(x: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] | 
 
     Args:
         x: ``[..., C, H, W]``, float in [0, 1].
-        mean: One value per channel.
-        std: One positive value per channel.
+        mean: One value per channel; also ``[..., C]``, such as one row per image.
+        std: Likewise, positive.
     """
     return (x - _per_channel(mean, x)) / _per_channel(std, x)
 
@@ -134,4 +134,4 @@ def denormalise(x: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] 
 
 
 def _per_channel(values: Sequence[float] | Tensor, like: Tensor) -> Tensor:
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device)[:, None, None]
+    return torch.as_tensor(values, dtype=like.dtype, device=like.device)[..., None, None]

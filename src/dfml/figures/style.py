@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dfml.labels import in_order
-from dfml.records.naming import method_label, real_images_note
+from dfml.records.naming import OTHER_DOMAIN, UPPER_BOUND, method_label, real_images_note
 from dfml.runtime.files import atomic_write
 
 INK, QUIET, GRID = "#222222", "#6b6b6b", "#dddddd"
@@ -75,6 +75,9 @@ _OTHERS = [
     MethodStyle("#CC6677", "d"),
     MethodStyle("#CC6677", "p"),
 ]
+
+_MARKS = {UPPER_BOUND: "*", OTHER_DOMAIN: "†"}
+"""Marks of methods outside the data-free wall."""
 
 _SETTINGS = {
     "font.size": 9.0,
@@ -138,19 +141,20 @@ def chance_handle() -> Line2D:
 
 
 def starred_label(method: str) -> str:
-    """The method's name as printed, with a star when it reads real images."""
-    return f"{method_label(method)}*" if real_images_note(method) else method_label(method)
+    """The method's name as printed, with a mark when it reads real images."""
+    return method_label(method) + _MARKS.get(real_images_note(method), "")
 
 
 def shared_legend(figure: Figure, handles: Sequence[Artist], *, methods: Sequence[str], note: str) -> None:
-    """One legend below all panels, headed by ``note`` and by what the star of a method means."""
-    stars = sorted({f"* {real_images_note(name)}" for name in methods if real_images_note(name)})
+    """One legend below all panels, headed by ``note`` and by what the mark of a method means."""
+    notes = {real_images_note(name) for name in methods}
+    marked = [f"{mark} {meaning}" for meaning, mark in _MARKS.items() if meaning in notes]
     figure.legend(
         handles=list(handles),
         loc="outside lower center",
         ncols=min(len(handles), max(1, int(figure.get_figwidth() / _LEGEND_ENTRY))),
         fontsize=8,
-        title="\n".join([note, *stars]),
+        title="\n".join([note, *marked]),
         title_fontsize=8,
     )
 

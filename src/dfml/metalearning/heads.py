@@ -32,7 +32,7 @@ class HeadsDistillation:
         answers: the models' logits, ``[models, n, ways]``.
         settings: of the distillation.
         crop_padding: of the random crop of a question, pixels.
-        mean, std: the backbone's normalisation, ``[3]`` each.
+        mean, std: the backbone's normalisation of every question, ``[n, 3]``, or of all of them, ``[3]`` each (F19).
         draws: source of every random choice (a CPU generator).
     """
 
@@ -50,7 +50,8 @@ class HeadsDistillation:
     ) -> None:
         self.backbone, self.questions, self.settings = backbone, questions, settings
         self.targets = F.log_softmax(answers, 2).transpose(0, 1).contiguous()
-        self.crop_padding, self.mean, self.std, self.draws = crop_padding, mean, std, draws
+        self.crop_padding, self.draws = crop_padding, draws
+        self.mean, self.std = (values.expand(len(questions), 3) for values in (mean, std))
         size, outputs = int(backbone.feature_size), answers.shape[0] * answers.shape[2]
         weights = torch.randn(outputs, size, generator=draws) / (2 * math.sqrt(size))
         self.weights = weights.to(questions.device).requires_grad_()
@@ -80,7 +81,7 @@ class HeadsDistillation:
         images = self.questions[rows]
         if self.crop_padding:
             images = move(images, Moves(shift, mirrored))
-        inputs = laid_out(normalise(images, self.mean, self.std))
+        inputs = laid_out(normalise(images, self.mean[rows], self.std[rows]))
         targets = self.targets[rows]
         logits = F.linear(self.backbone.features(inputs), self.weights, self.biases)
         own = F.log_softmax(logits.view_as(targets), 2)

@@ -10,7 +10,8 @@ class MethodEntry:
     """One row of the tables.
 
     Attributes:
-        module: The module that fits it; imported when the method runs, so an edit concerns its cells alone.
+        module: The module that fits it; imported when the method runs, so an edit concerns its cells alone. None for
+            a method whose file the user names in `custom_methods`.
         label: Its name in tables and figures.
         inverter: Whose bank it starts from, if not that of `inversion.inverter`.
         needs_zoo: Whether it is given the pool's zoos (all but the one that reads real images instead).
@@ -21,7 +22,7 @@ class MethodEntry:
         other_domain: Whether these are of the data set that its setting `dataset` names, not of the pool's own.
     """
 
-    module: str
+    module: str | None
     label: str
     needs_zoo: bool = True
     bank: Literal["never", "always", "by_option"] = "never"
@@ -45,7 +46,7 @@ def _then_meta(inverter: str, label: str) -> MethodEntry:
     return MethodEntry(module, label, bank="always", inverts=True, inverter=inverter)
 
 
-METHODS = {
+METHODS: dict[str, MethodEntry] = {
     "random": MethodEntry("dfml.methods.random", "Random"),
     "best": MethodEntry("dfml.methods.best", "Best single"),
     "average": MethodEntry("dfml.methods.average", "Average"),
@@ -75,3 +76,8 @@ METHODS = {
     "supervised_anil": MethodEntry("dfml.methods.supervised_anil", "Supervised ANIL", **UPPER_BOUND),
     "supervised_protonet": MethodEntry("dfml.methods.supervised_protonet", "Supervised ProtoNet", **UPPER_BOUND),
 }
+
+
+def entry(method: str) -> MethodEntry:
+    """The row of a method; one that is not listed is the user's own: it is given the zoos and nothing else."""
+    return METHODS.get(method) or MethodEntry(None, method)

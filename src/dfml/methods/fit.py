@@ -15,6 +15,7 @@ from dfml.formats import INVERSION_FORMAT, INVERSION_VERSION
 from dfml.metalearning.learner_store import HISTORY, save_learner
 from dfml.methods.base import Context, Fitted
 from dfml.methods.catalogue import METHODS
+from dfml.methods.custom import load_fit
 from dfml.runtime.checkpoint import Checkpoint
 from dfml.runtime.digests import digest_json
 from dfml.runtime.files import atomic_write, read_json, sha256_file
@@ -39,14 +40,16 @@ def fit_method(
     resume: Path,
     checkpoint_every: int,
     job: Job,
+    file: Path | None = None,
 ) -> None:
     """Fit ``cell.method`` and write ``learner.safetensors``, ``learner.json`` and ``history.csv`` into ``folder``.
 
     ``options`` is the method's own configuration section; ``images`` are given to methods outside the data-free wall
-    only. Raises what the method and the readers of its inputs raise.
+    only; ``file`` holds a method that the catalogue does not list. Raises what the method and the readers of its inputs
+    raise.
     """
     inputs = [path / "zoo.json" for path in zoos] + ([inversion / "bank.npz"] if inversion else [])
-    inputs += [path / "images.json" for path in images or []]
+    inputs += [path / "images.json" for path in images or []] + ([file] if file else [])
     inversion_plain = None if inversion_settings is None else inversion_settings.model_dump(mode="json")
     digest = digest_json(
         [vars(cell), ways, label_space, learner.model_dump(), dict(options), inversion_plain]
@@ -69,7 +72,8 @@ def fit_method(
         job=job,
     )
     # Imported by name, so that an edit of one method concerns its own cells alone.
-    fitted: Fitted = importlib.import_module(METHODS[cell.method].module).fit(context)
+    fit = load_fit(cell.method, file) if file else importlib.import_module(METHODS[cell.method].module).fit
+    fitted: Fitted = fit(context)
     atomic_write(folder / HISTORY, _history(fitted).encode())
     save_learner(
         folder,

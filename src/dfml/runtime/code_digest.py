@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -30,8 +30,23 @@ def code_digest(module: str, package_root: Path) -> str:
     root = Path(package_root).absolute()
     if _find(module, root) is None:
         raise DfmlError(f"no module {module} in {root}; check the name given to code_digest")
-    found: dict[str, str] = {}
-    waiting = [module]
+    return _digest([module], root, {})
+
+
+def file_digest(file: Path, package_root: Path) -> str:
+    """Return the digest of a Python file outside the package and of all it imports from the package.
+
+    What counts is the same as for :func:`code_digest`; other files that it imports do not. Raises OSError and
+    SyntaxError as reading and parsing it do.
+    """
+    status = file.stat()
+    own, imports = _read("", file, status.st_mtime_ns, status.st_size)
+    return _digest(imports, Path(package_root).absolute(), {"": own})
+
+
+def _digest(names: Iterable[str], root: Path, found: dict[str, str]) -> str:
+    """Of the modules with these names, of what they import, and of what was found before."""
+    waiting = list(names)
     while waiting:
         name = waiting.pop()
         path = _find(name, root)

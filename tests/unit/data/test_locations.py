@@ -10,3 +10,14 @@ def test_the_wall_stands_around_every_place_of_real_images():
         Path("results/toy/images"),
         Path.home() / "pictures",
     ]
+
+
+def test_a_method_that_reads_some_images_is_kept_from_all_others():
+    datasets = {"icons": {"path": None}, "emoji": {"path": None}, "mine": {"path": "~/pictures"}}
+    config = {"experiment": "toy", "datasets": datasets}
+    assert real_image_folders(config, but=[Path("results/toy/images/emoji")]) == [
+        Path("resources/embedded"),
+        Path("results/toy/images/icons"),
+        Path("results/toy/images/mine"),
+        Path.home() / "pictures",
+    ]

@@ -14,7 +14,7 @@ from support.zoo import SIDE, WAYS
 MODELS, QUESTIONS = 3, 24
 
 
-def make(*, backbone=None, settings=None, crop_padding=0):
+def make(*, backbone=None, settings=None, crop_padding=0, mean=None, std=None):
     draws = generator(0)
     questions = torch.rand(QUESTIONS, 3, SIDE, SIDE, generator=draws)
     answers = 3 * torch.randn(MODELS, QUESTIONS, WAYS, generator=draws)
@@ -24,8 +24,8 @@ def make(*, backbone=None, settings=None, crop_padding=0):
         answers,
         HeadsSettings(**({"steps": 40, "batch_size": 12} | (settings or {}))),
         crop_padding=crop_padding,
-        mean=torch.full((3,), 0.5),
-        std=torch.full((3,), 0.25),
+        mean=torch.full((3,), 0.5) if mean is None else mean,
+        std=torch.full((3,), 0.25) if std is None else std,
         draws=generator(1),
     ), answers
 
@@ -44,6 +44,20 @@ def test_the_loss_is_the_mean_divergence_of_each_head_from_its_model():
         teacher = F.softmax(answers[model][rows], 1)
         divergences.append((teacher * (teacher.log() - own)).sum(1).mean())
     torch.testing.assert_close(distillation.step(), torch.stack(divergences).mean().detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_every_question_has_its_own_normalisation():
+    draws = generator(2)
+    mean, std = torch.rand(QUESTIONS, 3, generator=draws), 0.1 + torch.rand(QUESTIONS, 3, generator=draws)
+    distillation, _ = make(mean=mean, std=std)
+    questions = (distillation.questions - mean[:, :, None, None]) / std[:, :, None, None]
+    beforehand, _ = make(mean=torch.zeros(3), std=torch.ones(3))
+    beforehand.questions = questions
+    for _ in range(3):
+        torch.testing.assert_close(distillation.step(), beforehand.step())
+    same, _ = make(mean=torch.full((QUESTIONS, 3), 0.5), std=torch.full((QUESTIONS, 3), 0.25))
+    one_for_all, _ = make()
+    assert [same.step().item() for _ in range(3)] == [one_for_all.step().item() for _ in range(3)]
 
 
 def test_body_and_heads_are_trained_and_the_learners_own_head_is_not():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dfml.config.methods.names import MethodName
 from dfml.methods.base import cpu_state, snapshot_iterations
-from dfml.methods.catalogue import METHODS
+from dfml.methods.catalogue import METHODS, entry
 from support.cells import context
 from support.zoo import SIDE
 
@@ -67,10 +67,24 @@ def test_every_method_has_a_module_that_fits(method):
     assert callable(importlib.import_module(METHODS[method].module).fit)
 
 
-def test_only_the_upper_bounds_read_real_images():
-    found = [name for name, entry in METHODS.items() if entry.reads_real_images]
-    assert found == ["supervised_maml", "supervised_anil", "supervised_protonet"]
-    assert not any(entry.needs_zoo and entry.reads_real_images for entry in METHODS.values())
+def test_real_images_are_read_by_the_upper_bounds_or_of_another_domain():
+    real = {name: row for name, row in METHODS.items() if row.reads_real_images}
+    assert [name for name, row in real.items() if row.other_domain] == ["unlabelled_heads"]
+    assert [name for name, row in real.items() if not row.other_domain] == [
+        "supervised_maml",
+        "supervised_anil",
+        "supervised_protonet",
+    ]
+    # Nobody is given the zoo and the images that it was trained on.
+    assert all(row.needs_zoo == row.other_domain for row in real.values())
+    assert not any(row.other_domain for row in METHODS.values() if not row.reads_real_images)
+
+
+def test_a_method_that_is_not_listed_is_given_the_zoos_alone():
+    assert entry("free") is METHODS["free"]
+    own = entry("mine")
+    assert (own.module, own.label) == (None, "mine")
+    assert own.needs_zoo and not (own.reads_real_images or own.inverts or own.needs_inversion({}))
 
 
 def test_inversion_is_needed_by_option_or_always():

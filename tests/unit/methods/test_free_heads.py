@@ -5,12 +5,15 @@ import json
 import pytest
 import torch
 
+from dfml.config.methods.heads import HeadsSettings
 from dfml.inversion.bank import ImageBank
 from dfml.methods import free_heads as module
+from dfml.methods import heads as shared
 from dfml.methods.free_heads import fit
+from dfml.zoo.pool import Pool
 from support.cells import InterruptedJobError, InterruptedProgress, context, fit_cell, heads_options, write_inversion
-from support.learners import SPEC
-from support.zoo import CPU
+from support.learners import SPEC, recovered
+from support.zoo import CPU, MEAN, SIDE, WAYS, write_random_zoo
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +56,15 @@ def test_without_free_the_distilled_backbone_is_the_learner(pool, inversion):
 
 @pytest.mark.parametrize(("start", "seen"), [("best_model", True), ("random", False)])
 def test_the_backbone_starts_from_the_best_model_of_its_own_network_or_fresh(pool, inversion, monkeypatch, start, seen):
-    monkeypatch.setattr(module.HeadsDistillation, "step", _stop)
+    monkeypatch.setattr(shared.HeadsDistillation, "step", _stop)
     backbones = []
-    original = module.HeadsDistillation.__init__
+    original = shared.HeadsDistillation.__init__
 
     def spy(self, backbone, *arguments, **keywords):
         backbones.append(backbone)
         original(self, backbone, *arguments, **keywords)
 
-    monkeypatch.setattr(module.HeadsDistillation, "__init__", spy)
+    monkeypatch.setattr(shared.HeadsDistillation, "__init__", spy)
     with pytest.raises(InterruptedJobError):
         run(pool, inversion, heads={"start": start, "questions": 10})
     cell = context("free_heads", pool=pool)
@@ -83,11 +86,29 @@ def test_questions_are_images_of_the_bank_unless_varied(pool, inversion):
     bank = ImageBank.load(inversion / "bank.npz", CPU)
     held = {image.numpy().tobytes() for image in bank.everything()[0]}
     for varied in (False, True):
-        settings = module.HeadsSettings(questions=12, recolour=varied, mix=varied)
-        questions = module._questions(bank, settings, torch.Generator().manual_seed(0))
+        settings = HeadsSettings(questions=12, recolour=varied, mix=varied)
+        questions = module.bank_questions(bank, pool, settings, torch.Generator().manual_seed(0)).images
         asked = [(255 * image).round().byte().numpy().tobytes() for image in questions]
         assert len(asked) == 12
         assert (set(asked) <= held) == (not varied)
+
+
+@pytest.mark.parametrize("varied", [False, True])
+def test_a_question_is_normalised_as_the_data_set_it_was_recovered_for(tmp_path, varied):
+    grey = {"mean": [0.1, 0.1, 0.1], "std": [0.9, 0.9, 0.9]}
+    zoos = [write_random_zoo(tmp_path / "a"), write_random_zoo(tmp_path / "b", dataset="other", seed=1, **grey)]
+    pool = Pool.load(zoos, label_space="global", device=CPU)
+    bank = ImageBank(len(pool.class_names), slots=1, images_per_class=2, side=SIDE, device=CPU)
+    for model, shade in ((pool[0], 0.0), (pool[-1], 1.0)):  # one of each data set
+        bank.add(recovered(model, torch.full((2 * WAYS, 3, SIDE, SIDE), shade)))
+    settings = HeadsSettings(questions=40, recolour=varied, mix=varied)
+    asked = module.bank_questions(bank, pool, settings, torch.Generator().manual_seed(0))
+    of_other = (asked.mean == 0.1).all(1)
+    assert 0 < of_other.sum() < 40
+    assert torch.equal(asked.std[of_other], torch.full((int(of_other.sum()), 3), 0.9))
+    assert torch.equal(asked.mean[~of_other], torch.tensor(MEAN).expand(int((~of_other).sum()), 3))
+    if not varied:
+        assert torch.equal(asked.images.amin((1, 2, 3)), of_other.float())
 
 
 @pytest.mark.parametrize("done", [3, 7])

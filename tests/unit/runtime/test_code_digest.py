@@ -9,7 +9,7 @@ import pytest
 
 import dfml
 from dfml.errors import DfmlError
-from dfml.runtime.code_digest import code_digest
+from dfml.runtime.code_digest import code_digest, file_digest
 
 FILES = {
     "__init__.py": "",
@@ -114,7 +114,7 @@ def test_a_workflow_can_afford_it_and_needs_no_torch():
     code = """
 import sys, time
 from pathlib import Path
-from dfml.runtime.code_digest import code_digest
+from dfml.runtime.code_digest import code_digest, file_digest
 root = Path(sys.argv[1])
 code_digest("dfml.runtime.job", root)
 start = time.perf_counter()
@@ -126,3 +126,25 @@ assert not {"torch", "numpy", "pydantic", "rich"} & set(sys.modules)
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code, Path(dfml.__file__).parent], check=True)
     assert time.perf_counter() - start < 10
+
+
+def test_a_file_outside_counts_with_what_it_imports_from_the_package(package, tmp_path):
+    file = tmp_path / "mine.py"
+    code = "from pkg.zoo import store\n\ndef fit(x):\n    return store\n"
+    file.write_text(code)
+    before = file_digest(file, package)
+
+    def after(text):
+        file.write_text(text)
+        return file_digest(file, package)
+
+    assert after(f'"""Documented."""\n# a remark\n{code}') == before
+    assert after(code.replace("fit(x)", "fit(y)")) != before
+    assert after(code) == before
+    for name, counts in (("late.py", True), ("unrelated.py", False)):
+        (package / name).write_text((package / name).read_text() + "changed = 1\n")
+        assert (after(code) != before) == counts
+        before = after(code)
+    other = tmp_path / "other.py"
+    other.write_text(code)
+    assert file_digest(other, package) == before  # its name and place do not count

@@ -16,7 +16,7 @@ class HeadsSettings(Section):
         "none), or random weights.",
     )
     questions: int = Field(
-        8000, ge=1, description="Recovered images (drawn with replacement, then varied) that every model is asked once."
+        8000, ge=1, description="Images (drawn with replacement, then varied) that every model is asked once."
     )
     recolour: bool = Field(True, description="Vary the colours of a question at random before it is asked.")
     mix: bool = Field(True, description="Paste or blend pairs of questions before they are asked.")
@@ -25,11 +25,19 @@ class HeadsSettings(Section):
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of Adam (cosine decay).")
 
 
-class NoiseHeadsSettings(HeadsSettings):
-    """The same on images of pure noise: what the answers are worth without any image."""
+class HeadsAloneSettings(HeadsSettings):
+    """The same without inversion, whose settings do not apply then."""
+
+    crop_padding: int = Field(
+        4, ge=0, description="Largest shift of a question in pixels, drawn anew each step; 0: neither shift nor flip."
+    )
 
 
-class UnlabelledHeadsSettings(HeadsSettings):
+class NoiseHeadsSettings(HeadsAloneSettings):
+    """The same on images of uniform noise: what the answers are worth without any image."""
+
+
+class UnlabelledHeadsSettings(HeadsAloneSettings):
     """The same on unlabelled real images of another domain: outside the data-free wall, a challenger."""
 
     dataset: str = Field("emoji", description="The data set whose meta-train images are asked; none of the pool's own.")
