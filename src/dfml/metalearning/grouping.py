@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from sklearn.cluster import SpectralClustering
 from torch import Tensor
-
-from dfml.metalearning.spectral import spectral_clusters
 
 EPSILON = 1e-6
 OFFICIAL_MODELS = 100
@@ -81,7 +80,15 @@ class DissimilarGroups:
         if count <= groups:
             labels = torch.arange(count)
         else:
-            labels = spectral_clusters((1 - likeness).clamp(min=0), groups, restarts=RESTARTS, draws=draws)
+            # Unlike models are near each other; a floor keeps models that are all alike from having no neighbour.
+            affinity = (1 - likeness).clamp(min=NEGLIGIBLE).fill_diagonal_(0)
+            clustering = SpectralClustering(
+                groups,
+                affinity="precomputed",
+                n_init=RESTARTS,
+                random_state=int(torch.randint(2**31, (), generator=draws)),
+            )
+            labels = torch.from_numpy(clustering.fit_predict(affinity.numpy()))
         self.members = [(labels == group).nonzero().flatten().tolist() for group in labels.unique()]
 
     def draw(self, count: int, rng: np.random.Generator) -> list[int]:

@@ -6,7 +6,6 @@ import torch
 
 from dfml.metalearning import grouping
 from dfml.metalearning.grouping import EPSILON, DissimilarGroups, eligible, similarity
-from dfml.metalearning.spectral import k_means, spectral_clusters
 from support.learners import generator
 from support.zoo import CPU
 
@@ -116,19 +115,3 @@ def test_models_of_every_domain_are_drawn_unless_as_published(group_models):
 
 def test_a_small_pool_is_whole_either_way():
     assert [eligible(40, rule) for rule in ("all", "first_100")] == [40, 40]
-
-
-def test_k_means_finds_the_best_of_its_starts():
-    centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [0.3, 0.0]], dtype=torch.float64)
-    points = torch.cat([c + 0.01 * torch.randn(8, 2, generator=generator(3), dtype=torch.float64) for c in centres])
-    labels = k_means(points, 4, restarts=30, draws=generator(0))
-    assert [len(set(part.tolist())) for part in labels.split(8)] == [1] * 4
-    assert len(labels.unique()) == 4
-
-
-def test_clusters_are_the_components_of_a_graph():
-    affinity = torch.block_diag(torch.ones(3, 3), torch.ones(4, 4), torch.ones(2, 2))
-    order = torch.randperm(9, generator=generator(2))
-    labels = spectral_clusters(affinity[order][:, order], 3, restarts=5, draws=generator(0))
-    true = torch.tensor([0] * 3 + [1] * 4 + [2] * 2)[order]
-    assert torch.equal(labels[:, None] == labels, true[:, None] == true)
