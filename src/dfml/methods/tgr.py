@@ -147,9 +147,8 @@ class TgrLoop:
 
     def check(self) -> None:
         """Raise DfmlError if the learner has not been finite since the last call; the inverter checks itself."""
-        fine = torch.isfinite(torch.stack([loss.cpu() for loss in self._unchecked])).all()
-        self._unchecked = []
-        if not fine:
+        losses, self._unchecked = self._unchecked, []
+        if losses and not torch.isfinite(torch.stack(losses)).all():
             raise DfmlError(
                 "the loss of the meta-learner is not finite; lower `tgr.displacement`, `tgr.replay.learning_rate` or "
                 "`tgr.replay.inner_learning_rate`"

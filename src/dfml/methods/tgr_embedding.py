@@ -40,7 +40,6 @@ def make_probe(context: Context, settings: TgrSettings) -> Probe:
     if settings.probe == "random_r34":
         return random_resnet34(torch_generator(context.seed, "tgr", "probe"), device)
     if settings.probe == "imagenet_r34":
-        assert settings.probe_weights is not None
         return imagenet_resnet34(Path(settings.probe_weights), device)
     side = context.pool.side
     learner = context.new_learner(side)

@@ -104,10 +104,8 @@ def test_a_probe_from_a_head_of_zeros_is_sensitive_all_over(pool):
     assert torch.equal(state["blocks.0.weight"], pool.best(1)[0].network.state_dict()["blocks.0.weight"])
 
 
-@pytest.mark.parametrize("probe", ["meta_learner", "random_r34"])
-def test_networks_and_sides_may_differ(mixed, probe):
-    fisher = "squared_mean" if probe == "random_r34" else "per_sample"
-    result = fitted(mixed, probe=probe, fisher=fisher, embedding_batches=1, iterations=2)
+def test_networks_and_sides_may_differ(mixed):
+    result = fitted(mixed, embedding_batches=1, iterations=2)
     assert all(torch.isfinite(value).all() for value in result.snapshots[-1].states[0].values())
 
 
@@ -145,16 +143,16 @@ def test_only_the_published_code_leaves_models_out(pool, monkeypatch, group_mode
 
 
 def test_the_generator_goes_on_from_batch_to_batch(pool):
-    settings = INVERSION.model_copy(update={"per_model": PerModelSettings(learning_rate=0.02)})
-    recover = FromScratch(settings, objective(), side=SIDE, device=CPU, steps=10)
-    first, second, third = recover.batches(pool[0], 3, torch_generator(0, "a"))
+    settings = INVERSION.model_copy(update={"per_model": PerModelSettings(learning_rate=0.005)})
+    recover = FromScratch(settings, objective(), side=SIDE, device=CPU, steps=40)
+    sets = list(recover.batches(pool[0], 3, torch_generator(0, "a")))
     (again,) = recover.batches(pool[0], 1, torch_generator(0, "a"))
-    assert same_bits(first.images, again.images)
-    assert not torch.equal(first.images, second.images)
-    # Every batch starts where the one before ended, not from nothing.
-    assert first.curve[-1] < first.curve[0] - 0.05
-    assert second.curve[0] < first.curve[0] - 0.05
-    assert third.curve[-1] < first.curve[-1]
+    assert same_bits(sets[0].images, again.images)
+    assert not torch.equal(sets[0].images, sets[1].images)
+    # From its new latents a generator that has learned the task gets further in a few steps.
+    first, _, third = (item.curve for item in sets)
+    assert third[5] < first[5] - 0.05
+    assert third[-1] < first[-1]
 
 
 ALL = 4 + 3  # models that are embedded, then iterations

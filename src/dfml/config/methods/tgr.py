@@ -28,10 +28,10 @@ class TgrSettings(Section):
         "(pools of one network and side); a ResNet-34 of random weights, or one trained on ImageNet as published, "
         "which is not data-free and comes from `probe_weights`.",
     )
-    probe_weights: str | None = Field(
-        None,
-        min_length=1,
-        description="safetensors file with torchvision's ImageNet weights of a ResNet-34; nothing is downloaded.",
+    probe_weights: str = Field(
+        "",
+        description="For `probe: imagenet_r34`: safetensors file with torchvision's ImageNet weights of a ResNet-34; "
+        "nothing is downloaded.",
     )
     fisher: Literal["per_sample", "squared_mean"] = Field(
         "per_sample",
@@ -64,7 +64,7 @@ class TgrSettings(Section):
 
     @model_validator(mode="after")
     def _has_its_probe(self) -> "TgrSettings":
-        if self.probe == "imagenet_r34" and self.probe_weights is None:
+        if self.probe == "imagenet_r34" and not self.probe_weights:
             message = "`probe: imagenet_r34` needs the file of its weights; name it here or choose another probe"
             raise DisagreementError([Problem("probe_weights", message, ("probe",))])
         return self
