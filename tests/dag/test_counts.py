@@ -4,6 +4,7 @@ import pytest
 
 from support.repository import ROOT
 
+OWN_BANK = {"gen_ce", "gen_bn", "cmi", "deep_inversion", "fast"}
 ONCE = {"make_results", "build_report", "all"}
 
 
@@ -18,7 +19,10 @@ def expected_jobs(config) -> dict[str, int]:
         for dataset in config.pools[pool].datasets
         for network in config.pools[pool].networks
     }
-    inverted = {cell.pool for cell in cells if cell.method in {"free", "free_heads"}}
+    if any(cell.method == "unlabelled_heads" for cell in cells):
+        datasets.add(config.unlabelled_heads.dataset)
+    inverted = {(cell.pool, "five") for cell in cells if cell.method in {"free", "free_heads"}}
+    inverted |= {(cell.pool, cell.method) for cell in cells if cell.method in OWN_BANK}
     return {
         "prepare_images": len(datasets),
         "train_zoo": len(zoos) * len(config.seeds),

@@ -1,14 +1,10 @@
-# What the rules share: paths, wildcards, what a job is given, what makes it run again.
-import ast
-import hashlib
+# What the rules share: paths, wildcards, what a job is given. What code makes it run again: code.smk.
 import os
-import re
 import sys
 from functools import cache
 from pathlib import Path
 from typing import get_args
 
-import dfml
 from dfml.config import Cell
 from dfml.config.inversion import Inverter
 from dfml.data.sources.embedded import FILES
@@ -16,7 +12,6 @@ from dfml.data.sources.folder import list_classes
 from dfml.data.sufficiency import check_prepared
 from dfml.errors import DataError, FileFormatError
 from dfml.methods.catalogue import entry
-from dfml.runtime.code_digest import code_digest, file_digest
 from dfml.runtime.digests import digest_json
 from dfml.runtime.gpus import gpu_is_visible
 
@@ -258,37 +253,6 @@ def cell_digest(wildcards):
             "evaluation": config["evaluation"],
         }
     )
-
-
-# ---- code of a job
-
-
-@cache
-def code(rule, *modules):
-    """Digest of a rule's script, of the package's modules behind it, and of further `modules` it imports by name.
-
-    Comments and docstrings of the package do not count, nor do modification times, so a checkout reruns nothing.
-    """
-    script = Path(workflow.basedir, "scripts", f"{rule}.py").read_text(encoding="utf-8")
-    imported = re.findall(r"^from (dfml[\w.]*) import", script, flags=re.MULTILINE)
-    package = Path(dfml.__file__).parent
-    parts = [ast.dump(ast.parse(script)), *(code_digest(module, package) for module in (*imported, *modules))]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def cell_code(wildcards):
-    """Digest of what fits a cell: methods are imported by name, so each counts for its own cells only."""
-    if file := settings.custom_methods.get(wildcards.method):
-        return digest_json(
-            [code("meta_learn"), file_digest(Path(file).expanduser(), Path(dfml.__file__).parent)]
-        )
-    return code("meta_learn", entry(wildcards.method).module)
-
-
-def report_texts():
-    """Digest of the report's captions, which Snakemake does not watch."""
-    texts = sorted(Path(workflow.basedir, "report").glob("*.rst"))
-    return digest_json({text.name: text.read_text(encoding="utf-8") for text in texts})
 
 
 # ---- machine

@@ -65,11 +65,9 @@ class Config(Section):
     methods: tuple[MethodName, ...] = Field(
         ("random", "zoo_features", "free"), min_length=1, strict=False, description="Methods that are run."
     )
-    custom_methods: dict[Name, str] = Field(
-        {},
-        description="Methods of your own by name, run after `methods`: each the path of a Python file with a function "
-        "`fit(context)` (docs/adding.md).",
-    )
+    custom_methods: dict[
+        Name, Annotated[str, Field(description="Path of a Python file with a function `fit(context)`.")]
+    ] = Field({}, description="Methods of your own by name, run after `methods` (docs/adding.md).")
     best: BestSettings = Field(BestSettings(), description="Method `best`.")
     average: AverageSettings = Field(AverageSettings(), description="Method `average`.")
     ota: OtaSettings = Field(OtaSettings(), description="Method `ota`.")
