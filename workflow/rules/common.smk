@@ -88,13 +88,14 @@ check_images()
 
 
 def table_grid():
-    """(pool, method, status, reason) of every pair in table order, for tables that say why a number is missing."""
+    """(pool, method, status, reason, shots) of every pair in table order; tables say why a number is missing."""
     rows = []
     for pool in POOLS:
         for method in settings.all_methods:
             reason = settings.inapplicable(pool, method)
             chosen = method in settings.selected(pool)
-            rows.append([pool, method, "n/a" if reason else "run" if chosen else "not run", reason])
+            status = "n/a" if reason else "run" if chosen else "not run"
+            rows.append([pool, method, status, reason, settings.pools[pool].shots])
     return rows
 
 

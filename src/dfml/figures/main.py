@@ -22,7 +22,7 @@ from dfml.figures.style import (
 )
 from dfml.labels import BATCH_NORMS, RULES, in_order, rule_label
 from dfml.records.grid import NOT_APPLICABLE, NOT_RUN, GridCell
-from dfml.records.summary import average_over_seeds, datasets_of, runs_at, with_domain_means
+from dfml.records.summary import average_over_seeds, datasets_of, with_domain_means
 
 _BAR = 0.8
 """Part of a method's row that its bars fill."""
@@ -43,7 +43,7 @@ def main_figure(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, sho
         (count, pool, dataset)
         for count in shots
         for pool in dict.fromkeys(cell.pool for cell in grid)
-        if runs_at(frame, pool, count)
+        if any(cell.pool == pool and cell.wants(count) for cell in grid)
         for dataset in datasets_of(frame, pool) or [""]
     ]
     methods = [sum(cell.pool == pool for cell in grid) for _, pool, _ in places]

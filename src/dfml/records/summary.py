@@ -50,12 +50,6 @@ def average_over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def runs_at(frame: pd.DataFrame, pool: str, shots: int) -> bool:
-    """Whether ``pool`` runs at that number of shots: it has results there, or nowhere yet."""
-    own = frame.loc[frame["pool"] == pool, "shots"]
-    return own.empty or bool((own == shots).any())
-
-
 def datasets_of(frame: pd.DataFrame, pool: str) -> list[str]:
     """The data sets that ``pool`` was evaluated on, by name, their mean (if any) last."""
     names = frame.loc[frame["pool"] == pool, "dataset"].unique()

@@ -10,7 +10,7 @@ import pandas as pd
 from dfml.labels import BATCH_NORMS, RULES, batch_norm_label, in_order, rule_label
 from dfml.records.grid import NOT_APPLICABLE, NOT_RUN, RUN, STATUS_IN_CSV, GridCell
 from dfml.records.naming import method_label, real_images_note
-from dfml.records.summary import MEASURED, average_over_seeds, datasets_of, runs_at, with_domain_means
+from dfml.records.summary import MEASURED, average_over_seeds, datasets_of, with_domain_means
 from dfml.tables.table import Cell, Column, Footnotes, Section, Table
 
 _DASH = Cell("–")
@@ -102,9 +102,11 @@ def _places(frame: pd.DataFrame, grid: Sequence[GridCell], shots: Sequence[int])
     pools = list(dict.fromkeys(cell.pool for cell in grid))
     places = []
     for count in shots:
-        for pool in (pool for pool in pools if runs_at(frame, pool, count)):
+        for pool in pools:
             datasets = datasets_of(frame, pool) or [""]
-            places += [(cell, name, count) for name in datasets for cell in grid if cell.pool == pool]
+            places += [
+                (cell, name, count) for name in datasets for cell in grid if cell.pool == pool and cell.wants(count)
+            ]
     return places
 
 

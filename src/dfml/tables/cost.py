@@ -8,7 +8,6 @@ import pandas as pd
 
 from dfml.records.grid import NOT_APPLICABLE, NOT_RUN, RUN, STATUS_IN_CSV, GridCell
 from dfml.records.naming import method_label
-from dfml.records.summary import runs_at
 from dfml.statistics import seed_spread
 from dfml.tables.table import Cell, Column, Footnotes, Section, Table, number
 
@@ -27,9 +26,9 @@ def cost_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
     pools = list(dict.fromkeys(cell.pool for cell in grid))
     data, rows, breaks = [], [], set()
     for count in shots:
-        for pool in (pool for pool in pools if runs_at(cells, pool, count)):
+        for pool in pools:
             breaks.add(len(rows))
-            for cell in (cell for cell in grid if cell.pool == pool):
+            for cell in (cell for cell in grid if cell.pool == pool and cell.wants(count)):
                 chosen = (cells["pool"] == pool) & (cells["method"] == cell.method) & (cells["shots"] == count)
                 data.append(_summary(cells[chosen], cell, ways, count))
                 shown = [

@@ -102,12 +102,34 @@ class TestSizes:
 
 
 class TestNames:
-    def test_sides_of_a_pool_agree(self):
+    @pytest.mark.parametrize(("method", "head"), [("best", "kept"), ("average", "averaged"), ("ota", "averaged")])
+    def test_heads_of_several_sides_cannot_be_kept(self, method, head):
         folder = {"source": "folder", "path": "images", "side": 84}
-        pool = {"datasets": ["icons", "mine"]}
-        assert problems({"datasets": {"icons": {}, "mine": folder}, "pools": {"single": pool}}) == [
-            "pools.single.datasets: unites images of side 32 and 84; give the folder data sets one `side`"
+        pools = {"single": {"datasets": ["icons", "mine"]}}
+        mixed = {"datasets": {"icons": {}, "mine": folder}, "pools": pools, "methods": [method]}
+        assert validate_config(mixed)
+        assert problems({**mixed, method: {"head": head}}) == [
+            f"{method}.head: pool `single` unites images of side 32 and 84, whose heads differ; use `zero` or `fresh`"
         ]
+
+    def test_a_pool_runs_some_of_the_shots(self):
+        pools = {"single": {"shots": [5]}, "other": {}}
+        cells = validate_config({"shots": [1, 5], "pools": pools, "methods": ["random"], "seeds": [0]}).cells()
+        assert [(cell.pool, cell.shots) for cell in cells] == [("single", 5), ("other", 1), ("other", 5)]
+        assert problems({"pools": {"single": {"shots": [5]}}}) == [
+            "pools.single.shots: `5` is not in the top-level `shots`; add it there or remove it here"
+        ]
+
+    def test_unlabelled_images_are_of_another_domain(self):
+        wanted = {"methods": ["random", "unlabelled_heads"], "unlabelled_heads": {"dataset": "emoji"}}
+        assert problems(wanted) == ["unlabelled_heads.dataset: `emoji` is not under `datasets`; add `emoji: {}` there"]
+        both = {"icons_colour": {}, "emoji": {}}
+        config = validate_config({**wanted, "datasets": both, "pools": {"two": {"datasets": list(both)}}})
+        run = [(cell.pool, cell.method) for cell in config.cells() if cell.seed == 0]
+        assert ("single", "unlabelled_heads") in run and ("two", "unlabelled_heads") not in run
+        assert config.inapplicable("two", "unlabelled_heads") == (
+            "the unlabelled images would be of the pool's own domains"
+        )
 
     @pytest.mark.parametrize("key", ["datasets", "networks", "methods"])
     def test_nothing_is_named_twice_in_a_pool(self, key):

@@ -187,7 +187,6 @@ def test_the_stage_writes_a_learner(zoo, tmp_path, method):
     assert load_learner(folder, steps=1, learning_rate=0.01, device=CPU)
 
 
-def test_the_learner_cannot_start_from_weights_that_are_not_given():
-    for section in METHODS.values():
-        with pytest.raises(ValueError, match="start"):
-            section(start="best_model")
+def test_a_black_box_gives_no_weights_to_start_from():
+    with pytest.raises(ValueError, match="start"):
+        METHODS["bidf_mkd_black_box"](start="best_model")
