@@ -210,19 +210,22 @@ def zoo_settings(wildcards):
     return plain(settings.zoo, exclude={"resnet" if family == "conv4" else "conv4"})
 
 
+SECTION_OF_INVERTER = {"gen_ce": "per_model", "gen_bn": "per_model"}
+INVERTER_SECTIONS = {SECTION_OF_INVERTER.get(name, name) for name in get_args(Inverter)}
+
+
 def inversion_settings(wildcards):
     """Inversion with the section of the job's own inverter alone, and without what only the speed table uses."""
-    sections = {"gen_ce": "per_model", "gen_bn": "per_model"}
-    others = {sections.get(name, name) for name in get_args(Inverter)}
-    others -= {sections.get(wildcards.inverter, wildcards.inverter)}
+    others = INVERTER_SECTIONS - {SECTION_OF_INVERTER.get(wildcards.inverter, wildcards.inverter)}
     return plain(settings.inversion, exclude={"inverter", "speed"} | others)
 
 
 def cell_inversion_settings(wildcards):
-    """The inversion settings of a method that inverts; None for the others."""
-    return (
-        plain(settings.inversion, exclude={"speed", "per_model"}) if entry(wildcards.method).inverts else None
-    )
+    """The inversion settings that a method uses; None for one that has nothing to do with recovered images."""
+    used = entry(wildcards.method).inverts
+    if used is None:
+        return None
+    return plain(settings.inversion, exclude={"speed", *INVERTER_SECTIONS} - set(used))
 
 
 def cell(wildcards):
@@ -249,7 +252,7 @@ def cell_digest(wildcards):
             "networks": {name: config["networks"][name] for name in pool.networks},
             "learner": config["learner"],
             "zoo": config["zoo"] if method.needs_zoo else None,
-            "inversion": config["inversion"] if method.inverts else None,
+            "inversion": config["inversion"] if method.inverts is not None else None,
             "options": options,
             "evaluation": config["evaluation"],
         }

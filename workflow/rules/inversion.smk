@@ -59,7 +59,7 @@ rule time_inversion:
         runtime=240,
     params:
         code=code("time_inversion"),
-        settings=plain(settings.inversion, exclude={"inverter", "slots"}),
+        settings=plain(settings.inversion, exclude={"inverter", "slots", "cmi", "deep_inversion", "fast"}),
         seed=FIRST_SEED,
     script:
         "../scripts/time_inversion.py"

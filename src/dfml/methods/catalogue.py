@@ -17,7 +17,8 @@ class MethodEntry:
         needs_zoo: Whether it is given the pool's zoos (all but the one that reads real images instead).
         bank: Whether it starts from the generator and bank of the `invert` rule; `by_option`: when its
             setting `generator` says `inversion`.
-        inverts: Whether it recovers images or reads recovered ones, and so depends on the inversion settings.
+        inverts: Sections of the inversion settings that it depends on beside the common ones; None where it neither
+            recovers images nor reads recovered ones.
         reads_real_images: Whether it stands outside the data-free wall.
         other_domain: Whether these are of the data set that its setting `dataset` names, not of the pool's own.
     """
@@ -26,7 +27,7 @@ class MethodEntry:
     label: str
     needs_zoo: bool = True
     bank: Literal["never", "always", "by_option"] = "never"
-    inverts: bool = False
+    inverts: tuple[str, ...] | None = None
     reads_real_images: bool = False
     other_domain: bool = False
     inverter: str | None = None
@@ -43,7 +44,7 @@ UPPER_BOUND: dict[str, bool] = {"needs_zoo": False, "reads_real_images": True}
 
 def _then_meta(inverter: str, label: str) -> MethodEntry:
     module = "dfml.methods.inversion_then_meta"
-    return MethodEntry(module, label, bank="always", inverts=True, inverter=inverter)
+    return MethodEntry(module, label, bank="always", inverts=(), inverter=inverter)
 
 
 METHODS: dict[str, MethodEntry] = {
@@ -59,15 +60,15 @@ METHODS: dict[str, MethodEntry] = {
     "cmi": _then_meta("cmi", "CMI, then meta"),
     "deep_inversion": _then_meta("deep_inversion", "DeepInversion, then meta"),
     "fast": _then_meta("fast", "Fast-Datafree, then meta"),
-    "purer_maml": MethodEntry("dfml.methods.purer", "PURER-MAML", inverts=True),
-    "purer_anil": MethodEntry("dfml.methods.purer", "PURER-ANIL", inverts=True),
-    "purer_protonet": MethodEntry("dfml.methods.purer", "PURER-ProtoNet", inverts=True),
-    "bidf_mkd": MethodEntry("dfml.methods.bidf_mkd", "BiDf-MKD", inverts=True),
-    "bidf_mkd_black_box": MethodEntry("dfml.methods.bidf_mkd", "BiDf-MKD (black box)", inverts=True),
-    "tgr": MethodEntry("dfml.methods.tgr", "TGR", inverts=True),
-    "free": MethodEntry("dfml.methods.free", "FREE", bank="by_option", inverts=True),
-    "free_official": MethodEntry("dfml.methods.free", "FREE (official)", bank="by_option", inverts=True),
-    "free_heads": MethodEntry("dfml.methods.free_heads", "FREE + heads", bank="always", inverts=True),
+    "purer_maml": MethodEntry("dfml.methods.purer", "PURER-MAML", inverts=()),
+    "purer_anil": MethodEntry("dfml.methods.purer", "PURER-ANIL", inverts=()),
+    "purer_protonet": MethodEntry("dfml.methods.purer", "PURER-ProtoNet", inverts=()),
+    "bidf_mkd": MethodEntry("dfml.methods.bidf_mkd", "BiDf-MKD", inverts=("per_model",)),
+    "bidf_mkd_black_box": MethodEntry("dfml.methods.bidf_mkd", "BiDf-MKD (black box)", inverts=("per_model",)),
+    "tgr": MethodEntry("dfml.methods.tgr", "TGR", inverts=("per_model",)),
+    "free": MethodEntry("dfml.methods.free", "FREE", bank="by_option", inverts=("five",)),
+    "free_official": MethodEntry("dfml.methods.free", "FREE (official)", bank="by_option", inverts=("five",)),
+    "free_heads": MethodEntry("dfml.methods.free_heads", "FREE + heads", bank="always", inverts=("five",)),
     "noise_heads": MethodEntry("dfml.methods.noise_heads", "Heads on noise"),
     "unlabelled_heads": MethodEntry(
         "dfml.methods.unlabelled_heads", "Heads on unlabelled images", reads_real_images=True, other_domain=True

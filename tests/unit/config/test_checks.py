@@ -124,7 +124,7 @@ class TestNames:
         wanted = {"methods": ["random", "unlabelled_heads"], "unlabelled_heads": {"dataset": "emoji"}}
         assert problems(wanted) == ["unlabelled_heads.dataset: `emoji` is not under `datasets`; add `emoji: {}` there"]
         both = {"icons_colour": {}, "emoji": {}}
-        config = validate_config({**wanted, "datasets": both, "pools": {"two": {"datasets": list(both)}}})
+        config = validate_config({**wanted, "datasets": both, "pools": {"single": {}, "two": {"datasets": list(both)}}})
         run = [(cell.pool, cell.method) for cell in config.cells() if cell.seed == 0]
         assert ("single", "unlabelled_heads") in run and ("two", "unlabelled_heads") not in run
         assert config.inapplicable("two", "unlabelled_heads") == (
