@@ -15,7 +15,7 @@ from dfml.inversion.per_model import FromScratch
 from dfml.inversion.pixels import DeepInversion
 from dfml.runtime.checkpoint import Checkpoint
 from dfml.runtime.job import Job
-from dfml.runtime.seeds import torch_generator
+from dfml.runtime.seeds import numpy_rng, torch_generator
 from dfml.runtime.workers import side_by_side
 from dfml.zoo.pool import Pool, PoolModel
 
@@ -86,7 +86,7 @@ def recover_one_by_one(
         history = state["history"]
         start -= state["seconds"]
     with job.progress.task("per-model inversion", total=count, done=len(history)) as bar:
-        for items in _each(arm, pool[len(history) : count], seed, job.device):
+        for items in _each(arm, _chosen(pool, count, seed)[len(history) :], seed, job.device):
             for item in items:
                 bank.add(item)
             history.append(torch.stack([item.curve[-1] for item in items]).mean().item())
@@ -95,6 +95,12 @@ def recover_one_by_one(
                 seconds = time.perf_counter() - start
                 checkpoint.save({"bank": bank.state(), "history": history, "seconds": seconds})
     return Recovery(history, time.perf_counter() - start)
+
+
+def _chosen(pool: Pool, count: int, seed: int) -> list[PoolModel]:
+    """``count`` models in the pool's order, spread evenly over its data sets and architectures."""
+    walk = pool.walk(numpy_rng(seed, "per_model", "walk"))
+    return [pool[int(index)] for index in sorted(walk[:count])]
 
 
 def _each(arm: OneByOne, models: list[PoolModel], seed: int, device: torch.device) -> Iterator[list[Recovered]]:
