@@ -31,6 +31,7 @@ class QuietJob:
     device: torch.device = CPU
     progress: Progress = field(default_factory=NullProgress)
     peak_memory_mb: float = 0.0
+    seconds: float = 0.0
 
     def provenance(self) -> dict[str, Any]:
         """Nothing to tell."""
@@ -62,12 +63,14 @@ def zoo_settings(**changes: Any) -> ZooSettings:
     return ZooSettings(**{**quick, **changes})
 
 
-def train_tiny_zoo(images: Path, folder: Path, *, seed: int = 0, width: int = WIDTH, **changes: Any) -> Path:
+def train_tiny_zoo(
+    images: Path, folder: Path, *, seed: int = 0, width: int = WIDTH, dataset: str = "toy", **changes: Any
+) -> Path:
     """Train a Conv4 zoo of `zoo_settings` on saved images; returns ``folder``."""
     train_zoo(
         images,
         folder,
-        dataset="toy",
+        dataset=dataset,
         architecture="conv4",
         network=NetworkSettings(family="conv4", width=width),
         settings=zoo_settings(**changes),

@@ -1,0 +1,108 @@
+"""Every method, with the settings of the smoke configuration, on a pool that unites two image sides (F18, F19)."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from dfml.config import Cell, load_config
+from dfml.config.methods.names import MethodName
+from dfml.data.images import SPLITS, save_images
+from dfml.evaluation import evaluate
+from dfml.inversion.recover import invert
+from dfml.methods.catalogue import METHODS
+from support.cells import fit_cell
+from support.repository import ROOT
+from support.zoo import QuietJob, pattern_images, train_tiny_zoo
+
+pytestmark = pytest.mark.slow
+SIDES = {"small": 16, "large": 20, "foreign": 24}
+SMOKE = load_config([ROOT / "config" / "config.yaml", ROOT / "config" / "smoke.yaml"])
+INVERSION = SMOKE.inversion.model_copy(update={"latent": 8, "width": 4})
+
+
+class EvaluatingJob(QuietJob):
+    """A job whose provenance has what a record repeats."""
+
+    def provenance(self) -> dict[str, object]:
+        return {"versions": {}, "git_commit": None}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """Images and zoos of two data sets of different sides, images of a third one."""
+    root = tmp_path_factory.mktemp("world")
+    for seed, (name, side) in enumerate(SIDES.items()):
+        images = {s: replace(pattern_images(split=s, side=side, per_class=12, seed=seed), dataset=name) for s in SPLITS}
+        save_images(root / "images" / name, images, source="folder")
+        if name != "foreign":
+            train_tiny_zoo(
+                root / "images" / name / "meta_train.npz",
+                root / "zoo" / name,
+                seed=seed,
+                models=3,
+                epochs=1,
+                dataset=name,
+            )
+    return root
+
+
+@pytest.fixture(scope="module")
+def bank(world):
+    """Makes the bank of an inverter, once."""
+
+    def made(inverter: str) -> Path:
+        folder = world / "inversion" / inverter
+        if not folder.exists():
+            invert(
+                zoos(world),
+                folder,
+                pool="both",
+                inverter=inverter,
+                settings=INVERSION,
+                label_space="global",
+                seed=0,
+                resume=world / f"{inverter}.resume",
+                checkpoint_every=2,
+                job=QuietJob(),
+            )
+        return folder
+
+    return made
+
+
+def zoos(world: Path) -> list[Path]:
+    return [world / "zoo" / "small", world / "zoo" / "large"]
+
+
+@pytest.mark.parametrize("method", get_args(MethodName))
+def test_learns_from_and_is_measured_on_both_sides(world, bank, tmp_path, method):
+    known, options = METHODS[method], SMOKE.options(method)
+    pool_images = [world / "images" / "small", world / "images" / "large"]
+    given = [world / "images" / "foreign"] if known.other_domain else pool_images
+    folder = fit_cell(
+        tmp_path / "learner",
+        method,
+        options,
+        zoos=zoos(world) if known.needs_zoo else [],
+        inversion=bank(known.inverter or "five") if known.needs_inversion(options) else None,
+        images=given if known.reads_real_images else None,
+        inversion_settings=INVERSION,
+    )
+    record = tmp_path / "record.json"
+    evaluate(
+        folder,
+        pool_images,
+        record,
+        cell=Cell("both", method, 1, 0),
+        experiment="mixed",
+        ways=3,
+        settings=SMOKE.evaluation.model_copy(update={"episodes": 4, "validation_episodes": 2}),
+        config_digest="",
+        job=EvaluatingJob(),
+    )
+    results = json.loads(record.read_text())["results"]
+    assert {row["dataset"] for row in results} == {"small", "large"}
+    assert all(0 <= row["accuracy"] <= 100 for row in results)
