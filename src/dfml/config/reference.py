@@ -16,6 +16,7 @@ One file says what an experiment is; threads, memory and GPUs belong to the prof
 
 - `config/config.yaml` is what `snakemake` reads by itself: embedded images, a laptop without GPU, minutes.
 - `config/smoke.yaml` runs every method on tiny sizes, to see that all is in place.
+- `config/methods.yaml` runs every method on three kinds of pool at one CPU budget, in hours.
 - `config/paper.yaml` has the sizes of the paper as far as the data sets go; it wants a GPU.
 - `config/splits/` holds the class splits of the embedded data sets.
 
