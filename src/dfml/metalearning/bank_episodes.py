@@ -31,6 +31,14 @@ class ImageSource(Protocol):
         """See :meth:`dfml.inversion.bank.ImageBank.sample_episodes`."""
 
 
+class EpisodeSettings(Protocol):
+    """The part of a method's settings that says what a replay episode is."""
+
+    queries: int
+    recolour: bool
+    side: Literal["native", "canvas"]
+
+
 class BankEpisodes:
     """Draws batches of episodes; classes of any models are mixed.
 
@@ -56,6 +64,12 @@ class BankEpisodes:
         self.bank, self.pool = bank, pool
         self.shots, self.queries, self.recolour, self.side = shots, queries, recolour, side
         self.mean, self.std = pool.class_normalisation
+
+    @classmethod
+    def for_replay(cls, bank: ImageSource, pool: Pool, settings: EpisodeSettings, *, shots: int) -> "BankEpisodes":
+        """The episodes that a section `replay` asks for."""
+        facts = {"queries": settings.queries, "recolour": settings.recolour, "side": settings.side}
+        return cls(bank, pool, shots=shots, **facts)
 
     def draw(self, episodes: int, *, ways: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """Normalised support ``[episodes, ways · shots, 3, side, side]`` and query images, class-major.

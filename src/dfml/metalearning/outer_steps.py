@@ -1,12 +1,22 @@
 """The outer step of each kind of learner: MAML, ANIL, ProtoNet."""
 
+from typing import Protocol
+
 from torch import nn
 
-from dfml.config.methods.replay import ReplaySettings
 from dfml.metalearning.inner_loop import Parameters
 from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.prototypes import PrototypeStep
 from dfml.runtime.optimisers import Optimiser
+
+
+class InnerLoop(Protocol):
+    """The part of a method's settings that says how its learner adapts in training."""
+
+    inner_steps: int
+    inner_learning_rate: float
+    first_order: bool
+    reduce: str
 
 
 def make_outer_step(
@@ -14,7 +24,7 @@ def make_outer_step(
     network: nn.Module,
     parameters: Parameters,
     optimiser: Optimiser,
-    settings: ReplaySettings,
+    settings: InnerLoop,
     *,
     ways: int,
 ) -> MetaStep | PrototypeStep:

@@ -9,7 +9,6 @@ from torch.func import functional_call
 
 from dfml.config.inversion import InversionSettings
 from dfml.config.methods.bidf_mkd import BidfMkdBlackBoxSettings, BidfMkdSettings
-from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.objective import Adversary, Objective
 from dfml.inversion.per_model import FromScratch
@@ -17,14 +16,13 @@ from dfml.inversion.views import Views
 from dfml.inversion.zeroth_order import BlackBoxObjective
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.bilevel import BilevelDistillation
-from dfml.metalearning.inner_loop import MetaGradient, Parameters, meta_gradient, parameters_of, set_gradients
+from dfml.metalearning.inner_loop import MetaGradient, Parameters, meta_gradient, set_gradients
 from dfml.metalearning.trigger import Trigger
 from dfml.methods.base import Context, Fitted
 from dfml.methods.iterate import iterate
+from dfml.methods.learner_loop import LearnerLoop
 from dfml.runtime.capture import Recorded
-from dfml.runtime.optimisers import Adam
 from dfml.runtime.seeds import numpy_rng, torch_generator
-from dfml.runtime.timeline import Timeline
 from dfml.runtime.workers import private_copy
 from dfml.zoo.pool import PoolModel
 
@@ -40,7 +38,7 @@ def fit(context: Context) -> Fitted:
     )
 
 
-class BidfMkdLoop:
+class BidfMkdLoop(LearnerLoop):
     """The state of BiDf-MKD and its outer step; resumable at any of them.
 
     An outer step adds up the gradients of ``tasks_per_step`` tasks. In an event one of them is a distillation task of a
@@ -53,7 +51,16 @@ class BidfMkdLoop:
 
     def __init__(self, context: Context, settings: BidfMkdSettings) -> None:
         assert context.inversion_settings is not None
-        self.context, self.settings = context, settings
+        name = context.method
+        super().__init__(
+            context,
+            context.starting_learner(settings.start),
+            learning_rate=settings.learning_rate,
+            draws=torch_generator(context.seed, "bidf_mkd", context.shots),
+            stages=("inversion", "distillation", "replay"),
+            remedy=f"`{name}.learning_rate`, `{name}.inner_learning_rate` or `{name}.replay.inner_learning_rate`",
+        )
+        self.settings = settings
         self.inversion: InversionSettings = context.inversion_settings
         self.pool, self.device = context.pool, context.job.device
         self.bank = ImageBank(
@@ -63,10 +70,6 @@ class BidfMkdLoop:
             side=self.pool.canvas,
             device=self.device,
         )
-        self.network = context.starting_learner(settings.start)
-        self.parameters: Parameters = parameters_of(self.network)
-        self.optimiser = Adam([list(self.parameters.values())], [settings.learning_rate])
-        self.draws = torch_generator(context.seed, "bidf_mkd", context.shots)
         # Directions are a hundred times as many numbers as the images: they are drawn where they are used.
         self.directions = torch_generator(context.seed, "bidf_mkd", "directions", context.shots, device=self.device)
         self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
@@ -80,20 +83,10 @@ class BidfMkdLoop:
             first_order=settings.first_order,
             loss=settings.kd_loss,
         )
-        self.episodes = BankEpisodes(
-            self.bank,
-            self.pool,
-            shots=context.shots,
-            queries=settings.replay.queries,
-            recolour=settings.replay.recolour,
-            side=settings.replay.side,
-        )
+        self.episodes = BankEpisodes.for_replay(self.bank, self.pool, settings.replay, shots=context.shots)
         self._gradient = Recorded(self._of_episodes, self.device)
         self.trigger = Trigger(settings.patience, self.device)
         self.adapted: Parameters = {}
-        self.timeline = Timeline(self.device, {"inversion": 0.0, "distillation": 0.0, "replay": 0.0})
-        self.teacher_passes = 0
-        self._unchecked: list[Tensor] = []
 
     @property
     def _passes_per_step(self) -> int:
@@ -121,7 +114,7 @@ class BidfMkdLoop:
                 quantities |= {"replay_loss": loss / episodes, "replay_accuracy": 100 * accuracy}
             self._move(parts)
             self.trigger.take(torch.stack(accuracies).mean())
-        self._unchecked += [part.loss for _, part in parts]
+        self.watch(*(part.loss for _, part in parts))
         return quantities
 
     def _distil(self, iteration: int) -> tuple[MetaGradient, Tensor]:
@@ -197,36 +190,15 @@ class BidfMkdLoop:
         with private_copy(self.network) as form:
             return functional_call(form, fixed, (inputs,))
 
-    def check(self) -> None:
-        """Raise DfmlError if a loss since the last call was not finite."""
-        losses, self._unchecked = self._unchecked, []
-        if losses and not torch.isfinite(torch.stack(losses)).all():
-            name = self.context.method
-            raise DfmlError(
-                f"{name}: a loss of distillation or replay is not finite; lower `{name}.learning_rate`, "
-                f"`{name}.inner_learning_rate` or `{name}.replay.inner_learning_rate`"
-            )
-
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs."""
-        return {
-            "bank": self.bank.state(),
-            "parameters": {name: p.detach() for name, p in self.parameters.items()},
-            "optimiser": self.optimiser.state(),
-            "draws": self.draws.get_state(),
-            "directions": self.directions.get_state(),
-            "trigger": self.trigger.state(),
-            "teacher_passes": self.teacher_passes,
-        }
+        own = {"bank": self.bank, "trigger": self.trigger}
+        states = {name: part.state() for name, part in own.items()}
+        return super().state() | states | {"directions": self.directions.get_state()}
 
-    @torch.no_grad()
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state`."""
+        super().load_state(state)
         self.bank.load_state(state["bank"])
-        for name, parameter in self.parameters.items():
-            parameter.copy_(state["parameters"][name])
-        self.optimiser.load_state(state["optimiser"])
-        self.draws.set_state(state["draws"])
-        self.directions.set_state(state["directions"])
         self.trigger.load_state(state["trigger"])
-        self.teacher_passes = state["teacher_passes"]
+        self.directions.set_state(state["directions"])

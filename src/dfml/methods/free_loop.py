@@ -84,14 +84,7 @@ class FreeLoop:
             first_order=settings.replay.first_order,
             reduce=settings.replay.reduce,
         )
-        self.episodes = BankEpisodes(
-            self.bank,
-            pool,
-            shots=context.shots,
-            queries=settings.replay.queries,
-            recolour=settings.replay.recolour,
-            side=settings.replay.side,
-        )
+        self.episodes = BankEpisodes.for_replay(self.bank, pool, settings.replay, shots=context.shots)
         # The adversary's student: the learner itself, or what the published code leaves on it (F04).
         self.student: Parameters = self.parameters
         if settings.adversary.student == "stale_fast":

@@ -3,26 +3,22 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dfml.config.methods.purer import PurerSettings
-from dfml.errors import DfmlError
 from dfml.inversion.dynamic_set import DynamicImages, DynamicSet
 from dfml.inversion.pixel_loss import PixelLoss, Question
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.curriculum import Curriculum
-from dfml.metalearning.inner_loop import Parameters, parameters_of
-from dfml.metalearning.meta_step import MetaStep
-from dfml.metalearning.prototypes import PrototypeStep
+from dfml.metalearning.outer_steps import make_outer_step
 from dfml.methods.average import averaged
 from dfml.methods.base import Context
-from dfml.runtime.optimisers import Adam
+from dfml.methods.learner_loop import LearnerLoop
 from dfml.runtime.seeds import numpy_rng, torch_generator
-from dfml.runtime.timeline import Timeline
 from dfml.zoo.pool import PoolModel
 
 
-class PurerLoop:
+class PurerLoop(LearnerLoop):
     """PURER's state and its iteration; resumable at any iteration.
 
     Args:
@@ -32,12 +28,17 @@ class PurerLoop:
     """
 
     def __init__(self, context: Context, settings: PurerSettings, learner: str) -> None:
-        self.context, self.settings = context, settings
+        super().__init__(
+            context,
+            _start(context, settings),
+            learning_rate=settings.learning_rate,
+            draws=torch_generator(context.seed, "purer", context.shots),
+            stages=("inversion", "meta_learning"),
+            remedy="`purer.image_learning_rate`, `purer.learning_rate` or `purer.adversarial_weight`, or keep "
+            "`purer.clip: true`",
+        )
+        self.settings = settings
         pool = context.pool
-        self.network = context.new_learner(pool.side)
-        self.parameters = _start(context, settings)
-        self.optimiser = Adam([list(self.parameters.values())], [settings.learning_rate])
-        self.draws = torch_generator(context.seed, "purer", context.shots)
         self.set = DynamicSet(
             pool,
             images_per_class=settings.images_per_class or context.shots + settings.queries,
@@ -48,26 +49,11 @@ class PurerLoop:
             draws=self.draws,
         )
         self.loss = PixelLoss(settings.tv_weight, settings.bn_weight, settings.l2_weight)
-        self.meta_step: MetaStep | PrototypeStep
-        if learner == "protonet":
-            self.meta_step = PrototypeStep(self.network, self.parameters, self.optimiser, ways=context.ways)
-        else:
-            self.meta_step = MetaStep(
-                self.network,
-                self.parameters,
-                self.optimiser,
-                ways=context.ways,
-                steps=settings.inner_steps,
-                learning_rate=settings.inner_learning_rate,
-                first_order=settings.first_order,
-                reduce=settings.reduce,
-                head_only=learner == "anil",
-            )
+        self.meta_step = make_outer_step(
+            learner, self.network, self.parameters, self.optimiser, settings, ways=context.ways
+        )
         self.episodes = self._episodes_of(self.set.images)
         self.curriculum = Curriculum(settings.curriculum_after, settings.curriculum_patience)
-        self.timeline = Timeline(context.job.device, {"inversion": 0.0, "meta_learning": 0.0})
-        self.teacher_passes = 0
-        self._unchecked: list[Tensor] = []
 
     def iteration(self, iteration: int) -> dict[str, Tensor]:
         """One meta-iteration; returns the quantities that matter, on the device."""
@@ -77,7 +63,7 @@ class PurerLoop:
             support, query = self.episodes.draw(self.settings.episodes, ways=self.context.ways, draws=self.draws)
             loss, accuracy = self.meta_step(support, query)
             self.curriculum.observe(iteration, accuracy)
-        self._unchecked.append(loss)
+        self.watch(loss)
         return quantities | {"replay_loss": loss, "replay_accuracy": 100 * accuracy}
 
     def _move_images(self, iteration: int) -> dict[str, Tensor]:
@@ -93,7 +79,7 @@ class PurerLoop:
             quantities["adversarial_loss"] = self._make_harder(total)
         self.set.step(total)
         self.teacher_passes += len(models)
-        self._unchecked.append(losses.sum())
+        self.watch(losses.sum())
         return quantities
 
     def _models(self, iteration: int) -> list[PoolModel]:
@@ -133,43 +119,22 @@ class PurerLoop:
             images, self.context.pool, shots=self.context.shots, queries=settings.queries, side=settings.side
         )
 
-    def check(self) -> None:
-        """Raise DfmlError if a loss since the last call was not finite."""
-        losses, self._unchecked = self._unchecked, []
-        if losses and not torch.stack(losses).isfinite().all():
-            raise DfmlError(
-                "PURER: a loss is not finite; lower `purer.image_learning_rate`, `purer.learning_rate` or "
-                "`purer.adversarial_weight`, or keep `purer.clip: true`"
-            )
-
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs."""
-        return {
-            "set": self.set.state(),
-            "parameters": {name: p.detach() for name, p in self.parameters.items()},
-            "optimiser": self.optimiser.state(),
-            "draws": self.draws.get_state(),
-            "curriculum": self.curriculum.state(),
-            "teacher_passes": self.teacher_passes,
-        }
+        return super().state() | {"set": self.set.state(), "curriculum": self.curriculum.state()}
 
-    @torch.no_grad()
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state`."""
+        super().load_state(state)
         self.set.load_state(state["set"])
-        for name, parameter in self.parameters.items():
-            parameter.copy_(state["parameters"][name])
-        self.optimiser.load_state(state["optimiser"])
-        self.draws.set_state(state["draws"])
         self.curriculum.load_state(state["curriculum"])
-        self.teacher_passes = state["teacher_passes"]
 
 
-def _start(context: Context, settings: PurerSettings) -> Parameters:
+def _start(context: Context, settings: PurerSettings) -> nn.Module:
     """The learner at first; there is an average only of models that all are of its own network."""
     if settings.start != "average":
-        return parameters_of(context.starting_learner(settings.start))
+        return context.starting_learner(settings.start)
     network = context.starting_learner("random")
     if len(context.models_like_the_learner()) == len(context.pool):
         network.load_state_dict(averaged(context, settings.head))
-    return parameters_of(network)
+    return network

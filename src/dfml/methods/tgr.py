@@ -14,16 +14,14 @@ from dfml.inversion.recover import make_objective
 from dfml.inversion.views import Views
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.grouping import DissimilarGroups
-from dfml.metalearning.inner_loop import parameters_of
-from dfml.metalearning.meta_step import MetaStep
+from dfml.metalearning.outer_steps import make_outer_step
 from dfml.metalearning.regularisation import RegularisedStep, TaughtSet
 from dfml.metalearning.replay import replay
 from dfml.methods.base import Context, Fitted, Snapshot
 from dfml.methods.iterate import iterate
+from dfml.methods.learner_loop import LearnerLoop
 from dfml.methods.tgr_embedding import embed
-from dfml.runtime.optimisers import Adam
 from dfml.runtime.seeds import numpy_rng, torch_generator
-from dfml.runtime.timeline import Timeline
 
 
 def fit(context: Context) -> Fitted:
@@ -44,7 +42,7 @@ def fit(context: Context) -> Fitted:
     )
 
 
-class TgrLoop:
+class TgrLoop(LearnerLoop):
     """Meta-learner, bank and inverter with all that one iteration needs; resumable at any iteration.
 
     Args:
@@ -56,7 +54,15 @@ class TgrLoop:
 
     def __init__(self, context: Context, settings: TgrSettings) -> None:
         assert context.inversion_settings is not None
-        self.context, self.settings = context, settings
+        super().__init__(
+            context,
+            context.starting_learner(settings.start),
+            learning_rate=settings.replay.learning_rate,
+            draws=torch_generator(context.seed, "tgr", context.shots),
+            stages=("inversion", "regularisation", "replay"),
+            remedy="`tgr.displacement`, `tgr.replay.learning_rate` or `tgr.replay.inner_learning_rate`",
+        )
+        self.settings = settings
         inversion, pool, device = context.inversion_settings, context.pool, context.job.device
         needed = context.shots + settings.replay.queries
         if settings.replay.max_outer and inversion.images_per_class < needed:
@@ -77,11 +83,8 @@ class TgrLoop:
             device=device,
         )
         self.views = Views(inversion.crop_padding, settings.augment == "per_sample", inversion.resize)
-        network = context.starting_learner(settings.start)
-        self.parameters = parameters_of(network)
-        self.optimiser = Adam([list(self.parameters.values())], [settings.replay.learning_rate])
         self.step = RegularisedStep(
-            network,
+            self.network,
             self.parameters,
             self.optimiser,
             kd_loss=settings.kd_loss,
@@ -89,28 +92,10 @@ class TgrLoop:
             displacement=settings.displacement,
             second_order=settings.second_order,
         )
-        self.meta_step = MetaStep(
-            network,
-            self.parameters,
-            self.optimiser,
-            ways=context.ways,
-            steps=settings.replay.inner_steps,
-            learning_rate=settings.replay.inner_learning_rate,
-            first_order=settings.replay.first_order,
-            reduce=settings.replay.reduce,
+        self.meta_step = make_outer_step(
+            "maml", self.network, self.parameters, self.optimiser, settings.replay, ways=context.ways
         )
-        self.episodes = BankEpisodes(
-            self.bank,
-            pool,
-            shots=context.shots,
-            queries=settings.replay.queries,
-            recolour=settings.replay.recolour,
-            side=settings.replay.side,
-        )
-        self.draws = torch_generator(context.seed, "tgr", context.shots)
-        self.timeline = Timeline(device, {"inversion": 0.0, "regularisation": 0.0, "replay": 0.0})
-        self.teacher_passes = 0
-        self._unchecked: list[Tensor] = []
+        self.episodes = BankEpisodes.for_replay(self.bank, pool, settings.replay, shots=context.shots)
 
     def iteration(self, iteration: int) -> dict[str, Tensor]:
         """Draw models of one group, recover a set of each, learn from all of them, then replay."""
@@ -123,7 +108,7 @@ class TgrLoop:
             self.teacher_passes += len(sets) * self.settings.inversion_steps
         with self.timeline.stage("regularisation"):
             loss, disagreement = self.step([self._taught(item) for item in sets])
-            self._unchecked.append(loss)
+            self.watch(loss)
             self.teacher_passes += len(sets)
         quantities = {
             "teacher_ce": torch.stack([item.curve[-1] for item in sets]).mean(),
@@ -134,7 +119,7 @@ class TgrLoop:
             report = replay(self.meta_step, self.episodes, self.settings.replay, draws=self.draws)
         if report.steps:
             quantities |= {"replay_loss": report.loss, "replay_accuracy": report.accuracy}
-            self._unchecked.append(report.loss)
+            self.watch(report.loss)
         return quantities
 
     def _taught(self, item: Recovered) -> TaughtSet:
@@ -145,31 +130,11 @@ class TgrLoop:
         with torch.no_grad():
             return TaughtSet(inputs, model.network(inputs), item.targets)
 
-    def check(self) -> None:
-        """Raise DfmlError if the learner has not been finite since the last call; the inverter checks itself."""
-        losses, self._unchecked = self._unchecked, []
-        if losses and not torch.isfinite(torch.stack(losses)).all():
-            raise DfmlError(
-                "the loss of the meta-learner is not finite; lower `tgr.displacement`, `tgr.replay.learning_rate` or "
-                "`tgr.replay.inner_learning_rate`"
-            )
-
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs; the groups follow from the embeddings."""
-        return {
-            "bank": self.bank.state(),
-            "parameters": {name: p.detach() for name, p in self.parameters.items()},
-            "optimiser": self.optimiser.state(),
-            "draws": self.draws.get_state(),
-            "teacher_passes": self.teacher_passes,
-        }
+        return super().state() | {"bank": self.bank.state()}
 
-    @torch.no_grad()
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state`."""
+        super().load_state(state)
         self.bank.load_state(state["bank"])
-        for name, parameter in self.parameters.items():
-            parameter.copy_(state["parameters"][name])
-        self.optimiser.load_state(state["optimiser"])
-        self.draws.set_state(state["draws"])
-        self.teacher_passes = state["teacher_passes"]
