@@ -11,7 +11,9 @@ def fit(context: Context) -> Fitted:
     settings = PurerSettings.model_validate(context.options)
     learner = context.method.removeprefix("purer_")
     loop = PurerLoop(context, settings, learner)
-    snapshots, history = iterate(context, loop, iterations=settings.iterations, snapshots=settings.snapshots)
+    snapshots, history = iterate(
+        context, loop, iterations=settings.iterations, snapshots=settings.snapshots, warmup=settings.warmup
+    )
     return Fitted.of_learner(
         context,
         snapshots,

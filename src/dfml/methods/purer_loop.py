@@ -59,10 +59,12 @@ class PurerLoop(LearnerLoop):
         """One meta-iteration; returns the quantities that matter, on the device."""
         with self.timeline.stage("inversion"):
             quantities = self._move_images(iteration)
+        if iteration < self.settings.warmup:
+            return quantities
         with self.timeline.stage("meta_learning"):
             support, query = self.episodes.draw(self.settings.episodes, ways=self.context.ways, draws=self.draws)
             loss, accuracy = self.meta_step(support, query)
-            self.curriculum.observe(iteration, accuracy)
+            self.curriculum.observe(iteration - self.settings.warmup, accuracy)
         self.watch(loss)
         return quantities | {"replay_loss": loss, "replay_accuracy": 100 * accuracy}
 

@@ -28,6 +28,18 @@ def loop_of(pool, learner="maml", **options):
     return PurerLoop(context(f"purer_{learner}", pool=pool), PurerSettings(**(SMALL | options)), learner)
 
 
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_in_the_warm_up_only_the_images_move(pool, learner):
+    loop = loop_of(pool, learner, warmup=2)
+    before, pixels = {n: p.detach().clone() for n, p in loop.parameters.items()}, loop.set.images.pixels.clone()
+    for iteration in range(2):
+        assert "replay_loss" not in loop.iteration(iteration)
+    assert all(same_bits(p.detach(), before[n]) for n, p in loop.parameters.items())
+    assert not torch.equal(loop.set.images.pixels, pixels)
+    assert "replay_loss" in loop.iteration(2)
+    assert any(not torch.equal(p.detach(), before[n]) for n, p in loop.parameters.items())
+
+
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory) -> Pool:
     """A pool of two data sets of different sides and two architectures."""

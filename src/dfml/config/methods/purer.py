@@ -11,6 +11,12 @@ class PurerSettings(Section):
     """PURER: a set of synthetic images is itself what is trained, together with the learner."""
 
     iterations: int = Field(4000, ge=1, description="Meta-iterations: a step on the images, then one on the learner.")
+    warmup: int = Field(
+        0,
+        ge=0,
+        description="Meta-iterations before these in which only the images move: at first they are noise, and a learner "
+        "that starts from a model's weights would unlearn them on it (0 as published).",
+    )
     start: Literal["average", "random", "zero_head", "best_model"] = Field(
         "average",
         description="The meta-learner at first: the average of the pool as published, or as `free.start`. Where some "
