@@ -14,7 +14,7 @@ class PurerSettings(Section):
     warmup: int = Field(
         0,
         ge=0,
-        description="Meta-iterations before these in which only the images move: at first they are noise, and a learner "
+        description="Meta-iterations before, in which only the images move: at first they are noise, and a learner "
         "that starts from a model's weights would unlearn them on it (0 as published).",
     )
     start: Literal["average", "random", "zero_head", "best_model"] = Field(
