@@ -144,8 +144,8 @@ def test_a_limit_on_the_models_that_are_inverted(zoos, tmp_path):
     folder = run(zoos, tmp_path, inverter="gen_ce", per_model={"steps": 2, "models": 2})
     chosen = set(ImageBank.load(folder / BANK, CPU).everything()[2].tolist())
     assert len(chosen) == 2
-    homes = {model.dataset for model in Pool.load(zoos, label_space="global", device=CPU) if model.index in chosen}
-    assert len(homes) == 2, "few models still are of every data set"
+    homes = {model.architecture for model in Pool.load(zoos, label_space="global", device=CPU) if model.index in chosen}
+    assert len(homes) == 2, "few models still are of every architecture"
 
 
 def test_same_seed_same_bits(undisturbed, zoos, inverter, tmp_path):
