@@ -22,7 +22,7 @@ from dfml.runtime.files import atomic_write
 INK, QUIET, GRID = "#222222", "#6b6b6b", "#dddddd"
 _DASHES = (0, (4, 3))
 _FOOTER = 0.6
-_LEGEND_ENTRY = 1.65
+_LEGEND_ENTRY = 2.15
 _NARROWEST = 5.2
 """Inches."""
 
@@ -50,16 +50,16 @@ _METHODS = {
     "dro": MethodStyle("#332288", "h"),
     "zoo_features": MethodStyle("#56B4E9", "s"),
     "zoo_ensemble": MethodStyle("#0072B2", "D"),
-    "gen_ce": MethodStyle("#117733", "1"),
-    "gen_bn": MethodStyle("#44AA99", "2"),
-    "cmi": MethodStyle("#88CCEE", "3"),
-    "deep_inversion": MethodStyle("#DDCC77", "4"),
+    "gen_ce": MethodStyle("#117733", "p"),
+    "gen_bn": MethodStyle("#44AA99", "h"),
+    "cmi": MethodStyle("#88CCEE", "<"),
+    "deep_inversion": MethodStyle("#DDCC77", ">"),
     "fast": MethodStyle("#999933", "8"),
     "purer_maml": MethodStyle("#AA4499", "d"),
     "purer_anil": MethodStyle("#AA4499", "p"),
     "purer_protonet": MethodStyle("#AA4499", "H"),
     "bidf_mkd": MethodStyle("#661100", "s"),
-    "bidf_mkd_black_box": MethodStyle("#661100", "x"),
+    "bidf_mkd_black_box": MethodStyle("#661100", "X"),
     "tgr": MethodStyle("#6699CC", "D"),
     "free": MethodStyle("#D55E00", "o"),
     "free_official": MethodStyle("#CC79A7", "P"),
