@@ -1,12 +1,10 @@
 """What CMI adds to inversion: features of two views, a memory of them, and a loss that drives images apart."""
 
-from types import TracebackType
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
+from dfml.inversion.norm_hooks import NormHooks
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
 from dfml.networks.initialise import initialise
 from dfml.runtime.transfer import send
@@ -15,25 +13,15 @@ Features = tuple[Tensor, Tensor]
 """Of the cropped (local) and of the lightly moved (global) view of the same images, ``[n, size]`` each."""
 
 
-class NormInputs:
+class NormInputs(NormHooks):
     """Collects, inside ``with NormInputs(network) as inputs:``, what reaches the batch norms of a frozen network."""
 
     def __init__(self, network: nn.Module) -> None:
-        self._norms = [m for m in network.modules() if isinstance(m, EpisodicBatchNorm2d)]
+        super().__init__(network)
         self._means: list[Tensor] = []
-        self._hooks: list[RemovableHandle] = []
 
-    def __enter__(self) -> "NormInputs":
-        self._hooks = [norm.register_forward_pre_hook(self._note) for norm in self._norms]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _note(self, norm: EpisodicBatchNorm2d, inputs: tuple[Tensor]) -> None:
+    def note(self, norm: EpisodicBatchNorm2d, inputs: tuple[Tensor]) -> None:
+        """Remember its spatial means."""
         self._means.append(inputs[0].mean((2, 3)))
 
     def features(self) -> Tensor:

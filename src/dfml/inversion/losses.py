@@ -1,13 +1,12 @@
 """Losses of model inversion (docs/method.md §3.2)."""
 
 import math
-from types import TracebackType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
+from dfml.inversion.norm_hooks import NormHooks
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
 
 
@@ -32,7 +31,7 @@ class MovingStatistics:
         return mean, variance
 
 
-class StatisticsGap:
+class StatisticsGap(NormHooks):
     """DeepInversion's feature regulariser: how far batch-norm inputs are from the stored statistics.
 
     Inside ``with StatisticsGap(network) as gap:`` a forward pass of ``network`` makes :meth:`value` return
@@ -43,21 +42,11 @@ class StatisticsGap:
 
     def __init__(self, network: nn.Module, moving: MovingStatistics | None = None) -> None:
         self._moving = moving
-        self._norms = [m for m in network.modules() if isinstance(m, EpisodicBatchNorm2d)]
+        super().__init__(network)
         self._terms: list[Tensor] = []
-        self._hooks: list[RemovableHandle] = []
 
-    def __enter__(self) -> "StatisticsGap":
-        self._hooks = [norm.register_forward_pre_hook(self._measure) for norm in self._norms]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _measure(self, norm: EpisodicBatchNorm2d, inputs: tuple[Tensor]) -> None:
+    def note(self, norm: EpisodicBatchNorm2d, inputs: tuple[Tensor]) -> None:
+        """Compare its statistics with those stored."""
         # Flattened to rows, the reductions run over contiguous memory for channels-last activations.
         rows = inputs[0].permute(0, 2, 3, 1).flatten(0, 2)
         mean = rows.mean(0)

@@ -12,7 +12,7 @@ from dfml.runtime.files import atomic_write, partial_path
 log = logging.getLogger(__name__)
 
 _FORMAT = "dfml.checkpoint"
-_VERSION = 2
+_VERSION = 3
 _SCALARS = (bool, int, float, str, type(None))
 
 
