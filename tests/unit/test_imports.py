@@ -19,6 +19,7 @@ ORDER = (
     ("inversion", "metalearning", "fusion"),
     ("methods",),
     ("evaluation",),
+    ("icfil",),
     ("records",),
     ("tables", "figures"),
     ("cli",),

@@ -97,7 +97,7 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
         (
             {"zoo": {"learning_rate": 0.1}},
             "zoo.learning_rate: unknown key here; `learning_rate` is a key of `zoo.conv4`, `zoo.resnet`, "
-            "`inversion.five`, `inversion.per_model` and 21 more: move it there",
+            "`inversion.five`, `inversion.per_model` and 22 more: move it there",
         ),
         (
             {"batchsize": 3},
