@@ -208,10 +208,10 @@ def evaluate(
             "stages": {**manifest.stages, "evaluation": job.seconds},
             "curve": curve,
             "device": describe_device(job.device),
-            "versions": job.provenance()["versions"],
             "git_commit": job.provenance()["git_commit"],
             "config_digest": config_digest,
             "options": manifest.options,
+            "provenance": job.provenance(),
         },
     )
 

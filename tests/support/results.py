@@ -55,7 +55,7 @@ def record(**changes) -> dict:
     """A whole, valid record with one result."""
     return {
         "format": "dfml.record",
-        "version": 2,
+        "version": 3,
         "experiment": "demo",
         "pool": "single",
         "method": "free",
@@ -75,10 +75,10 @@ def record(**changes) -> dict:
         "stages": {"replay": 8.0},
         "curve": [],
         "device": "cpu",
-        "versions": {"torch": "2.8.0"},
         "git_commit": None,
         "config_digest": "12e4",
         "options": {"profile": "corrected"},
+        "provenance": {"versions": {"torch": "2.8.0"}},
     } | changes
 
 

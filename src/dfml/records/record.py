@@ -60,10 +60,10 @@ class Record(Artefact):
     stages: dict[str, float] = Field(description="seconds by stage")
     curve: list[CurvePoint]
     device: Name
-    versions: dict[str, str]
     git_commit: str | None
     config_digest: Name
     options: dict[str, object] = Field(description="resolved settings of the method")
+    provenance: dict[str, object] = Field(description="command, code, packages, machine, settings, digests of inputs")
 
     @model_validator(mode="after")
     def _no_number_twice(self) -> Record:

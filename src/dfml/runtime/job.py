@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
-import platform
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dfml.errors import DfmlError
 from dfml.runtime.device import configure_torch, describe_device, peak_memory_mb, select_device
 from dfml.runtime.progress import Progress, duration, make_progress
+from dfml.runtime.provenance import circumstances, digests, plain_params
+from dfml.runtime.receipt import receipt_path, write_receipt
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
-
-_PACKAGES = ("dfml", "torch", "numpy", "safetensors", "snakemake")
 
 
 class Terminated(BaseException):
@@ -45,10 +42,23 @@ class Job:
         gpu: GPUs granted, 0 or 1.
         progress: Where loops report to.
         tf32: Whether a GPU may round to TF32.
+        settings: Everything that was set for it, as plain values.
+        inputs: The files it was given.
     """
 
-    def __init__(self, rule: str, threads: int, gpu: int, progress: Progress, *, tf32: bool = False) -> None:
+    def __init__(
+        self,
+        rule: str,
+        threads: int,
+        gpu: int,
+        progress: Progress,
+        *,
+        tf32: bool = False,
+        settings: Mapping[str, Any] | None = None,
+        inputs: Sequence[str] = (),
+    ) -> None:
         self.rule = rule
+        self.settings, self.inputs = dict(settings or {}), tuple(inputs)
         self.threads = threads
         self.gpu = gpu
         self.progress = progress
@@ -75,19 +85,24 @@ class Job:
         return peak_memory_mb(self._device)
 
     def provenance(self) -> dict[str, Any]:
-        """Return `git_commit`, `versions`, `host`, `device`, `tf32` and `argv` for the artefact's record.
+        """Where a result comes from: what a record says of the job that made it.
 
-        `git_commit` is None outside a repository and ends in `-dirty` where the package differs
-        from the commit. `device` is None as long as the job has not used one.
+        `command` is what was typed, None if that is not known. `git_commit` is None outside a repository and ends
+        in `-dirty` where the package differs from the commit. `device` is None as long as the job has not used one.
+        `inputs` has the SHA-256 of each file that the job was given.
         """
         return {
-            "git_commit": git_commit(Path(__file__).resolve().parents[1]),
-            "versions": _versions(),
-            "host": platform.node(),
+            "rule": self.rule,
+            **circumstances(),
             "device": None if self._device is None else describe_device(self._device),
             "tf32": self.tf32,
-            "argv": list(sys.argv),
+            "settings": self.settings,
+            "inputs": self._input_digests,
         }
+
+    @cached_property
+    def _input_digests(self) -> dict[str, str]:
+        return digests(self.inputs)
 
 
 def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
@@ -101,7 +116,15 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
     with _logging_to(path), _sigterm_raises():
         gpu = int(getattr(snakemake.resources, "gpu", 0))
         tf32 = bool(snakemake.config["runtime"]["tf32"])
-        job = Job(str(snakemake.rule), int(snakemake.threads), gpu, make_progress(), tf32=tf32)
+        job = Job(
+            str(snakemake.rule),
+            int(snakemake.threads),
+            gpu,
+            make_progress(),
+            tf32=tf32,
+            settings=plain_params(snakemake.params),
+            inputs=[str(file) for file in snakemake.input],
+        )
         try:
             wildcards = " ".join(f"{name}={value}" for name, value in snakemake.wildcards.items())
             log.info("%s, threads=%d gpu=%d %s", job.rule, job.threads, job.gpu, wildcards)
@@ -109,6 +132,9 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
                 job.device  # noqa: B018 - configures torch also for a stage that never asks
             log.info("%s", json.dumps(job.provenance()))
             function(snakemake, job)
+            if path is not None:
+                receipt = receipt_path(path, snakemake.config["experiment"])
+                write_receipt(receipt, job.provenance(), [str(file) for file in snakemake.output])
             log.info("finished in %s, peak %.0f MiB", duration(job.seconds), job.peak_memory_mb)
         except DfmlError as error:
             log.error("%s", error)
@@ -169,32 +195,3 @@ def _sigterm_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # a package that is absent had no part in the result
-    return versions
-
-
-@cache
-def git_commit(package: Path) -> str | None:
-    """Return the commit a package's folder is at, `-dirty` added if its files differ from it.
-
-    None where the folder is not tracked, which an installed copy inside a foreign repository is not.
-    """
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(package), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", "__init__.py")
-        commit = git("rev-parse", "--verify", "HEAD")
-        return f"{commit}-dirty" if git("status", "--porcelain", "--", ".") else commit
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -82,7 +82,7 @@ def test_malformed_record_leaves_the_old_results(tmp_path):
     good = write_record(tmp_path)
     collect_records([good], tmp_path / "results.csv")
     before = (tmp_path / "results.csv").read_bytes()
-    bad = write(tmp_path, "bad/record.json", {"format": "dfml.record", "version": 2})
+    bad = write(tmp_path, "bad/record.json", {"format": "dfml.record", "version": 3})
     with pytest.raises(FileFormatError, match="bad"):
         collect_records([good, bad], tmp_path / "results.csv")
     assert (tmp_path / "results.csv").read_bytes() == before
