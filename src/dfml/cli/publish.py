@@ -1,0 +1,58 @@
+"""`dfml publish`: copies of tables, figures and metrics for git.
+
+Git ignores `results/`, since a table that a clone brings along would look finished to the workflow; what is to be read
+without a run is copied to `docs/results/`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from dfml.cli.tools import require_repository
+from dfml.errors import DfmlError
+from dfml.runtime.files import atomic_write
+from dfml.tables.readme import update_readme
+
+SHOWN_IN_README = "demo"
+
+
+def published(shelf: Path) -> dict[str, Path]:
+    """What is copied of an experiment's folder, by its new name: tables as Markdown, figures as PNG, all numbers.
+
+    Of the pictures of recovered images it is the first.
+    """
+    files = [*sorted(shelf.glob("tables/*.md")), *sorted(shelf.glob("figures/*.png"))]
+    named = {path.name: path for path in [*files, shelf / "results.csv", shelf / "metrics.json"]}
+    if pictures := sorted(shelf.glob("inversion/*/*/seed*/grid.png")):
+        named["recovered.png"] = pictures[0]
+    return named
+
+
+def publish(shelf: Path, folder: Path) -> None:
+    """Copy the published files of ``shelf`` into ``folder``; what the shelf no longer has is removed there.
+
+    Raises:
+        DfmlError: the experiment is not finished.
+    """
+    files = published(shelf)
+    for name in ("main.md", "results.csv", "metrics.json"):
+        if name not in files or not files[name].is_file():
+            raise DfmlError(f"{shelf} has no {name}: run the workflow to its end first")
+    for name, path in files.items():
+        atomic_write(folder / name, path.read_bytes())
+    for path in folder.iterdir():
+        if path.name not in files and path.name != "README.md":
+            path.unlink()
+
+
+def run(experiment: str, console: Console) -> int:
+    """The command; the default experiment's main table also goes into README.md."""
+    require_repository()
+    shelf, folder = Path("results", experiment), Path("docs/results", experiment)
+    publish(shelf, folder)
+    if experiment == SHOWN_IN_README:
+        update_readme(Path("README.md"), shelf / "tables" / "main.md")
+    console.print(f"Copied tables, figures and metrics of {shelf} to {folder}.")
+    return 0

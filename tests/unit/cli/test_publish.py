@@ -1,0 +1,57 @@
+"""Copies of tables and figures for git."""
+
+import pytest
+
+from dfml.cli.main import main
+from dfml.cli.publish import publish
+from dfml.errors import DfmlError
+
+FILES = ("tables/main.md", "tables/main.csv", "figures/main.png", "figures/main.svg", "results.csv", "metrics.json")
+PICTURE = "inversion/single/five/seed{}/grid.png"
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    for name in (*FILES, PICTURE.format(0), PICTURE.format(1)):
+        path = tmp_path / "results/demo" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return tmp_path / "results/demo"
+
+
+def test_tables_figures_and_numbers_are_copied_and_leftovers_removed(shelf, tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name in ("README.md", "gone.md"):
+        (folder / name).write_text("kept")
+    publish(shelf, folder)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+        "README.md": "kept",
+        "main.md": "tables/main.md",
+        "main.png": "figures/main.png",
+        "recovered.png": PICTURE.format(0),
+        "results.csv": "results.csv",
+        "metrics.json": "metrics.json",
+    }
+
+
+@pytest.mark.parametrize("name", ["tables/main.md", "results.csv", "metrics.json"])
+def test_an_unfinished_experiment_is_refused_and_nothing_copied(shelf, tmp_path, name):
+    (shelf / name).unlink()
+    with pytest.raises(DfmlError, match=rf"has no {name.split('/')[-1]}: run the workflow"):
+        publish(shelf, tmp_path / "docs")
+    assert not (tmp_path / "docs").exists()
+
+
+def test_the_default_experiment_shows_its_table_in_the_readme(shelf, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "workflow").mkdir()
+    for name in ("workflow/Snakefile", "dvc.yaml"):
+        (tmp_path / name).touch()
+    readme = tmp_path / "README.md"
+    readme.write_text("a\n<!-- table:main:begin -->\n<!-- table:main:end -->\nz\n")
+    assert main(["publish", "demo"]) == 0
+    assert "tables/main.md" in readme.read_text()
+    shelf.rename(shelf.with_name("mine"))
+    assert main(["publish", "mine"]) == 0
+    assert (tmp_path / "docs/results/mine/main.md").is_file()
