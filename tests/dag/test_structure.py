@@ -106,6 +106,7 @@ def test_dvc_stages_name_what_exists_and_delete_nothing():
             assert dependency in made or (ROOT / dependency).exists()
         for (path, options), *rest in (list(out.items()) for out in stage["outs"] + stage.get("metrics", [])):
             assert not rest
-            assert path.startswith(f"results/{config['experiment']}/")
+            # What is in git is no result of the workflow: it would look finished in every clone.
+            assert path.startswith("docs/" if "cache" in options else f"results/{config['experiment']}/")
             assert options["persist"], f"{path} would be deleted before its stage"
             made.add(path)
