@@ -21,7 +21,7 @@ REMEDY = {
     "stale": "run the workflow again",
     "missing": "run the workflow again",
     "foreign": "no job of this configuration makes it: delete it if nothing else needs it",
-    "unattested": "no receipt tells what it was, as it came from a cache or an earlier version: it cannot be checked",
+    "unattested": "no receipt tells what it was, as of an earlier version: it cannot be checked",
 }
 WRONG = ("damaged", "stale", "missing")
 """Kinds of findings that mean the results are not what the configuration describes; others are remarks."""

@@ -41,7 +41,7 @@ def accuracy_seconds_figure(
         (shots, pool, dataset)
         for shots in sorted(frame["shots"].unique())
         for pool in pools
-        for dataset in datasets_of(frame, pool)
+        for dataset in datasets_of(frame[frame["shots"] == shots], pool)
     ]
     # As the curves do, markers count the bank that a method started from.
     frame = frame.assign(seconds=frame["train_seconds"] + frame["bank_seconds"])
@@ -50,6 +50,8 @@ def accuracy_seconds_figure(
     for row, (shots, pool, dataset) in enumerate(places):
         finals = frame[(frame["pool"] == pool) & (frame["dataset"] == dataset) & (frame["shots"] == shots)]
         on_the_way = curves[(curves["pool"] == pool) & (curves["shots"] == shots)]
+        if dataset != datasets_of(frame, pool)[-1]:  # curves are means over data sets, as the last row of a pool is
+            on_the_way = on_the_way.iloc[:0]
         for column, rule in enumerate(rules):
             panel = axes[row][column]
             _draw_lines(panel, on_the_way[on_the_way["rule"] == rule], styles)

@@ -53,5 +53,6 @@ def icfil_table(records: Sequence[IcfilRecord]) -> Table:
         notes=[
             "The first meta-test episodes; half widths of 95 % intervals over them; the difference is paired.",
             "Seconds are of all of a learner's episodes and data sets, both answers.",
-        ],
+        ]
+        + ([] if data else ["Nothing was measured: `icfil.episodes` is 0, or no method of it ran."]),
     )

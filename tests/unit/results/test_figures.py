@@ -140,3 +140,35 @@ def test_known_methods_keep_their_colour_and_others_differ():
     assert alone["free"] == together["free"]
     assert list(together) == ["purer", "free", "tgr"]
     assert len({style.colour for style in together.values()}) == 3
+
+
+def test_accuracy_against_seconds_has_no_panel_where_nothing_ran_and_no_line_of_another_quantity():
+    from dfml.figures.seconds import accuracy_seconds_figure
+
+    def cell(pool, shots, dataset):
+        facts = {"pool": pool, "shots": shots, "dataset": dataset, "method": "free", "ways": 5, "seed": 0}
+        facts |= {"rule": "finetune", "batch_norm": "transductive", "accuracy": 40.0, "ci95": 1.0, "episodes": 9}
+        return {**facts, "experiment": "demo", "train_seconds": 9.0, "bank_seconds": 2.0}
+
+    places = [("one", 1, "a"), ("one", 5, "a"), ("two", 1, "a"), ("two", 1, "b")]
+    frame = pd.DataFrame([cell(*place) for place in places])
+    curves = pd.DataFrame(
+        [
+            {**cell(pool, 1, "a"), "iteration": step, "seconds": 3.0 + step}
+            for pool in ("one", "two")
+            for step in range(3)
+        ]
+    )
+    figure = accuracy_seconds_figure(frame, curves, pools=["one", "two"], methods=["free"], ways=5)
+    drawn = {
+        panel.get_title().split("\n")[0]: sum(len(line.get_xdata()) == 3 for line in panel.lines)
+        for panel in figure.axes
+        if panel.get_title()
+    }
+    assert drawn == {
+        "one, a, 5-way 1-shot": 1,
+        "two, a, 5-way 1-shot": 0,
+        "two, b, 5-way 1-shot": 0,
+        "two, mean of 2, 5-way 1-shot": 1,
+        "one, a, 5-way 5-shot": 0,
+    }

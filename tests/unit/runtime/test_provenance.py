@@ -52,21 +52,18 @@ def test_settings_become_plain_values():
     assert plain_params({"cell": Cell("single", 3), "ways": 5}) == {"cell": {"pool": "single", "seed": 3}, "ways": 5}
 
 
+def evaluation(**facts):
+    """What Snakemake gives the script of a job that makes ``out.json``."""
+    common = {"rule": "evaluate", "log": ["logs/demo/evaluate/single/seed0.log"], "threads": 1, "wildcards": {}}
+    common |= {"resources": SimpleNamespace(gpu=0), "config": {"runtime": {"tf32": False}, "experiment": "demo"}}
+    return SimpleNamespace(**{**common, "input": [], "output": ["out.json"], "params": {}, **facts})
+
+
 def test_a_job_leaves_a_receipt_of_what_it_was_given_and_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(COMMAND, "snakemake --cores 2")
     Path("in.npz").write_bytes(b"images")
-    snakemake = SimpleNamespace(
-        rule="evaluate",
-        log=["logs/demo/evaluate/single/seed0.log"],
-        threads=1,
-        resources=SimpleNamespace(gpu=0),
-        config={"runtime": {"tf32": False}, "experiment": "demo"},
-        wildcards={},
-        input=["in.npz"],
-        output=["out.json"],
-        params={"ways": 5},
-    )
+    snakemake = evaluation(input=["in.npz"], params={"ways": 5})
     run_job(snakemake, lambda snakemake, job: Path("out.json").write_text("result"))
     path = Path("results/demo/receipts/evaluate/single/seed0.json")
     assert receipt_path(Path(snakemake.log[0]), "demo") == path
@@ -84,17 +81,7 @@ def test_a_job_leaves_a_receipt_of_what_it_was_given_and_made(tmp_path, monkeypa
 
 def test_a_job_that_fails_leaves_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    snakemake = SimpleNamespace(
-        rule="evaluate",
-        log=["logs/demo/evaluate/a.log"],
-        threads=1,
-        resources=SimpleNamespace(gpu=0),
-        config={"runtime": {"tf32": False}, "experiment": "demo"},
-        wildcards={},
-        input=[],
-        output=["out.json"],
-        params={},
-    )
+    snakemake = evaluation()
 
     def stage(snakemake, job):
         Path("out.json").write_text("half")
