@@ -168,8 +168,18 @@ class Pool(Sequence[PoolModel]):
         return torch.stack([m.mean for m in one_each]).mean(0), torch.stack([m.std for m in one_each]).mean(0)
 
     def best(self, count: int) -> list[PoolModel]:
-        """The ``count`` models of highest own held-out accuracy, best first; ties by index."""
-        return sorted(self.models, key=lambda m: (-m.accuracy, m.index))[:count]
+        """The ``count`` models of highest own held-out accuracy, best first; ties by index.
+
+        Accuracies compare within one data set only, an easy one would take every place: the best model of each data
+        set comes first, in the pool's order of data sets, then the second best of each, and so on.
+        """
+        ranks: dict[int, int] = {}
+        for dataset in self._groups:
+            own = [model for model in self.models if model.dataset == dataset]
+            own.sort(key=lambda m: (-m.accuracy, m.index))
+            ranks.update({model.index: rank for rank, model in enumerate(own)})
+        order = {dataset: place for place, dataset in enumerate(self._groups)}
+        return sorted(self.models, key=lambda m: (ranks[m.index], order[m.dataset]))[:count]
 
     def sample(self, count: int, rng: np.random.Generator, *, hetero: str = "per_model") -> list[PoolModel]:
         """Draw models with replacement: a data set, an architecture, a model, each evenly (docs/method.md §2.4, F06).

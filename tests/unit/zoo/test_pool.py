@@ -133,6 +133,13 @@ def test_the_best_models_come_first_ties_by_index():
     assert [model.index for model in pool.best(3)] == [1, 3, 2]
 
 
+def test_the_best_models_are_evened_out_over_data_sets():
+    told = [("hard", 50.0), ("easy", 99.0), ("easy", 98.0), ("hard", 70.0), ("easy", 99.0), ("hard", 60.0)]
+    pool = Pool([random_model(seed=i, dataset=d, accuracy=a) for i, (d, a) in enumerate(told)], ["a", "b", "c"], 3)
+    assert [model.index for model in pool.best(6)] == [3, 1, 5, 4, 0, 2]
+    assert [model.index for model in pool.best(2)] == [3, 1]
+
+
 def test_normalisation_averages_the_data_sets_not_the_models():
     means = [torch.full((3,), value) for value in (0.2, 0.2, 0.6)]
     models = [
