@@ -18,7 +18,7 @@ RULES = {
         r"^rule (\w+):\n((?:    .*\n|\n)+)", path.read_text(encoding="utf-8") + "\n", re.MULTILINE
     )
 }
-COMPUTE = {name for name, body in RULES.items() if "benchmark:" in body}
+COMPUTE = {name for name, body in RULES.items() if "threads:" in body}
 LIGHT = {"make_results", "build_report", "tabulate_icfil"}
 
 
@@ -36,11 +36,20 @@ def test_rules_are_named_like_their_scripts():
 def test_compute_rules_declare_what_a_scheduler_needs(name):
     body = RULES[name]
     assert body.lstrip().startswith('"""')
-    for needed in ("log:", "benchmark:", "threads: 1", "mem_mb=", "runtime=", "params:"):
+    for needed in ("log:", "threads: 1", "mem_mb=", "runtime=", "params:"):
         assert needed in body
     assert ("gpu=GPU" in body) == (name != "prepare_images")
-    log, benchmark = re.findall(r'"(<logs>/[^"]+)"', body)
-    assert benchmark == log.replace(".log", ".benchmark.tsv")
+    log, *benchmark = re.findall(r'"(<logs>/[^"]+)"', body)
+    # What may come out of the cache has none.
+    assert benchmark == ([] if name == "train_zoo" else [log.replace(".log", ".benchmark.tsv")])
+
+
+def test_what_may_come_out_of_the_cache_tells_its_jobs_apart():
+    """The cache goes by parameters alone: a wildcard that is none would hand out another job's zoo."""
+    output, params = RULES["train_zoo"].split("output:")[1], RULES["train_zoo"].split("params:")[1]
+    wildcards = set(re.findall(r"(?<!<)\{(\w+)\}", output))
+    assert wildcards == {"dataset", "architecture", "seed"}
+    assert all(f'{name}="{{{name}}}"' in params for name in wildcards)
 
 
 def test_captions_are_all_used_and_all_there():

@@ -131,6 +131,7 @@ def fit_cell(
         "learner": LEARNER,
         "options": options,
         "inversion_settings": INVERSION,
+        "code": "code",
         "resume": folder.with_suffix(".resume"),
         "checkpoint_every": 1,
         "job": QuietJob(progress=progress) if progress else QuietJob(),

@@ -32,7 +32,6 @@ rule invert:
         code=code("invert"),
         settings=inversion_settings,
         label_space=settings.label_space,
-        resume=f"{RESULTS}/resume/inversion/{{pool}}/{{inverter}}/seed{{seed}}.pt",
     script:
         "../scripts/invert.py"
 

@@ -32,6 +32,5 @@ rule meta_learn:
         learner=plain(settings.learner),
         options=cell_options,
         inversion=cell_inversion_settings,
-        resume=f"{RESULTS}/resume/metalearning/{{pool}}/{{method}}/{{shots}}shot/seed{{seed}}.pt",
     script:
         "../scripts/meta_learn.py"

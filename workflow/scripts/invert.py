@@ -7,21 +7,24 @@ from dfml.config.inversion import InversionSettings
 from dfml.data.locations import real_image_folders
 from dfml.inversion.recover import invert
 from dfml.runtime.job import Job, run_job
+from dfml.runtime.resume import resume_path
 from dfml.runtime.wall import data_free_wall
 
 
 def _main(snakemake: Any, job: Job) -> None:
     params, wildcards = snakemake.params, snakemake.wildcards
+    folder = Path(snakemake.output.summary).parent
     with data_free_wall(real_image_folders(snakemake.config)):
         invert(
             [Path(manifest).parent for manifest in snakemake.input.zoos],
-            Path(snakemake.output.summary).parent,
+            folder,
             pool=wildcards.pool,
             inverter=wildcards.inverter,
             settings=InversionSettings.model_validate(params.settings),
             label_space=params.label_space,
             seed=int(wildcards.seed),
-            resume=Path(params.resume),
+            code=params.code,
+            resume=resume_path(folder),
             checkpoint_every=snakemake.config["runtime"]["checkpoint_every"],
             job=job,
         )

@@ -8,16 +8,18 @@ from dfml.config.inversion import InversionSettings
 from dfml.data.locations import real_image_folders
 from dfml.methods.fit import fit_method
 from dfml.runtime.job import Job, run_job
+from dfml.runtime.resume import resume_path
 from dfml.runtime.wall import data_free_wall
 
 
 def _main(snakemake: Any, job: Job) -> None:
     files, params = snakemake.input, snakemake.params
+    folder = Path(snakemake.output.learner).parent
     images = list(dict.fromkeys(Path(file).parent for file in files.images))
     own = snakemake.config["custom_methods"].get(params.cell.method)
     with data_free_wall(real_image_folders(snakemake.config, but=images)):
         fit_method(
-            Path(snakemake.output.learner).parent,
+            folder,
             cell=params.cell,
             zoos=[Path(manifest).parent for manifest in files.zoos],
             inversion=Path(files.inversion[0]).parent if files.inversion else None,
@@ -27,7 +29,8 @@ def _main(snakemake: Any, job: Job) -> None:
             learner=NetworkSettings.model_validate(params.learner),
             options=params.options,
             inversion_settings=params.inversion and InversionSettings.model_validate(params.inversion),
-            resume=Path(params.resume),
+            code=params.code,
+            resume=resume_path(folder),
             checkpoint_every=snakemake.config["runtime"]["checkpoint_every"],
             job=job,
             file=own and Path(own).expanduser(),

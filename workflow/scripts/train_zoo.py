@@ -6,21 +6,24 @@ from typing import Any
 from dfml.config.data import NetworkSettings
 from dfml.config.zoo import ZooSettings
 from dfml.runtime.job import Job, run_job
+from dfml.runtime.resume import resume_path
 from dfml.zoo.train import train_zoo
 
 
 def _main(snakemake: Any, job: Job) -> None:
     params, wildcards = snakemake.params, snakemake.wildcards
+    folder = Path(snakemake.output.manifest).parent
     train_zoo(
         Path(snakemake.input.images),
-        Path(snakemake.output.manifest).parent,
+        folder,
         dataset=wildcards.dataset,
         architecture=wildcards.architecture,
         network=NetworkSettings.model_validate(params.network),
         settings=ZooSettings.model_validate(params.settings),
         ways=params.ways,
         seed=int(wildcards.seed),
-        resume=Path(params.resume),
+        code=params.code,
+        resume=resume_path(folder),
         job=job,
     )
 

@@ -142,11 +142,15 @@ def invert(
     settings: InversionSettings,
     label_space: str,
     seed: int,
+    code: str,
     resume: Path,
     checkpoint_every: int,
     job: Job,
 ) -> None:
-    """Recover a bank of images from the zoos of a pool; write generator, bank, record and picture into ``folder``."""
+    """Recover a bank of images from the zoos of a pool; write generator, bank, record and picture into ``folder``.
+
+    ``code`` is the digest of the code at work: a run that other code began is not continued.
+    """
     models = Pool.load(zoos, label_space=label_space, device=job.device, access=needed_access(inverter))
     bank = ImageBank(
         len(models.class_names),
@@ -160,7 +164,7 @@ def invert(
     generator = draw_generator(settings, models.canvas, torch_generator(seed, "generator"), law="default")
     five = MetaGenerator(generator.to(job.device), own)
     probed, judges = _judged(zoos, models, job)
-    made_of = [inverter, settings.model_dump(mode="json"), label_space, seed, pool]
+    made_of = [code, inverter, settings.model_dump(mode="json"), label_space, seed, pool]
     arguments: dict[str, Any] = {
         "seed": seed,
         "checkpoint": Checkpoint(resume, digest_json(made_of + [sha256_file(zoo / MANIFEST) for zoo in zoos])),

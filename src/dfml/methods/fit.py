@@ -37,6 +37,7 @@ def fit_method(
     learner: NetworkSettings,
     options: Mapping[str, Any],
     inversion_settings: InversionSettings | None,
+    code: str,
     resume: Path,
     checkpoint_every: int,
     job: Job,
@@ -45,14 +46,14 @@ def fit_method(
     """Fit ``cell.method`` and write ``learner.safetensors``, ``learner.json`` and ``history.csv`` into ``folder``.
 
     ``options`` is the method's own configuration section; ``images`` are given to methods outside the data-free wall
-    only; ``file`` holds a method that the catalogue does not list. Raises what the method and the readers of its inputs
-    raise.
+    only; ``file`` holds a method that the catalogue does not list; ``code`` is the digest of the code at work: a run
+    that other code began is not continued. Raises what the method and the readers of its inputs raise.
     """
     inputs = [path / "zoo.json" for path in zoos] + ([inversion / "bank.npz"] if inversion else [])
     inputs += [path / "images.json" for path in images or []] + ([file] if file else [])
     inversion_plain = None if inversion_settings is None else inversion_settings.model_dump(mode="json")
     digest = digest_json(
-        [vars(cell), ways, label_space, learner.model_dump(), dict(options), inversion_plain]
+        [code, vars(cell), ways, label_space, learner.model_dump(), dict(options), inversion_plain]
         + [sha256_file(path) for path in inputs]
     )
     context = Context(

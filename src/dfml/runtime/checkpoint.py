@@ -7,7 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from dfml.runtime.files import atomic_write, partial_path
+from dfml.runtime.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ class Checkpoint:
 
     Args:
         path: The resume file; None keeps nothing.
-        digest: Identifies everything that led to the state (settings and inputs; not the code). A file
-            with another digest belongs to another run and is not used.
+        digest: Identifies everything that led to the state: settings, inputs and code. A file with another
+            digest belongs to another run and is not used.
     """
 
     def __init__(self, path: Path | None, digest: str) -> None:
@@ -69,7 +69,6 @@ class Checkpoint:
         """Delete the resume file, once the result it led to is written."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
-            partial_path(self.path).unlink(missing_ok=True)
 
 
 def _check(value: Any, where: str, tensor: type) -> None:

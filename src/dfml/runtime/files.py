@@ -11,29 +11,32 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from dfml.errors import DfmlError, FileFormatError
 
 MEBIBYTE = 2**20
+PARTIAL = ".partial"
+"""How the names of folders end in which a file is being written."""
+
+_LOCK = ".lock"
 
 
 def atomic_write(path: Path | str, data: bytes | Callable[[Path], object]) -> None:
     """Write a file so that readers see the old or the new content, never a part of it.
 
-    `data` is the content, or a function that writes it to the path it is given. That path is
-    `.{name}.partial` in the same folder, so a writer that goes by the extension (numpy.savez,
-    Pillow, matplotlib) needs an open file or an explicit format. The name is fixed because
-    some formats store it, and equal content must give equal bytes.
+    `data` is the content, or a function that writes it to the path it is given. That path has
+    the same name, which some formats store and others go by, in a hidden folder of its own
+    beside the file: two processes that write one file do not meet.
 
     Raises DfmlError when the disk is full; the old file, if any, is left intact.
     """
     path = Path(path)
-    partial = partial_path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _full_disk_said(path), _private_folder(path) as folder, _full_disk_said(path):
+        partial = folder / path.name
         if callable(data):
             data(partial)
         else:
@@ -41,11 +44,17 @@ def atomic_write(path: Path | str, data: bytes | Callable[[Path], object]) -> No
         with partial.open("rb") as stream:
             os.fsync(stream.fileno())
         os.replace(partial, path)
-    except BaseException as error:
-        # Asked before the partial file is removed, while the disk is still as full as it was.
-        full = isinstance(error, Exception) and _disk_is_full(error, path.parent)
-        partial.unlink(missing_ok=True)
-        if not full:
+
+
+@contextlib.contextmanager
+def _full_disk_said(path: Path) -> Iterator[None]:
+    """Turn what a full disk makes of writing `path` into one clear error; ask while the disk is still as full."""
+    try:
+        yield
+    except DfmlError:
+        raise
+    except Exception as error:
+        if not _disk_is_full(error, path.parent):
             raise
         free = shutil.disk_usage(path.parent).free / MEBIBYTE
         raise DfmlError(
@@ -54,9 +63,36 @@ def atomic_write(path: Path | str, data: bytes | Callable[[Path], object]) -> No
         ) from error
 
 
-def partial_path(path: Path) -> Path:
-    """Return where `atomic_write` collects the content of `path`."""
-    return path.with_name(f".{path.name}.partial")
+@contextlib.contextmanager
+def _private_folder(path: Path) -> Iterator[Path]:
+    """A folder `.{name}.….partial` beside `path` for one writer, which holds a lock on it while it lives."""
+    _remove_abandoned(path)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent))
+        with contextlib.suppress(FileNotFoundError):  # another writer took it for abandoned: make one more
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            break
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: nothing is ever taken for abandoned
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed writers of `path` left behind."""
+    with os.scandir(path.parent) as entries:
+        left = [e.path for e in entries if e.name.startswith(f".{path.name}.") and e.name.endswith(PARTIAL)]
+    for folder in left:
+        with contextlib.suppress(OSError):  # at work, gone by now, or not ours to remove
+            lock = os.open(os.path.join(folder, _LOCK), os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(lock)
 
 
 def _disk_is_full(error: Exception, folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -132,6 +133,7 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
                 job.device  # noqa: B018 - configures torch also for a stage that never asks
             log.info("%s", json.dumps(job.provenance()))
             function(snakemake, job)
+            _settle_times(job.inputs, [str(file) for file in snakemake.output])
             if path is not None:
                 receipt = receipt_path(path, snakemake.config["experiment"])
                 write_receipt(receipt, job.provenance(), [str(file) for file in snakemake.output])
@@ -149,6 +151,18 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
             log.exception("failed")
             where = f" (traceback in {path})" if path else ""
             _exit(1, job.rule, f"{type(error).__name__}: {error}{where}")
+
+
+def _settle_times(inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Make no output older than an input.
+
+    If the clock was put back since the inputs were made, their times lie ahead, and what is made of them now would look
+    outdated for as long.
+    """
+    newest = max((os.stat(file).st_mtime_ns for file in inputs), default=0)
+    for file in outputs:
+        if os.stat(file).st_mtime_ns < newest:
+            os.utime(file, ns=(newest, newest))
 
 
 def _exit(code: int, rule: str, message: str) -> NoReturn:

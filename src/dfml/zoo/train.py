@@ -60,13 +60,15 @@ def train_zoo(
     settings: ZooSettings,
     ways: int,
     seed: int,
+    code: str,
     resume: Path,
     job: Job,
 ) -> None:
     """Train a zoo from prepared meta-train images and write it into ``folder``.
 
     Each model draws its classes, weights and batches from its own seed, so finished models survive an interruption
-    and the zoo does not depend on where it was interrupted.
+    and the zoo does not depend on where it was interrupted. ``code`` is the digest of the code at work: models that
+    other code has trained are not taken up.
 
     Raises:
         DataError: fewer classes than ways, or a class with too few images.
@@ -82,7 +84,7 @@ def train_zoo(
     )
     count = network.models or settings.models
     judges = min(settings.judges, count)
-    made_of = [settings.model_dump(mode="json"), spec.model_dump(), dataset, architecture, count, seed]
+    made_of = [code, settings.model_dump(mode="json"), spec.model_dump(), dataset, architecture, count, seed]
     checkpoint = Checkpoint(resume, digest_json([*made_of, sha256_file(images)]))
     done = checkpoint.load() or {"states": [], "entries": [], "seconds": 0.0}
     states, entries = done["states"], done["entries"]

@@ -37,7 +37,7 @@ def zoos(tmp_path_factory):
     ]
 
 
-def run(zoos, folder, *, inverter="five", label_space="global", seed=0, every=2, **settings):
+def run(zoos, folder, *, inverter="five", label_space="global", seed=0, every=2, code="code", **settings):
     invert(
         zoos,
         folder,
@@ -46,6 +46,7 @@ def run(zoos, folder, *, inverter="five", label_space="global", seed=0, every=2,
         settings=inversion_settings(**settings),
         label_space=label_space,
         seed=seed,
+        code=code,
         resume=folder / "resume.pt",
         checkpoint_every=every,
         job=QuietJob(),
@@ -198,13 +199,15 @@ def test_seconds_run_on_over_an_interruption(zoos, tmp_path, monkeypatch):
     assert record(tmp_path)["seconds"] > saved > 0
 
 
-@pytest.mark.parametrize("change", [{"inverter": "gen_ce"}, {"latent": 9}, {"label_space": "per_model"}])
+@pytest.mark.parametrize("change", [{"inverter": "gen_ce"}, {"latent": 9}, {"label_space": "per_model"}, {"code": "x"}])
 def test_another_runs_rest_is_not_continued(zoos, tmp_path, monkeypatch, change):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, "five", 3)
         run(zoos, tmp_path / "parts")
     whole = run(zoos, tmp_path / "whole", **change)
+    done = interrupt(monkeypatch, change.get("inverter", "five"), 99)
     assert contents(run(zoos, tmp_path / "parts", **change)) == contents(whole)
+    assert len(done) >= COUNTS[change.get("inverter", "five")][0]
 
 
 def test_a_rest_from_another_zoo_is_not_continued(zoos, tmp_path, monkeypatch):

@@ -64,6 +64,7 @@ def bank(world):
                 settings=INVERSION,
                 label_space="global",
                 seed=0,
+                code="code",
                 resume=world / f"{inverter}.resume",
                 checkpoint_every=2,
                 job=QuietJob(),

@@ -117,6 +117,17 @@ def test_a_resumed_stage_writes_the_same_learner(zoo, images, tmp_path, method):
     assert seconds == sorted(seconds)  # the time before the interruption counts
 
 
+def test_a_resume_file_of_other_code_is_not_used(zoo, tmp_path, caplog):
+    def fit(code, progress=None):
+        return fit_cell(tmp_path / "cell", "free", free_options(), zoos=[zoo], progress=progress, code=code)
+
+    with pytest.raises(InterruptedJobError):
+        fit("old", InterruptedProgress(2))
+    with pytest.raises(InterruptedJobError):
+        fit("new", InterruptedProgress(1))
+    assert "belongs to another run, starting afresh" in caplog.text
+
+
 def test_a_resume_file_of_other_settings_is_not_used(zoo, tmp_path):
     def fit(name, steps, progress=None):
         options = free_options(five=FIVE | {"steps": steps})

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -47,13 +48,47 @@ def test_a_failed_writer_leaves_the_old_file_and_nothing_else(tmp_path):
 
     def fail(partial):
         partial.write_bytes(b"half")
-        assert partial.name == ".b.bin.partial"
+        assert partial.name == "b.bin"
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         atomic_write(path, fail)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "b.bin"
+
+    def slow(partial):
+        partial.write_bytes(b"slow")
+        atomic_write(path, b"quick")
+        assert path.read_bytes() == b"quick"
+        assert partial.read_bytes() == b"slow"
+
+    atomic_write(path, slow)
+    assert path.read_bytes() == b"slow"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
+    path, other = tmp_path / "b.bin", tmp_path / "b.bin.json"
+    code = """
+import os, signal, sys
+from dfml.runtime.files import atomic_write
+def die(partial):
+    partial.write_bytes(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+atomic_write(sys.argv[1], die)
+"""
+    for target in (path, other):
+        assert subprocess.run([sys.executable, "-c", code, target], check=False).returncode == -signal.SIGKILL
+    left = {file.name for file in tmp_path.iterdir()}
+    assert len(left) == 2
+    assert all(name.startswith(".b.bin.") and name.endswith(".partial") for name in left)
+    atomic_write(path, b"whole")
+    atomic_write(other, b"whole")
+    assert sorted(tmp_path.iterdir()) == [path, other]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

@@ -122,8 +122,8 @@ def test_an_interrupted_zoo_continues_to_the_same_bits(zoo, images, tmp_path, mo
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([MANIFEST, *FILES])
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 2}, {"width": 5}])
-def test_an_interrupted_zoo_of_other_settings_is_not_continued(images, tmp_path, monkeypatch, change):
+@pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 2}, {"width": 5}, {"code": "x"}])
+def test_an_interrupted_zoo_of_other_settings_or_code_is_not_continued(images, tmp_path, monkeypatch, change):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 2)
         train_tiny_zoo(images, tmp_path)
