@@ -116,10 +116,7 @@ class PurerLoop(LearnerLoop):
         return loss.detach()
 
     def _episodes_of(self, images: DynamicImages) -> BankEpisodes:
-        settings = self.settings
-        return BankEpisodes(
-            images, self.context.pool, shots=self.context.shots, queries=settings.queries, side=settings.side
-        )
+        return BankEpisodes.for_replay(images, self.context.pool, self.settings, shots=self.context.shots)
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs."""
