@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from dfml.cli.tools import Output, planned_outputs, require_repository
-from dfml.errors import DfmlError, FileFormatError
+from dfml.errors import DfmlError, FileFormatError, printable
 from dfml.runtime.files import sha256_file
 from dfml.runtime.receipt import read_receipt, receipts_folder
 
@@ -81,7 +82,8 @@ def _by_receipts(receipts: Sequence[dict], known: set[str]) -> Iterator[Finding]
             if digest(path) != sha:
                 yield Finding("damaged", path, "its content is not what its job left")
         for source, sha in receipt["inputs"].items():
-            if Path(source).is_file() and digest(source) != sha:
+            # Not Path.is_file, which fails for a name that no file can have.
+            if os.path.isfile(source) and digest(source) != sha:
                 yield from (Finding("stale", path, f"made from another {source}") for path in made)
 
 
@@ -110,7 +112,9 @@ def show(findings: Sequence[Finding], console: Console) -> None:
         if own:
             console.print(f"{len(own)} {kind}: {remedy}", style="bold red" if kind in WRONG else "bold")
         for finding in own:
-            console.print(f"  {finding.path}" + (f" ({finding.why})" if finding.why else ""), soft_wrap=True)
+            # Names of files may look like markup, or be commands to a terminal.
+            text = f"  {finding.path}" + (f" ({finding.why})" if finding.why else "")
+            console.print(printable(text), soft_wrap=True, markup=False)
 
 
 def run(configuration: Sequence[str], console: Console) -> int:

@@ -13,6 +13,9 @@ from dfml.config.root import Config
 from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
 
+# No number, truth value or null is longer.
+_LONGEST_VALUE = 40
+
 
 def load_config(paths: Sequence[Path]) -> Config:
     """Read YAML files, later ones over earlier ones as Snakemake's `--configfile` does, and check the result.
@@ -85,9 +88,11 @@ def _reread(values: dict[str, Any], details: list[Any]) -> bool:
         wants_text = detail["type"].startswith(("string", "literal", "extra", "value"))
         if wants_text or not isinstance(text, str) or not text.strip() or location[-1] == "[key]":
             continue
+        if len(text) > _LONGEST_VALUE:
+            continue
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except Exception:  # besides YAMLError: the reader trusts that a text is what it looks like, such as a date
             continue
         if value is None or isinstance(value, bool | int | float):
             container: Any = values

@@ -8,20 +8,31 @@ import yaml
 
 from dfml.config.base import nearest
 from dfml.errors import ConfigError
+from dfml.runtime.files import MEBIBYTE, read_at_most
+
+# The whole configuration with every key given has some 30 KiB and 1000 values; the limits stop a file whose aliases
+# multiply: ten lines can stand for a billion values.
+LARGEST_YAML = MEBIBYTE
+MOST_VALUES = 100_000
+DEEPEST_YAML = 64
+# Of a whole number; Python does not write down one with thousands of digits.
+_LONGEST_NUMBER = 40
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The keys of one YAML file.
 
     Raises:
-        ConfigError: the file is missing, unreadable, empty, not YAML, not a mapping, or gives a key twice;
-            the message names the file and the line.
+        ConfigError: the file is missing, unreadable, empty, not YAML, not a mapping, gives a key twice, or holds
+            too much; the message names the file and the line.
     """
     text = _read(path)
     try:
         loader = yaml.SafeLoader(text)
         try:
             root = loader.get_single_node()
+            if root is not None:
+                _check_size(root)
             twice = list(_given_twice(root, ()))
             values = None if root is None or twice else loader.construct_document(root)
         finally:
@@ -30,6 +41,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(_explain(path, text, error)) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # the reader trusts that a value is what its form or its tag says, such as a date
+        raise ConfigError(f"{path}: not valid YAML: {error}; check values and tags") from None
     if twice:
         raise ConfigError("\n".join(f"{path}, {line}" for line in twice))
     if values is None:
@@ -41,7 +54,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_at_most(path, LARGEST_YAML).decode("utf-8-sig")
     except FileNotFoundError:
         others = [str(other) for other in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
         meant = nearest(str(path), others)
@@ -51,6 +64,25 @@ def _read(path: Path) -> str:
         raise ConfigError(f"{path}: not a text file in UTF-8; save it as UTF-8 YAML") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a readable YAML file") from None
+
+
+def _check_size(root: yaml.Node) -> None:
+    """ValueError when the file stands for too many values, too deep a nesting or too long a number.
+
+    Counted are the values that aliases stand for, each time.
+    """
+    waiting, count = [(root, 0)], 0
+    while waiting:
+        node, depth = waiting.pop()
+        count += 1
+        if count > MOST_VALUES or depth > DEEPEST_YAML:
+            raise ValueError(f"more than {MOST_VALUES} values, or nested deeper than {DEEPEST_YAML} levels")
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(item, depth + 1) for item in node.value]
+        elif isinstance(node, yaml.MappingNode):
+            waiting += [(part, depth + 1) for pair in node.value for part in pair]
+        elif node.tag == "tag:yaml.org,2002:int" and len(node.value) > _LONGEST_NUMBER:
+            raise ValueError(f"a number of more than {_LONGEST_NUMBER} digits")
 
 
 def _given_twice(node: yaml.Node | None, above: tuple[str, ...]) -> Iterator[str]:

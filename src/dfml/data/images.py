@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfml.data.arrays import read_arrays
+from dfml.data.arrays import read_arrays, texts, whole
+from dfml.data.manifest import FORMAT, MANIFEST, SPLITS, VERSION, read_images_manifest
 from dfml.errors import DataError, FileFormatError
-from dfml.runtime.files import atomic_write, read_json, sha256_file, write_json
+from dfml.formats import is_name
+from dfml.runtime.files import atomic_write, sha256_file, write_json
 
-SPLITS = ("meta_train", "meta_val", "meta_test")
-FORMAT = "dfml.images"
-VERSION = 1
 _ARRAYS = frozenset({"format", "version", "dataset", "split", "licence", "names", "x", "y"})
 
 
@@ -133,7 +132,7 @@ def save_images(folder: Path, splits: Mapping[str, ClassImages], *, source: str)
     train = splits["meta_train"]
     mean, std = channel_statistics(train)
     write_json(
-        folder / "images.json",
+        folder / MANIFEST,
         {
             "format": FORMAT,
             "version": VERSION,
@@ -155,7 +154,7 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         FileFormatError: the file is missing, damaged or of another version.
     """
-    return read_json(folder / "images.json", format=FORMAT, version=VERSION)
+    return read_images_manifest(folder).model_dump()
 
 
 def load_images(path: Path) -> ClassImages:
@@ -166,21 +165,27 @@ def load_images(path: Path) -> ClassImages:
     """
     remedy = "delete its folder and run the rule prepare_images again"
     arrays = read_arrays(path, _ARRAYS, remedy=remedy)
-    if str(arrays["format"]) != FORMAT:
+    try:
+        facts = {key: texts(arrays[key]) for key in ("format", "dataset", "split", "licence", "names")}
+    except ValueError as error:
+        raise FileFormatError(f"{path} has inconsistent arrays ({error}); {remedy}") from None
+    if facts["format"] != [FORMAT]:
         raise FileFormatError(f"{path} is not a {FORMAT} file; {remedy}")
-    if int(arrays["version"]) != VERSION:
-        raise FileFormatError(f"{path} has format version {int(arrays['version'])}, expected {VERSION}; {remedy}")
-    x, y, names = arrays["x"], arrays["y"], [str(name) for name in arrays["names"]]
-    sound = x.dtype == np.uint8 and x.ndim == 4 and y.dtype == np.int64 and y.shape == x.shape[:1]
+    if (version := whole(arrays["version"])) != VERSION:
+        raise FileFormatError(f"{path} has format version {version}, expected {VERSION}; {remedy}")
+    x, y, names = arrays["x"], arrays["y"], facts["names"]
+    sound = x.dtype == np.uint8 and x.ndim == 4 and y.dtype == np.int64 and y.shape == x.shape[:1] and x.size > 0
+    sound = sound and all(len(facts[key]) == 1 for key in ("dataset", "split", "licence"))
+    sound = sound and all(is_name(name) for name in [*facts["dataset"], *names])
     if not sound or not np.array_equal(np.unique(y), np.arange(len(names))) or (np.diff(y) < 0).any():
         raise FileFormatError(f"{path} has inconsistent arrays; {remedy}")
     try:
         return ClassImages(
-            dataset=str(arrays["dataset"]),
-            split=str(arrays["split"]),
+            dataset=facts["dataset"][0],
+            split=facts["split"][0],
             names=tuple(names),
             images=list(torch.from_numpy(x).split(np.bincount(y).tolist())),
-            licence=str(arrays["licence"]),
+            licence=facts["licence"][0],
         )
     except DataError as error:
         raise FileFormatError(f"{path} is not sound ({error}); {remedy}") from error
@@ -208,10 +213,4 @@ def _write_npz(path: Path, images: ClassImages) -> None:
         "x": x.numpy(),
         "y": np.repeat(np.arange(images.classes, dtype=np.int64), images.counts),
     }
-
-    def write(temporary: Path) -> None:
-        # A handle, because savez would append ".npz" to a path without that suffix.
-        with temporary.open("wb") as handle:
-            np.savez(handle, allow_pickle=False, **arrays)
-
-    atomic_write(path, write)
+    atomic_write(path, lambda partial: np.savez(partial, allow_pickle=False, **arrays))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfml.errors import DataError
+from dfml.formats import is_name
 from dfml.runtime.files import read_json
 from dfml.runtime.seeds import numpy_rng
 
@@ -59,7 +60,7 @@ def read_split(path: Path, available: Sequence[str], *, dataset: str | None = No
     lists = {}
     for split in ("meta_train", "meta_val", "meta_test"):
         names = content.get(split)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        if not isinstance(names, list) or not all(isinstance(name, str) and is_name(name) for name in names):
             raise DataError(f"{path}: {split!r} must be a list of class names")
         lists[split] = tuple(names)
     try:

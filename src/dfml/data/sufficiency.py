@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from dfml.data.manifest import read_images_manifest
 from dfml.errors import DataError
-from dfml.runtime.files import read_json
 
 
 def check_prepared(folder: Path, *, minimum_classes: int, minimum_images: int) -> None:
@@ -18,9 +18,8 @@ def check_prepared(folder: Path, *, minimum_classes: int, minimum_images: int) -
         DataError: a split or a class has too few.
         FileFormatError: ``images.json`` is missing, damaged or of another version.
     """
-    manifest = read_json(folder / "images.json", format="dfml.images", version=1)
-    for part, split in manifest["splits"].items():
-        counts = dict(zip(split["names"], split["counts"], strict=True))
+    for part, split in read_images_manifest(folder).splits.items():
+        counts = dict(zip(split.names, split.counts, strict=True))
         if len(counts) < minimum_classes:
             raise DataError(
                 f"{folder.name}: {part} has {len(counts)} classes, but {minimum_classes} are needed; lower `ways`"

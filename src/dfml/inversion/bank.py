@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfml.data.arrays import read_arrays
+from dfml.data.arrays import read_arrays, texts, whole
 from dfml.errors import DfmlError, FileFormatError
 from dfml.inversion.meta_generator import Recovered
 from dfml.runtime.files import atomic_write
@@ -159,12 +159,8 @@ class ImageBank:
     def save(self, path: Path) -> None:
         """Write the bank as an npz file of plain arrays."""
         arrays = {name: tensor.numpy(force=True) for name, tensor in self.state().items()}
-
-        def write(partial: Path) -> None:
-            with partial.open("wb") as stream:
-                np.savez(stream, format=FORMAT, version=VERSION, slots=self.slots, **arrays)
-
-        atomic_write(path, write)
+        facts = {"format": FORMAT, "version": VERSION, "slots": self.slots}
+        atomic_write(path, lambda partial: np.savez(partial, **facts, **arrays))
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> "ImageBank":
@@ -175,8 +171,11 @@ class ImageBank:
         """
         remedy = "run the inversion again"
         arrays = read_arrays(path, _ARRAYS, remedy=remedy)
-        if str(arrays["format"]) != FORMAT or str(arrays["version"]) != str(VERSION):
-            found = f"{arrays['format']} version {arrays['version']}"
+        try:
+            found = f"{' '.join(texts(arrays['format']))} version {whole(arrays['version'])}"
+        except ValueError:
+            found = "something else"
+        if found != f"{FORMAT} version {VERSION}":
             raise FileFormatError(f"{path} is {found}, not {FORMAT} version {VERSION}; {remedy}")
         if not _sound(arrays):
             raise FileFormatError(f"{path}: its arrays do not fit together; {remedy}")
@@ -193,6 +192,9 @@ def _sound(arrays: dict[str, np.ndarray]) -> bool:
     if pixels.ndim != 6 or pixels.shape[3] != 3 or pixels.shape[4] != pixels.shape[5] or slots.shape != ():
         return False
     if sources.shape != pixels.shape[:2] or written.shape != pixels.shape[:1] or pixels.shape[1] > slots:
+        return False
+    # A bank is made with one slot: were there none, its other sizes could be any.
+    if 0 in pixels.shape:
         return False
     # The first slots are filled, the others empty: sampling relies on it.
     filled = np.arange(pixels.shape[1]) < np.minimum(written, slots)[:, None]

@@ -20,7 +20,7 @@ def save_grid(images: Tensor, path: Path, *, columns: int, scale: int = 2, gap: 
     for index, picture in enumerate(pixels):
         tile = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
         sheet.paste(tile, (gap + (index % columns) * (side + gap), gap + (index // columns) * (side + gap)))
-    atomic_write(path, lambda partial: sheet.save(partial, format="PNG"))
+    atomic_write(path, sheet.save)
 
 
 def rows_of_classes(recovered: Sequence[Recovered], columns: int) -> Tensor:

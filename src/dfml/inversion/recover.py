@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from dfml.config.inversion import FastSettings, FiveSettings, InversionSettings
 from dfml.config.methods.names import needed_access
-from dfml.errors import FileFormatError
 from dfml.formats import INVERSION_FORMAT, INVERSION_VERSION
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.grid import rows_of_classes, save_grid
@@ -28,6 +26,7 @@ from dfml.runtime.digests import digest_json
 from dfml.runtime.files import atomic_write, sha256_file, write_json
 from dfml.runtime.job import Job
 from dfml.runtime.seeds import numpy_rng, torch_generator
+from dfml.runtime.tensors import layout_of, read_tensors
 from dfml.zoo.manifest import MANIFEST
 from dfml.zoo.pool import Pool, PoolModel
 from dfml.zoo.store import load_judges
@@ -231,11 +230,10 @@ def load_meta_generator(folder: Path, settings: InversionSettings, side: int, de
         FileFormatError: the file is missing, damaged, or not of the size that the settings ask for.
     """
     generator = Generator(latent=settings.latent, width=settings.width, side=side)
-    try:
-        generator.load_state_dict(load_file(folder / GENERATOR))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise FileFormatError(f"{folder / GENERATOR}: not this generator ({reason}); run the inversion again") from None
+    layout = layout_of(generator.state_dict())
+    what = f"a generator of latent {settings.latent}, width {settings.width} and side {side}"
+    remedy = "run the inversion again"
+    generator.load_state_dict(read_tensors(folder / GENERATOR, layout, what=what, remedy=remedy))
     return MetaGenerator(generator.to(device), settings.five)
 
 

@@ -4,19 +4,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dfml.errors import FileFormatError
+from dfml.formats import Name
 from dfml.metalearning.learner import Learner
-from dfml.networks.build import NetworkSpec, build_network
+from dfml.networks.build import NetworkSpec, build_network, outline
 from dfml.runtime.files import atomic_write, read_json, sha256_file, write_json
 from dfml.runtime.layout import settle
+from dfml.runtime.tensors import Layout, layout_of, read_tensors
 
 FORMAT, VERSION = "dfml.learner", 2
 WEIGHTS, MANIFEST, HISTORY = "learner.safetensors", "learner.json", "history.csv"
+# Far more than any method keeps: every network costs memory, however small its weights.
+MOST_NETWORKS = 10_000
 
 
 class _Closed(BaseModel):
@@ -42,8 +45,8 @@ class LearnerManifest(_Closed):
 
     format: Literal["dfml.learner"] = FORMAT
     version: Literal[2] = VERSION
-    pool: str
-    method: str
+    pool: Name
+    method: Name
     ways: int = Field(ge=2)
     shots: int = Field(ge=1)
     seed: int = Field(ge=0)
@@ -53,7 +56,7 @@ class LearnerManifest(_Closed):
     head_only: bool = False
     mean: list[float] = Field(min_length=3, max_length=3)
     std: list[float] = Field(min_length=3, max_length=3)
-    domains: dict[str, Normalisation] = Field(default_factory=dict)
+    domains: dict[Name, Normalisation] = Field(default_factory=dict)
     train_seconds: float = Field(ge=0)
     teacher_passes: int = Field(ge=0)
     bank_seconds: float = Field(ge=0)
@@ -63,6 +66,12 @@ class LearnerManifest(_Closed):
     options: dict[str, Any]
     weights_sha256: str
     provenance: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _networks_are_few(self) -> "LearnerManifest":
+        if len(self.encoders) * len(self.snapshots) > MOST_NETWORKS:
+            raise ValueError(f"its snapshots have more than {MOST_NETWORKS} networks")
+        return self
 
 
 def save_learner(folder: Path, snapshots: list[list[dict[str, Tensor]]], facts: dict[str, Any]) -> None:
@@ -115,11 +124,19 @@ def load_learner(
     manifest = read_learner_manifest(folder)
     path = folder / WEIGHTS
     try:
-        if sha256_file(path) != manifest.weights_sha256:
-            raise FileFormatError(f"{path}: its digest differs from the manifest's; the file is damaged or foreign")
-        tensors = load_file(path, device=str(device))
-    except (OSError, SafetensorError) as error:
-        raise FileFormatError(f"{path}: not readable ({error}); run the meta-learning again") from None
+        digest = sha256_file(path)
+    except OSError as error:
+        raise FileFormatError(f"{path}: not readable ({error.strerror}); run the meta-learning again") from None
+    if digest != manifest.weights_sha256:
+        raise FileFormatError(f"{path}: its digest differs from the manifest's; the file is damaged or foreign")
+    tensors = read_tensors(
+        path,
+        _layout(manifest),
+        what="its manifest",
+        remedy="run the meta-learning again",
+        device=device,
+        others=True,
+    )
     mean, std = torch.tensor(manifest.mean, device=device), torch.tensor(manifest.std, device=device)
     facts = {"mean": mean, "std": std, "finetune": manifest.finetune, "head_only": manifest.head_only}
     facts["sides"] = [spec.side for spec in manifest.encoders]
@@ -129,18 +146,25 @@ def load_learner(
     }
     learners = []
     for index in range(len(manifest.snapshots)):
-        encoders = [_encoder(path, tensors, spec, e, index, device) for e, spec in enumerate(manifest.encoders)]
+        encoders = [_encoder(tensors, spec, e, index, device) for e, spec in enumerate(manifest.encoders)]
         learners.append(Learner(encoders, **facts, steps=steps, learning_rate=learning_rate))
     return manifest, learners
 
 
+def _layout(manifest: LearnerManifest) -> Layout:
+    layout: Layout = {}
+    outlines = {spec: outline(spec, episodic=True) for spec in manifest.encoders}
+    for encoder, spec in enumerate(manifest.encoders):
+        own = layout_of(dict(outlines[spec].named_parameters()), copies=len(manifest.snapshots))
+        layout |= {f"encoder{encoder}/{name}": look for name, look in own.items()}
+    return layout
+
+
 def _encoder(
-    path: Path, tensors: dict[str, Tensor], spec: NetworkSpec, encoder: int, snapshot: int, device: torch.device
+    tensors: dict[str, Tensor], spec: NetworkSpec, encoder: int, snapshot: int, device: torch.device
 ) -> nn.Module:
     network = build_network(spec, episodic=True)
-    try:
-        state = {name: tensors[f"encoder{encoder}/{name}"][snapshot] for name, _ in network.named_parameters()}
-        network.load_state_dict(state)
-    except (KeyError, IndexError, RuntimeError) as error:
-        raise FileFormatError(f"{path}: its tensors do not fit its manifest ({error})") from None
+    network.load_state_dict(
+        {name: tensors[f"encoder{encoder}/{name}"][snapshot] for name, _ in network.named_parameters()}
+    )
     return settle(network.requires_grad_(False), device)

@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dfml.data.augment import normalise
 from dfml.data.resize import resized
-from dfml.errors import DfmlError, FileFormatError
+from dfml.errors import DfmlError
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.networks.initialise import initialise
 from dfml.runtime.layout import laid_out, settle
+from dfml.runtime.tensors import layout_of, read_tensors
 from dfml.zoo.pool import Pool, PoolModel
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -85,14 +84,14 @@ def imagenet_resnet34(path: Path, device: torch.device) -> Probe:
         FileFormatError: there is no such file, or it does not hold torchvision's weights of this network.
     """
     network = _resnet34()
-    try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FileFormatError(
-            f"{path}: not the weights of torchvision's ResNet-34 ({reason}); give them as a safetensors file in "
-            "`tgr.probe_weights` (nothing is downloaded) or choose another `tgr.probe`"
-        ) from None
+    weights = read_tensors(
+        path,
+        layout_of(network.state_dict()),
+        what="torchvision's ResNet-34",
+        remedy="give its weights as a safetensors file in `tgr.probe_weights` (nothing is downloaded) or choose "
+        "another `tgr.probe`",
+    )
+    network.load_state_dict(weights)
     return Probe(settle(network, device), stored=True, imagenet=True)
 
 

@@ -44,3 +44,12 @@ def build_network(spec: NetworkSpec, *, generator: torch.Generator | None = None
     if generator is not None:
         initialise(network, generator)
     return network
+
+
+def outline(spec: NetworkSpec, *, episodic: bool = False) -> nn.Module:
+    """The network that `build_network` would build, with tensors that have shapes and no content.
+
+    However large a network a file asks for, its outline costs nothing.
+    """
+    with torch.device("meta"):
+        return build_network(spec, episodic=episodic)

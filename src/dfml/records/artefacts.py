@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from dfml.errors import DfmlError
+from dfml.formats import Name, Text
 from dfml.records.reading import Artefact, Count, NonNegative, Percent, read_artefact
 
 
@@ -21,15 +22,15 @@ class ZooModel(Artefact):
 class ZooNetwork(Artefact):
     """Family and width of a zoo's network."""
 
-    family: str
+    family: Name
     width: Annotated[int, Field(ge=1)]
 
 
 class ZooSummary(Artefact):
     """The manifest of one zoo: (data set, architecture, seed)."""
 
-    dataset: str
-    architecture: str
+    dataset: Name
+    architecture: Name
     network: ZooNetwork
     seed: Count
     models: Annotated[list[ZooModel], Field(min_length=1)]
@@ -39,29 +40,29 @@ class ZooSummary(Artefact):
 class InversionSummary(Artefact):
     """Cost and quality of the images recovered from one pool by one inverter."""
 
-    pool: str
-    inverter: str
+    pool: Name
+    inverter: Name
     seed: Count
     seconds: NonNegative
     generator_passes: Count
     teacher_passes: Count
     images: Count
     iterations: Count | None = None
-    ce_curve: dict[str, list[float]] = Field(
+    ce_curve: dict[Name, list[float]] = Field(
         description="cross-entropy of the teacher before and after each inner step, by stage of training"
     )
     teacher_ce: NonNegative
     teacher_accuracy: Percent
     cross_model_accuracy: Percent | None = None
     independent_accuracy: Percent | None = None
-    independent_reason: str | None = None
+    independent_reason: Text | None = None
     diversity: float | None = None
 
 
 class SpeedArm(Artefact):
     """One contestant of the speed comparison; the lists are parallel, one entry per recovered task."""
 
-    name: str
+    name: Name
     steps: Annotated[int, Field(ge=1)]
     seconds_per_task: Annotated[list[Annotated[float, Field(gt=0.0)]], Field(min_length=1)]
     teacher_ce: list[NonNegative]
@@ -79,8 +80,8 @@ class SpeedArm(Artefact):
 class SpeedSummary(Artefact):
     """Seconds per recovered task of every arm, measured in one run on one device."""
 
-    pool: str = ""
-    device: str
+    pool: Text = ""
+    device: Text
     arms: Annotated[list[SpeedArm], Field(min_length=1)]
 
 

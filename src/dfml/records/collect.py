@@ -7,17 +7,21 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from dfml.errors import DfmlError, FileFormatError
+from dfml.errors import DfmlError, FileFormatError, is_printable
+from dfml.formats import LONGEST_TEXT
 from dfml.records.record import Record, read_record
-from dfml.runtime.files import atomic_write
+from dfml.runtime.files import MEBIBYTE, atomic_write, read_at_most
 
 _CELL = ["experiment", "pool", "method", "ways", "shots", "seed"]
 _KEY = [*_CELL, "dataset", "rule", "batch_norm"]
 _TEXT = ["experiment", "pool", "method", "dataset", "rule", "batch_norm", "selection", "device"]
 _TEXT += ["config_digest", "git_commit", "episode_digest", "record"]
 _WHOLE = ["ways", "shots", "seed", "episodes", "teacher_passes", "bank_passes"]
+# A hundred thousand rows; a run writes hundreds. As columns of text they take ten times as much memory.
+_LARGEST = 32 * MEBIBYTE
 _REAL = ["accuracy", "ci95", "train_seconds", "bank_seconds", "inference_macs", "peak_memory_mb"]
 
 RESULT_COLUMNS = [
@@ -85,14 +89,14 @@ def collect_records(paths: Sequence[Path], output: Path) -> None:
 def read_results_csv(path: Path) -> pd.DataFrame:
     """Read what ``write_results_csv`` wrote, with its types; text columns hold "" where a value is missing.
 
-    Raises FileFormatError when the file is missing, lacks a column, holds text where numbers belong, is
-    empty, repeats a row's key, or mixes several experiments.
+    Raises FileFormatError when the file is missing, lacks a column, holds text where numbers belong or text that
+    cannot be printed, is empty, repeats a row's key, or mixes several experiments.
     """
     path = Path(path)
     remedy = "Run the rule make_results again."
     # Without keep_default_na=False a pool called "null" or a digest such as "12e4" would change its value.
     try:
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False)
+        raw = pd.read_csv(io.BytesIO(read_at_most(path, _LARGEST)), dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{path}: cannot be read as results ({error}). {remedy}") from None
     missing = [column for column in RESULT_COLUMNS if column not in raw.columns]
@@ -101,16 +105,19 @@ def read_results_csv(path: Path) -> pd.DataFrame:
     if raw.empty:
         raise FileFormatError(f"{path}: holds no result. {remedy}")
     frame = raw[_TEXT].copy()
+    for column in _TEXT:
+        if not all(len(text) <= LONGEST_TEXT and is_printable(text) for text in frame[column].unique()):
+            raise FileFormatError(f"{path}: {column} holds a text that is too long or cannot be printed. {remedy}")
     try:
         for column in _WHOLE:
             frame[column] = raw[column].astype("int64")
         for column in _REAL:
             frame[column] = raw[column].replace("", "nan").astype("float64")
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise FileFormatError(f"{path}: {column} holds something else than numbers ({error}). {remedy}") from None
     frame = frame[RESULT_COLUMNS]
-    if frame[["accuracy", "ci95"]].isna().any(axis=None):
-        raise FileFormatError(f"{path}: an accuracy or its interval is missing. {remedy}")
+    if not np.isfinite(frame[["accuracy", "ci95"]]).all(axis=None):
+        raise FileFormatError(f"{path}: an accuracy or its interval is missing or not finite. {remedy}")
     repeated = frame[frame.duplicated(_KEY)]
     if not repeated.empty:
         raise FileFormatError(f"{path}: {_name_row(repeated.iloc[0])} occurs twice. {remedy}")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from dfml.formats import Name, Text
 from dfml.icfil import FORMAT, VERSION
 from dfml.records.reading import Artefact, Count, NonNegative, Percent, read_artefact
 
@@ -17,8 +18,8 @@ class IcfilResult(Artefact):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    dataset: str
-    batch_norm: str
+    dataset: Name
+    batch_norm: Name
     episodes: Annotated[int, Field(ge=1)]
     without: Percent
     without_ci95: NonNegative
@@ -31,14 +32,14 @@ class IcfilResult(Artefact):
 class IcfilRecord(Artefact):
     """One learner measured with ICFIL and without."""
 
-    pool: str
-    method: str
+    pool: Name
+    method: Name
     ways: Annotated[int, Field(ge=2)]
     shots: Annotated[int, Field(ge=1)]
     seed: Count
     results: Annotated[list[IcfilResult], Field(min_length=1)]
     seconds: NonNegative
-    device: str
+    device: Text
 
 
 def read_icfil(paths: Sequence[Path]) -> list[IcfilRecord]:

@@ -8,10 +8,9 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from dfml.formats import RECORD_FORMAT, RECORD_VERSION
+from dfml.formats import RECORD_FORMAT, RECORD_VERSION, Name, Text
 from dfml.records.reading import Artefact, Count, NonNegative, Percent, read_artefact
 
-Name = Annotated[str, Field(min_length=1)]
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -49,7 +48,7 @@ class Record(Artefact):
     seed: Count
     results: Annotated[list[Result], Field(min_length=1)]
     selection: Name = Field(description="how the evaluated iterate was chosen")
-    iterate: int | str | None = None
+    iterate: int | Text | None = None
     episode_digest: Name = Field(description="digest of the fixed episode list")
     train_seconds: NonNegative
     teacher_passes: Count
@@ -57,10 +56,10 @@ class Record(Artefact):
     bank_passes: Count = Field(description="teacher passes of that inversion")
     inference_macs: Count | None = Field(description="multiply-adds per query image")
     peak_memory_mb: NonNegative | None
-    stages: dict[str, float] = Field(description="seconds by stage")
+    stages: dict[Name, float] = Field(description="seconds by stage")
     curve: list[CurvePoint]
     device: Name
-    git_commit: str | None
+    git_commit: Text | None
     config_digest: Name
     options: dict[str, object] = Field(description="resolved settings of the method")
     provenance: dict[str, object] = Field(description="command, code, packages, machine, settings, digests of inputs")

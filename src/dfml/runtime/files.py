@@ -10,18 +10,22 @@ import json
 import math
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dfml.errors import DfmlError, FileFormatError
+from dfml.runtime.json_text import parse_json
 
 MEBIBYTE = 2**20
 PARTIAL = ".partial"
 """How the names of folders end in which a file is being written."""
 
 _LOCK = ".lock"
+# Far more than the largest run writes; what is read may take twenty times as much memory as its text.
+LARGEST_JSON = 16 * MEBIBYTE
 
 
 def atomic_write(path: Path | str, data: bytes | Callable[[Path], object]) -> None:
@@ -126,14 +130,38 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def open_ordinary(path: Path | str) -> BinaryIO:
+    """Open a file to read its bytes; one that has no end or is waited for, such as a pipe, is refused.
+
+    Raises OSError.
+    """
+    # Opening a pipe that nobody writes to would wait otherwise; files on disk do not care.
+    stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - returned
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "not an ordinary file")
+    return stream
+
+
+def read_at_most(path: Path | str, limit: int) -> bytes:
+    """Return the content of a file of at most `limit` bytes; raises OSError, also for a larger one."""
+    with open_ordinary(path) as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit / MEBIBYTE:.0f} MiB, which no such file should be")
+    return content
+
+
 def read_json(path: Path | str, *, format: str, version: int) -> dict[str, Any]:
     """Read a JSON artefact and check its `format` and `version` entries.
 
-    Raises FileFormatError for a file that is missing, damaged, foreign or of another version.
+    Whole numbers have 64 bits, others are finite, and no key stands twice.
+
+    Raises FileFormatError for a file that is missing, damaged, foreign, too large, or of another version.
     """
     path = Path(path)
     try:
-        obj = json.loads(path.read_bytes())
+        obj = parse_json(read_at_most(path, LARGEST_JSON))
     except OSError as error:
         raise FileFormatError(f"cannot read {path} ({error.strerror}); run the step that makes it") from error
     except ValueError as error:
@@ -153,7 +181,7 @@ def read_json(path: Path | str, *, format: str, version: int) -> dict[str, Any]:
 
 def sha256_file(path: Path | str) -> str:
     """Return the hexadecimal SHA-256 of a file's content."""
-    with open(path, "rb") as stream:
+    with open_ordinary(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dfml.errors import FileFormatError
 from dfml.runtime.files import read_json, write_json
 from dfml.runtime.provenance import digests
 
@@ -32,4 +33,9 @@ def write_receipt(path: Path, provenance: dict[str, Any], outputs: Sequence[str]
 
 def read_receipt(path: Path) -> dict[str, Any]:
     """Read a receipt; raises FileFormatError for a damaged or foreign one."""
-    return read_json(path, format=_FORMAT, version=_VERSION)
+    receipt = read_json(path, format=_FORMAT, version=_VERSION)
+    for key in ("inputs", "outputs"):
+        listed = receipt.get(key)
+        if not isinstance(listed, dict) or not all(isinstance(digest, str) for digest in listed.values()):
+            raise FileFormatError(f"{path}: {key} must give a digest for each file; run the job again that left it")
+    return receipt

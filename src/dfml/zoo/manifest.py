@@ -4,12 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dfml.formats import Name
 from dfml.networks.build import NetworkSpec
 
 FORMAT, VERSION = "dfml.zoo", 1
 WEIGHTS = "zoo.safetensors"
 JUDGES = "judges.safetensors"
 MANIFEST = "zoo.json"
+# As many as the configuration allows: every model costs memory, however small its weights.
+MOST_MODELS = 10_000
 
 
 class _Closed(BaseModel):
@@ -35,15 +38,15 @@ class ZooManifest(_Closed):
 
     format: Literal["dfml.zoo"] = FORMAT
     version: Literal[1] = VERSION
-    dataset: str
-    architecture: str
+    dataset: Name
+    architecture: Name
     network: NetworkSpec
     seed: int
-    side: int
+    side: int = Field(ge=1, le=1024)
     mean: list[float] = Field(min_length=3, max_length=3)
     std: list[Annotated[float, Field(gt=0)]] = Field(min_length=3, max_length=3)
-    class_names: list[str]
-    models: list[ModelEntry] = Field(min_length=1)
+    class_names: list[Name] = Field(max_length=100_000)
+    models: list[ModelEntry] = Field(min_length=1, max_length=MOST_MODELS)
     weights_sha256: str
     judges: list[ModelEntry]
     judges_sha256: str | None

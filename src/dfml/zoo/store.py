@@ -5,14 +5,14 @@ from pathlib import Path
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dfml.errors import FileFormatError
-from dfml.networks.build import NetworkSpec, build_network
+from dfml.networks.build import NetworkSpec, build_network, outline
 from dfml.runtime.files import atomic_write, read_json, sha256_file, write_json
 from dfml.runtime.layout import settle
+from dfml.runtime.tensors import layout_of, read_tensors
 from dfml.zoo.manifest import FORMAT, JUDGES, MANIFEST, VERSION, WEIGHTS, ZooManifest
 
 State = dict[str, Tensor]
@@ -50,23 +50,14 @@ def load_weights(path: Path, spec: NetworkSpec, models: int) -> list[State]:
     """Read the state dicts of ``models`` networks; views of the stacked tensors, no copies.
 
     Raises:
-        FileFormatError: the file is missing, truncated, or its tensors are not those of ``spec``.
+        FileFormatError: the file is missing, truncated, or its tensors are not those of ``spec``, or not finite.
     """
-    try:
-        stacked = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise FileFormatError(f"{path}: not a readable safetensors file ({error}); make it again") from None
-    expected = build_network(spec).state_dict()
-    if stacked.keys() != expected.keys():
-        odd = sorted(stacked.keys() ^ expected.keys())
-        raise FileFormatError(f"{path}: tensors {odd[:5]} do not fit a {spec.family} of width {spec.width}")
-    for name, like in expected.items():
-        found = stacked[name]
-        if found.shape != (models, *like.shape) or found.dtype != like.dtype:
-            raise FileFormatError(
-                f"{path}: tensor {name!r} is {found.dtype} {tuple(found.shape)}, "
-                f"expected {like.dtype} {(models, *like.shape)}"
-            )
+    stacked = read_tensors(
+        path,
+        layout_of(outline(spec).state_dict(), copies=models),
+        what=f"a {spec.family} of width {spec.width}",
+        remedy="train this zoo again",
+    )
     return [{name: tensor[i] for name, tensor in stacked.items()} for i in range(models)]
 
 
@@ -97,7 +88,7 @@ def load_judges(folder: Path, device: torch.device) -> tuple[ZooManifest, list[n
 
 
 def _load_networks(path: Path, sha256: str, spec: NetworkSpec, count: int, device: torch.device) -> list[nn.Module]:
-    if not path.exists():
+    if not path.is_file():
         raise FileFormatError(f"{path} is missing beside its manifest; restore it or train this zoo again")
     if sha256_file(path) != sha256:
         raise FileFormatError(f"{path}: its digest differs from the manifest's; the file is damaged or foreign")

@@ -55,7 +55,7 @@ def test_missing_keys_are_all_named(tmp_path):
 def test_numbers_that_are_none_are_refused(tmp_path, token):
     path = tmp_path / "record.json"
     path.write_text(json.dumps(record()).replace("40.0", token))
-    with pytest.raises(FileFormatError, match=r"results\.0\.accuracy"):
+    with pytest.raises(FileFormatError, match=f"{token} is no number"):
         read_record(path)
 
 

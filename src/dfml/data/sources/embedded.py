@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfml.data.arrays import read_arrays
+from dfml.data.arrays import read_arrays, texts
 from dfml.data.sources.colour import colour_masks
 from dfml.errors import DataError, FileFormatError
 from dfml.runtime.seeds import numpy_rng
@@ -50,7 +50,12 @@ def read_embedded(name: str, resources: Path) -> dict[str, np.ndarray]:
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
     remedy = "restore it from version control"
     arrays = read_arrays(path, {"x", "y", "names"}, remedy=remedy)
-    x, y, names = arrays["x"], arrays["y"].astype(np.int64), [str(name) for name in arrays["names"]]
-    if x.dtype != np.uint8 or x.shape[1:] not in ((SIDE, SIDE), (SIDE, SIDE, 3)) or len(x) != len(y):
+    try:
+        x, y, names = arrays["x"], arrays["y"].astype(np.int64), texts(arrays["names"])
+    except ValueError as error:
+        raise FileFormatError(f"{path} does not hold classes ({error}); {remedy}") from None
+    if y.shape != x.shape[:1] or not np.array_equal(np.unique(y), np.arange(len(names))):
+        raise FileFormatError(f"{path} does not hold a class for each image; {remedy}")
+    if x.dtype != np.uint8 or x.shape[1:] not in ((SIDE, SIDE), (SIDE, SIDE, 3)):
         raise FileFormatError(f"{path} does not hold {SIDE}x{SIDE} images; {remedy}")
     return x, y, names

@@ -1,6 +1,7 @@
 """A directory with one sub-folder of ordinary image files per class."""
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from dfml.errors import DataError
+from dfml.formats import LONGEST_NAME, is_name
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 LICENCE = "not known to dfml: images of the user's folder"
+# Decoders for these, whatever a file is called: Pillow knows others, one of which hands the file to Ghostscript.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF")
 _SHOWN = 20
 _log = logging.getLogger(__name__)
 
@@ -29,6 +33,10 @@ def list_classes(root: Path) -> dict[str, list[Path]]:
     folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=_name)
     if not folders:
         raise DataError(f"{root} has no sub-folders; put the images of each class into one named after it")
+    if odd := [folder.name for folder in folders if not is_name(folder.name)]:
+        raise DataError(
+            f"{root}: names of classes have up to {LONGEST_NAME} characters, all printable; rename {', '.join(odd)}"
+        )
     classes = {folder.name: _images(folder) for folder in folders}
     if not any(classes.values()):
         raise DataError(
@@ -79,8 +87,11 @@ def read_image(path: Path, *, side: int) -> np.ndarray:
     Raises:
         Exception: whatever the decoder makes of a damaged file.
     """
-    with Image.open(path) as opened:
-        image = _as_rgb(ImageOps.exif_transpose(opened))
+    with warnings.catch_warnings():
+        # A hundred megapixels or so; Pillow itself refuses twice as many.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=FORMATS) as opened:
+            image = _as_rgb(ImageOps.exif_transpose(opened))
     resized = image.resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(resized, dtype=np.uint8).transpose(2, 0, 1)
 

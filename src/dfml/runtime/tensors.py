@@ -1,0 +1,66 @@
+"""Weights that may be damaged or hostile: nothing is allocated that the file does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from dfml.errors import FileFormatError
+
+Layout = dict[str, tuple[torch.dtype, tuple[int, ...]]]
+"""Type and shape of tensors by name."""
+
+_TYPES = {torch.float32: "F32", torch.int64: "I64"}
+
+
+def layout_of(tensors: Mapping[str, Tensor], *, copies: int | None = None) -> Layout:
+    """What these tensors look like, with ``copies`` stacked as many times; they may be on the `meta` device."""
+    stack = () if copies is None else (copies,)
+    return {name: (tensor.dtype, (*stack, *tensor.shape)) for name, tensor in tensors.items()}
+
+
+def read_tensors(
+    path: Path, layout: Layout, *, what: str, remedy: str, device: torch.device | None = None, others: bool = False
+) -> dict[str, Tensor]:
+    """Read a safetensors file with the tensors of ``layout``.
+
+    The library has the header cover the file to the byte, so what fits the header fits the file; names, types and
+    shapes are compared before any tensor is made.
+
+    Args:
+        path: the file.
+        layout: what it has to hold.
+        what: what that is called, for the message.
+        remedy: ends the message.
+        device: where the tensors shall live.
+        others: whether it may hold other tensors too; they are not read.
+
+    Raises:
+        FileFormatError: missing, truncated, other tensors, or weights that are not finite.
+    """
+    try:
+        if not path.is_file():
+            raise FileNotFoundError("there is no such file")
+        with safe_open(path, framework="pt", device=str(device or "cpu")) as stored:
+            names = set(stored.keys())
+            odd = layout.keys() - names if others else layout.keys() ^ names
+            if odd:
+                raise FileFormatError(f"{path}: tensors {sorted(odd)[:5]} do not fit {what}; {remedy}")
+            for name, (dtype, shape) in layout.items():
+                found = stored.get_slice(name)
+                if (found.get_dtype(), tuple(found.get_shape())) != (_TYPES[dtype], shape):
+                    raise FileFormatError(
+                        f"{path}: tensor {name!r} is {found.get_dtype()} {tuple(found.get_shape())}, "
+                        f"expected {_TYPES[dtype]} {shape} for {what}; {remedy}"
+                    )
+            tensors = {name: stored.get_tensor(name) for name in layout}
+    except (OSError, SafetensorError) as error:
+        raise FileFormatError(f"{path}: not a readable safetensors file ({error}); {remedy}") from None
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.stack(tensor.aminmax()).isfinite().all():
+            raise FileFormatError(f"{path}: tensor {name!r} holds numbers that are not finite; {remedy}")
+    return tensors

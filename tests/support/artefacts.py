@@ -1,0 +1,219 @@
+"""Every artefact on the shelf: how the package reads it, and how it is damaged."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from dfml.config import load_config
+from dfml.data.images import load_images, load_manifest
+from dfml.data.sources.folder import list_classes, read_classes
+from dfml.data.splits import read_split
+from dfml.data.sufficiency import check_prepared
+from dfml.errors import DfmlError
+from dfml.inversion.bank import ImageBank
+from dfml.inversion.recover import BANK, GENERATOR, load_meta_generator
+from dfml.metalearning.learner_store import MANIFEST as LEARNER
+from dfml.metalearning.learner_store import WEIGHTS as LEARNER_WEIGHTS
+from dfml.metalearning.learner_store import load_learner, read_learner_manifest
+from dfml.records import (
+    read_inversions,
+    read_record,
+    read_results_csv,
+    read_speeds,
+    read_zoos,
+)
+from dfml.records.icfil import read_icfil
+from dfml.runtime.checkpoint import Checkpoint
+from dfml.runtime.files import sha256_file, write_json
+from dfml.runtime.receipt import read_receipt
+from dfml.zoo.manifest import JUDGES, MANIFEST, WEIGHTS
+from dfml.zoo.pool import Pool
+from dfml.zoo.store import load_judges, read_manifest
+from support import results
+from support.cells import INVERSION
+from support.containers import change_archive, change_png, change_tensors
+from support.fuzzing import Artefact
+from support.mutations import (
+    change_bytes,
+    change_json,
+    change_text,
+)
+from support.specimens import (
+    NAMES,
+    icfil,
+    record,
+    write_bank,
+    write_checkpoint,
+    write_class_folders,
+    write_config,
+    write_generator,
+    write_images,
+    write_learner,
+    write_receipt,
+    write_results,
+    write_split,
+    write_zoo,
+)
+from support.zoo import CPU, SIDE
+
+BLIND_AND_JSON = (change_bytes, change_json, change_json, change_json)
+BLIND_AND_TENSORS = (change_bytes, change_tensors, change_tensors)
+BLIND_AND_ARCHIVE = (change_bytes, change_archive, change_archive, change_archive)
+BLIND_AND_TEXT = (change_bytes, change_text, change_text)
+
+
+def _mend_zoo(folder: Path) -> None:
+    _mend(folder / MANIFEST, weights_sha256=folder / WEIGHTS, judges_sha256=folder / JUDGES)
+
+
+def _mend(manifest: Path, **files: Path) -> None:
+    """Put the digests of these files into the manifest, if it is still JSON with such entries."""
+    content = manifest.read_bytes()
+    try:
+        told = json.loads(content)
+        for key, file in files.items():
+            digest = sha256_file(file)
+            if len(told[key]) == len(digest):
+                content = content.replace(told[key].encode(), digest.encode())
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return
+    manifest.write_bytes(content)
+
+
+def _all_of(*readers: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Reads by each of these, also after one of them refused."""
+
+    def read(folder: Path) -> None:
+        refused: DfmlError | None = None
+        for reader in readers:
+            try:
+                reader(folder)
+            except DfmlError as error:
+                refused = error
+        if refused is not None:
+            raise refused
+
+    return read
+
+
+def _mend_learner(folder: Path) -> None:
+    _mend(folder / LEARNER, weights_sha256=folder / LEARNER_WEIGHTS)
+
+
+def _read_learner(folder: Path) -> None:
+    load_learner(folder, steps=1, learning_rate=0.1, device=CPU)
+
+
+def _read_class_folders(folder: Path) -> None:
+    read_classes(list_classes(folder), side=16)
+
+
+def _read_checkpoint(folder: Path) -> None:
+    """A resume file is never refused: where it is of no use, there is nothing to continue from."""
+    if Checkpoint(folder / "resume.pt", "abc").load() is None:
+        raise DfmlError("starts afresh")
+
+
+def _json(name: str, contents: tuple[dict, dict], read, share: int) -> Artefact:
+    return Artefact(
+        name,
+        lambda folder, which: write_json(folder / f"{name}.json", contents[which]),
+        lambda folder: read([folder / f"{name}.json"]),
+        {f"{name}.json": BLIND_AND_JSON},
+        share=share,
+    )
+
+
+ARTEFACTS = (
+    Artefact(
+        "zoo",
+        write_zoo,
+        _all_of(lambda f: Pool.load([f], label_space="global", device=CPU), lambda f: load_judges(f, CPU)),
+        {MANIFEST: BLIND_AND_JSON, WEIGHTS: BLIND_AND_TENSORS, JUDGES: BLIND_AND_TENSORS},
+        _mend_zoo,
+        share=30,
+    ),
+    Artefact(
+        "zoo_manifest",
+        write_zoo,
+        _all_of(read_manifest, lambda folder: read_zoos([folder / MANIFEST])),
+        {MANIFEST: BLIND_AND_JSON},
+        share=110,
+    ),
+    Artefact(
+        "learner",
+        write_learner,
+        _read_learner,
+        {LEARNER: BLIND_AND_JSON, LEARNER_WEIGHTS: BLIND_AND_TENSORS},
+        _mend_learner,
+        share=40,
+    ),
+    Artefact("learner_manifest", write_learner, read_learner_manifest, {LEARNER: BLIND_AND_JSON}, share=110),
+    Artefact("bank", write_bank, lambda f: ImageBank.load(f / BANK, CPU), {BANK: BLIND_AND_ARCHIVE}, share=50),
+    Artefact(
+        "generator",
+        write_generator,
+        lambda folder: load_meta_generator(folder, INVERSION, SIDE, CPU),
+        {GENERATOR: BLIND_AND_TENSORS},
+        share=30,
+    ),
+    Artefact(
+        "images_manifest",
+        write_images,
+        _all_of(load_manifest, lambda f: check_prepared(f, minimum_classes=2, minimum_images=2)),
+        {"images.json": BLIND_AND_JSON},
+        share=90,
+    ),
+    Artefact(
+        "images",
+        write_images,
+        lambda folder: load_images(folder / "meta_test.npz"),
+        {"meta_test.npz": BLIND_AND_ARCHIVE},
+        share=50,
+    ),
+    Artefact(
+        "split", write_split, lambda f: read_split(f / "split.json", NAMES), {"split.json": BLIND_AND_JSON}, share=90
+    ),
+    _json("inversion", (results.inversion(), results.inversion(seed=1)), read_inversions, share=70),
+    _json("speed", (results.speed(), results.speed(pool="single")), read_speeds, share=70),
+    _json("icfil", (icfil(), icfil() | {"seed": 1}), read_icfil, share=60),
+    _json("record", (record(0), record(1)), lambda paths: read_record(paths[0]), share=100),
+    Artefact(
+        "receipt",
+        write_receipt,
+        lambda f: read_receipt(f / "receipt.json"),
+        {"receipt.json": BLIND_AND_JSON},
+        share=60,
+    ),
+    Artefact(
+        "resume",
+        write_checkpoint,
+        _read_checkpoint,
+        {"resume.pt": BLIND_AND_ARCHIVE},
+        share=30,
+    ),
+    Artefact(
+        "config",
+        write_config,
+        lambda f: load_config([f / "config.yaml"]),
+        {"config.yaml": BLIND_AND_TEXT},
+        share=15,
+    ),
+    Artefact(
+        "results",
+        write_results,
+        lambda f: read_results_csv(f / "results.csv"),
+        {"results.csv": BLIND_AND_TEXT},
+        share=25,
+    ),
+    Artefact(
+        "class_folders",
+        write_class_folders,
+        _read_class_folders,
+        {
+            "ant/a.png": (change_bytes, change_png, change_png, change_png),
+            **{f"bee/{name}": (change_bytes,) for name in ("c.jpg", "d.gif", "e.tif", "f.webp", "g.bmp")},
+        },
+        share=30,
+    ),
+)

@@ -1,0 +1,177 @@
+"""A small valid one of every artefact on the shelf, by the project's own writers; of each there are two."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
+
+from dfml.data.images import SPLITS, save_images
+from dfml.icfil import FORMAT as ICFIL_FORMAT
+from dfml.icfil import VERSION as ICFIL_VERSION
+from dfml.inversion.bank import ImageBank
+from dfml.inversion.recover import BANK, GENERATOR
+from dfml.metalearning.learner_store import save_learner
+from dfml.networks.build import NetworkSpec
+from dfml.records import (
+    collect_records,
+)
+from dfml.runtime import receipt
+from dfml.runtime.checkpoint import Checkpoint
+from dfml.runtime.files import write_json
+from dfml.runtime.seeds import torch_generator
+from support import results
+from support.cells import INVERSION
+from support.inversion import recovered
+from support.zoo import CPU, SIDE, pattern_images, random_model, random_network, write_random_zoo
+
+NAMES = ("ant", "bee", "cat", "dog")
+
+
+def write_zoo(folder: Path, which: int) -> None:
+    """Two models and a judge."""
+    write_random_zoo(folder, models=2, judges=1, classes=4 + which, seed=which)
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Change entries of a JSON file, however wrong."""
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), **changes}))
+
+
+def write_learner(folder: Path, which: int) -> None:
+    """A learner with two kept iterates."""
+    spec = NetworkSpec(family="conv4", width=4, ways=3, side=SIDE)
+    states = []
+    for seed in range(2):
+        named = random_network(spec, 10 * which + seed).named_parameters()
+        states.append([{name: p.detach() for name, p in named}])
+    facts = {
+        "pool": "single",
+        "method": "free",
+        "ways": 3,
+        "shots": 1,
+        "seed": which,
+        "encoders": [spec],
+        "snapshots": [{"iteration": 0, "seconds": 0.0}, {"iteration": 5, "seconds": 1.5}],
+        "finetune": True,
+        "mean": [0.5] * 3,
+        "std": [0.25] * 3,
+        "domains": {"toy": {"mean": [0.4] * 3, "std": [0.2] * 3}},
+        "train_seconds": 1.5,
+        "teacher_passes": 4,
+        "bank_seconds": 0.0,
+        "bank_passes": 0,
+        "stages": {"replay": 1.5},
+        "peak_memory_mb": None,
+        "options": {"steps": 5},
+        "provenance": {"command": "snakemake"},
+    }
+    save_learner(folder, states, facts)
+
+
+def write_bank(folder: Path, which: int) -> None:
+    """A bank of a few images."""
+    bank = ImageBank(4 + which, slots=3, images_per_class=2, side=SIDE, device=CPU)
+    for seed in range(2):
+        images = torch.rand(6, 3, SIDE, SIDE, generator=torch_generator(seed + 2 * which))
+        bank.add(recovered(random_model(seed=seed, dtype=torch.float32), images))
+    bank.save(folder / BANK)
+
+
+def write_generator(folder: Path, which: int) -> None:
+    """A generator."""
+    from dfml.inversion.per_model import draw_generator
+
+    drawn = draw_generator(INVERSION, SIDE, torch_generator(which, "generator"), law="default")
+    save_file(drawn.state_dict(), folder / GENERATOR)
+
+
+def write_images(folder: Path, which: int) -> None:
+    """Prepared images."""
+    splits = {s: pattern_images(classes=2 + which, per_class=2, split=s, side=4, seed=which) for s in SPLITS}
+    save_images(folder, splits, source="folder")
+
+
+def write_class_folders(folder: Path, which: int) -> None:
+    """A user's folder with a picture in every format."""
+    rng = np.random.default_rng(which)
+    for name, mode in (("ant/a.png", "RGB"), ("bee/b.png", "RGBA"), ("bee/c.jpg", "RGB"), ("bee/d.gif", "P")):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (12, 12, 4), dtype=np.uint8)
+        Image.fromarray(pixels).convert(mode).save(path)
+    for name, options in (("bee/e.tif", {"compression": "tiff_lzw"}), ("bee/f.webp", {}), ("bee/g.bmp", {})):
+        Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(folder / name, **options)
+
+
+def write_split(folder: Path, which: int) -> None:
+    """A class split."""
+    lists = {"meta_train": NAMES[:2], "meta_val": NAMES[2:3], "meta_test": NAMES[3:]}
+    write_json(folder / "split.json", {"format": "dfml.split", "version": 1, "dataset": f"toy{which}", **lists})
+
+
+def write_receipt(folder: Path, which: int) -> None:
+    """A receipt of one file."""
+    (folder / "made.txt").write_text(str(which))
+    told = {"command": "snakemake", "git_commit": None, "versions": {"python": "3.12"}, "rule": "evaluate"}
+    inputs = {"a/b.json": "0" * 64, str(folder / "made.txt"): "1" * 64}
+    receipt.write_receipt(folder / "receipt.json", told | {"inputs": inputs}, [str(folder / "made.txt")])
+
+
+def write_checkpoint(folder: Path, which: int) -> None:
+    """A resume file."""
+    state = {
+        "networks": [{"weight": torch.rand(3, 4, generator=torch_generator(which))}],
+        "draws": torch_generator(which).get_state()[:64].clone(),
+        "history": [0.5, 0.25 * which],
+        "done": 3,
+    }
+    Checkpoint(folder / "resume.pt", "abc").save(state)
+
+
+def write_config(folder: Path, which: int) -> None:
+    """A configuration."""
+    settings = {
+        "experiment": f"mine{which}",
+        "seeds": [0, 1],
+        "ways": 5,
+        "zoo": {"models": 3, "epochs": 2, "conv4": {"learning_rate": 0.05}},
+        "datasets": {"mine": {"source": "folder", "path": "pictures", "side": 32}},
+        "pools": {"single": {"datasets": ["mine"], "networks": ["conv4"]}},
+        "methods": ["random", "best"],
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def write_results(folder: Path, which: int) -> None:
+    """Records, and the table of them."""
+    made = [
+        results.write_record(folder, seed=seed, method="free", inference_macs=None if seed else 11_000)
+        for seed in range(2 + which)
+    ]
+    collect_records(made, folder / "results.csv")
+
+
+def icfil() -> dict:
+    """A record of ICFIL."""
+    result = {"dataset": "icons", "batch_norm": "support", "episodes": 20}
+    for name, value in (("without", 40.0), ("with", 42.0), ("difference", 2.0)):
+        result |= {name: value, f"{name}_ci95": 0.5}
+    facts = {"pool": "single", "method": "purer_maml", "ways": 5, "shots": 1, "seed": 0}
+    return {
+        "format": ICFIL_FORMAT,
+        "version": ICFIL_VERSION,
+        **facts,
+        "results": [result],
+        "seconds": 3.0,
+        "device": "cpu",
+    }
+
+
+def record(seed: int) -> dict:
+    """A record with a learning curve."""
+    return results.record(seed=seed, curve=results.curve("free", seed, points=2))
