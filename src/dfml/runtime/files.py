@@ -47,7 +47,22 @@ def atomic_write(path: Path | str, data: bytes | Callable[[Path], object]) -> No
             partial.write_bytes(data)
         with partial.open("rb") as stream:
             os.fsync(stream.fileno())
+        for check in _checks:
+            check()
         os.replace(partial, path)
+
+
+_checks: list[Callable[[], object]] = []
+
+
+@contextlib.contextmanager
+def before_each_write(check: Callable[[], object]) -> Iterator[None]:
+    """Call `check` whenever `atomic_write` is about to put a file into place; what it raises stops that."""
+    _checks.append(check)
+    try:
+        yield
+    finally:
+        _checks.remove(check)
 
 
 @contextlib.contextmanager

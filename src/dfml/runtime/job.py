@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dfml.errors import DfmlError
+from dfml.runtime.claim import claim_path, claimed
 from dfml.runtime.device import configure_torch, describe_device, peak_memory_mb, select_device
 from dfml.runtime.progress import Progress, duration, make_progress
 from dfml.runtime.provenance import circumstances, digests, plain_params
@@ -111,7 +112,8 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
 
     Logging, warnings and errors go to the rule's log, line by line. A DfmlError ends the process
     with one line on stderr and exit code 1; any other error does too, and its traceback is in
-    the log. SIGTERM reaches the function as Terminated, so that it may still save its state.
+    the log. SIGTERM reaches the function as Terminated, so that it may still save its state. If the
+    same job is begun again meanwhile, this one writes nothing more.
     """
     path = Path(snakemake.log[0]) if len(snakemake.log) else None
     with _logging_to(path), _sigterm_raises():
@@ -132,11 +134,14 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
             if "torch" in sys.modules:
                 job.device  # noqa: B018 - configures torch also for a stage that never asks
             log.info("%s", json.dumps(job.provenance()))
-            function(snakemake, job)
-            _settle_times(job.inputs, [str(file) for file in snakemake.output])
-            if path is not None:
-                receipt = receipt_path(path, snakemake.config["experiment"])
-                write_receipt(receipt, job.provenance(), [str(file) for file in snakemake.output])
+            if path is None:
+                function(snakemake, job)
+            else:
+                experiment, outputs = snakemake.config["experiment"], [str(file) for file in snakemake.output]
+                with claimed(claim_path(path, experiment)):
+                    function(snakemake, job)
+                    _settle_times(job.inputs, outputs)
+                    write_receipt(receipt_path(path, experiment), job.provenance(), outputs)
             log.info("finished in %s, peak %.0f MiB", duration(job.seconds), job.peak_memory_mb)
         except DfmlError as error:
             log.error("%s", error)
