@@ -36,6 +36,7 @@ class Artefact:
         read: Reads everything that the package reads of it.
         mutations: By file name, how that file is damaged.
         mend: Makes digests fit the damaged files, so that they do not hide the reader behind them.
+        mended: Names of the files that it changes.
         share: How many of a thousand inputs it gets.
     """
 
@@ -44,6 +45,7 @@ class Artefact:
     read: Callable[[Path], object]
     mutations: dict[str, tuple[Mutation, ...]]
     mend: Callable[[Path], object] = lambda folder: None
+    mended: tuple[str, ...] = ()
     share: int = 10
 
 
@@ -66,25 +68,34 @@ class TooSlowError(BaseException):
 
 
 class Fuzzer:
-    """Makes the valid files of an artefact once, then damages and reads them as often as asked."""
+    """Makes the valid files of an artefact once, then damages and reads them as often as asked.
 
-    def __init__(self, artefact: Artefact, folder: Path) -> None:
+    What fails is copied to ``kept``, by default beside the others.
+    """
+
+    def __init__(self, artefact: Artefact, folder: Path, kept: Path | None = None) -> None:
         self.artefact, self.folder = artefact, folder / artefact.name
+        self.kept = kept or folder
         self.valid: list[dict[str, bytes]] = []
         for which in (0, 1):
             made = folder / f"{artefact.name}.{which}"
             made.mkdir(parents=True)
             artefact.write(made, which)
             self.valid.append({p.relative_to(made).as_posix(): p.read_bytes() for p in made.rglob("*") if p.is_file()})
+        self.held: dict[str, bytes] = {}
         self.place(self.valid[0])
         artefact.read(self.folder)  # what is valid is read; and imports are done
 
     def place(self, files: dict[str, bytes]) -> None:
-        """Make the folder hold exactly these files."""
+        """Make the folder hold exactly these files, with digests that fit."""
         for name, content in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            if self.held.get(name) != content:
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (self.folder / name).write_bytes(content)
+        self.artefact.mend(self.folder)
+        self.held = dict(files)
+        for name in self.artefact.mended:
+            self.held.pop(name, None)
 
     def damaged(self, number: int) -> dict[str, bytes]:
         """The files of input ``number``: the same every time."""
@@ -101,7 +112,6 @@ class Fuzzer:
         with limited_memory(), watched(self.folder) as touched:
             for number in numbers:
                 self.place(self.damaged(number))
-                self.artefact.mend(self.folder)
                 names = sorted(os.listdir(self.folder))
                 touched.clear()
                 place, message = self._read(outcome)
@@ -110,7 +120,7 @@ class Fuzzer:
                 if sorted(os.listdir(self.folder)) != names:
                     place, message = "written", "the folder has other files than before"
                 if place:
-                    kept = self.folder.with_name(f"{self.artefact.name}-{number}")
+                    kept = self.kept / f"{self.artefact.name}-{number}"
                     if place not in outcome.failures:
                         shutil.copytree(self.folder, kept, dirs_exist_ok=True)
                     outcome.fail(place, f"{self.artefact.name}, input {number}, kept in {kept}: {message}")

@@ -10,7 +10,7 @@ from dfml.config.base import nearest
 from dfml.errors import ConfigError
 from dfml.runtime.files import MEBIBYTE, read_at_most
 
-# The whole configuration with every key given has some 30 KiB and 1000 values; the limits stop a file whose aliases
+# The default configuration with every key spelled out has 9 KiB and 500 lines; the limits stop a file whose aliases
 # multiply: ten lines can stand for a billion values.
 LARGEST_YAML = MEBIBYTE
 MOST_VALUES = 100_000

@@ -18,8 +18,9 @@ def parse_json(content: bytes) -> Any:
     """Parse JSON that may be hostile; raises ValueError."""
     text = content.decode("utf-8-sig")
     if text.count("[") + text.count("{") > DEEPEST_JSON:
-        steps = (1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", _STRING.sub("", text)))
-        if max(accumulate(steps), default=0) > DEEPEST_JSON:
+        brackets = re.finditer(r"[\[\]{}]", _STRING.sub("", text))
+        depths = accumulate(1 if bracket.group() in "[{" else -1 for bracket in brackets)
+        if any(depth > DEEPEST_JSON for depth in depths):
             raise ValueError(f"nested deeper than {DEEPEST_JSON} levels")
     obj = json.loads(
         text, object_pairs_hook=_distinct, parse_int=_whole, parse_float=_finite, parse_constant=_no_number
