@@ -42,6 +42,7 @@ TRAIN_ZOO = Stage("train_zoo", "zoo/icons_colour/conv4/seed0", "zoo.json")
 INVERT = Stage("invert", "inversion/single/five/seed0", "inversion.json")
 META_LEARN = Stage("meta_learn", "metalearning/single/free/1shot/seed0", "learner.json")
 RECORD = f"results/{EXPERIMENT}/evaluation/single/free/1shot/seed0/record.json"
+TABLE, REPORT = f"results/{EXPERIMENT}/results.csv", f"results/{EXPERIMENT}/report.html"
 
 
 class Experiment(Workflow):
@@ -60,6 +61,11 @@ class Experiment(Workflow):
         """Delete what the stages made, as if they had not run."""
         for stage in stages:
             shutil.rmtree(self.folder / stage.outputs)
+
+    def delete(self, *paths: str) -> None:
+        """Delete files; missing ones in between are made again only for the sake of missing ones at the end."""
+        for path in paths:
+            (self.folder / path).unlink()
 
     def partial_files(self) -> list[Path]:
         """What writers that were killed have left."""

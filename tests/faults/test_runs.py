@@ -40,17 +40,29 @@ def test_two_runs_that_no_lock_keeps_apart_write_the_same(experiment, undisturbe
     goal = ("--nolock", "--cores", "1", "--", META_LEARN.target)
     with head(experiment, *goal) as one, head(experiment, *goal) as other:
         wait_until(lambda: len(script_pids(experiment.folder, META_LEARN.rule)) == 2, "both are at work")
-        assert (one.finish(), other.finish()) == (0, 0), one.output + other.output
+        ended = {run.finish(): run.output for run in (one, other)}
+        assert ended.keys() <= {0, 1} and 0 in ended, one.output + other.output
+        # The job that began last goes on; the other may not write any more.
+        assert "begun again by another process" in ended.get(1, "begun again by another process")
     assert experiment.partial_files() == []
     assert digests(experiment.results) == undisturbed
 
 
-def test_a_deleted_file_is_made_again_with_what_depends_on_it(experiment, undisturbed):
-    (experiment.folder / INVERT.outputs / "bank.npz").unlink()
+def test_a_deleted_file_is_made_again_when_it_is_needed_and_nothing_before_it(experiment, undisturbed):
+    experiment.forget(META_LEARN)
+    experiment.delete(f"{INVERT.outputs}/bank.npz", RECORD)
     run = experiment.snakemake("--cores", "1", "--", RECORD)
     assert run.status == 0, run.output
     assert run.jobs == {"invert": 1, "meta_learn": 1, "evaluate": 1}
     assert digests(experiment.results) == undisturbed
+
+
+@pytest.mark.xfail(
+    reason="Snakemake looks for missing files only on the way to a missing or outdated target", strict=True
+)
+def test_a_deleted_file_is_missed_by_the_plain_command(experiment):
+    experiment.delete(f"{INVERT.outputs}/bank.npz")
+    assert not experiment.dry_run().nothing_to_do
 
 
 def test_results_of_before_the_clock_was_put_back_are_used_once(experiment, undisturbed):
@@ -59,6 +71,7 @@ def test_results_of_before_the_clock_was_put_back_are_used_once(experiment, undi
         for path in (experiment.folder / stage.outputs).iterdir():
             os.utime(path, (tomorrow, tomorrow))
     experiment.forget(META_LEARN)
+    experiment.delete(RECORD)
     run = experiment.snakemake("--cores", "1", "--", RECORD)
     assert run.status == 0, run.output
     assert run.jobs == {"meta_learn": 1, "evaluate": 1}
