@@ -82,12 +82,10 @@ class Workflow:
 
     def snakemake(self, *arguments: str, **variables: str) -> Run:
         """Call Snakemake in the folder, on the folder's copy of the package."""
-        # A profile or Python of the machine must not decide what is tested.
-        inherited = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=self.folder,
-            env=inherited | {"PYTHONPATH": str(self.folder / "src")} | variables,
+            env=self.environment() | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -95,6 +93,12 @@ class Workflow:
             check=False,
         )
         return Run(done.returncode, done.stdout)
+
+    def environment(self) -> dict[str, str]:
+        """Variables under which commands work on the folder's copy of the package."""
+        # A profile or Python of the machine must not decide what is tested.
+        inherited = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
+        return inherited | {"PYTHONPATH": str(self.folder / "src")}
 
     def dry_run(self, *arguments: str, **variables: str) -> Run:
         """Which jobs would run; fails when Snakemake does."""

@@ -96,9 +96,13 @@ def read_results_csv(path: Path) -> pd.DataFrame:
     remedy = "Run the rule make_results again."
     # Without keep_default_na=False a pool called "null" or a digest such as "12e4" would change its value.
     try:
-        raw = pd.read_csv(io.BytesIO(read_at_most(path, _LARGEST)), dtype=str, keep_default_na=False)
+        content = read_at_most(path, _LARGEST)
+        raw = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{path}: cannot be read as results ({error}). {remedy}") from None
+    # Fields that a cut takes from the last row would read as empty, and empty is allowed in most of them.
+    if not content.endswith(b"\n"):
+        raise FileFormatError(f"{path}: its last line is cut short. {remedy}")
     missing = [column for column in RESULT_COLUMNS if column not in raw.columns]
     if missing:
         raise FileFormatError(f"{path}: the columns {', '.join(missing)} are missing. {remedy}")

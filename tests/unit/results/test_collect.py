@@ -98,6 +98,7 @@ def test_malformed_record_leaves_the_old_results(tmp_path):
         (lambda text: text + text.splitlines()[1].replace("demo", "other") + "\n", "demo, other"),
         (lambda text: text.splitlines()[0] + "\n", "no result"),
         (lambda text: "", "cannot be read"),
+        (lambda text: text[:-9], "cut short"),
     ],
 )
 def test_damaged_results_are_refused(tmp_path, damage, named):
