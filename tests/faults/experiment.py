@@ -1,10 +1,13 @@
 """The tiny experiment, and the stages of it that are long enough to be hit."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.workflow import Workflow
+from support.repository import ROOT
+from support.workflow import Run, Workflow
 
 EXPERIMENT = "tiny"
 
@@ -66,6 +69,21 @@ class Experiment(Workflow):
         """Delete files; missing ones in between are made again only for the sake of missing ones at the end."""
         for path in paths:
             (self.folder / path).unlink()
+
+    def dfml(self, *arguments: str) -> Run:
+        """Call dfml in the folder."""
+        shutil.copy(ROOT / "dvc.yaml", self.folder)  # without it dfml does not take it for a repository
+        done = subprocess.run(
+            [sys.executable, "-m", "dfml.cli.main", *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return Run(done.returncode, done.stdout)
 
     def partial_files(self) -> list[Path]:
         """What writers that were killed have left."""

@@ -92,7 +92,6 @@ def test_an_orphan_of_a_killed_head_and_its_successor_write_the_same(experiment,
     assert [finding for finding in findings if finding.kind == "damaged"] == []
 
 
-@pytest.mark.xfail(reason="a job does not notice that the Snakemake that started it is gone", strict=True)
 def test_an_orphan_of_other_settings_does_not_overwrite_what_its_successor_made(experiment):
     experiment.forget(META_LEARN)
     goal = ("--cores", "1", "--", META_LEARN.target)

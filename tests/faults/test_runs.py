@@ -57,12 +57,15 @@ def test_a_deleted_file_is_made_again_when_it_is_needed_and_nothing_before_it(ex
     assert digests(experiment.results) == undisturbed
 
 
-@pytest.mark.xfail(
-    reason="Snakemake looks for missing files only on the way to a missing or outdated target", strict=True
-)
-def test_a_deleted_file_is_missed_by_the_plain_command(experiment):
-    experiment.delete(f"{INVERT.outputs}/bank.npz")
-    assert not experiment.dry_run().nothing_to_do
+def test_a_deleted_file_that_nothing_waits_for_is_missed_by_verify_alone(experiment):
+    """Snakemake looks for missing files only on the way to a missing or outdated target."""
+    bank = f"{INVERT.outputs}/bank.npz"
+    experiment.delete(bank)
+    assert experiment.dry_run().nothing_to_do
+    run = experiment.dfml("verify")
+    assert run.status == 1
+    assert "1 missing: ask Snakemake for it by its path" in run.output
+    assert f"  {bank}\n" in run.output
 
 
 def test_results_of_before_the_clock_was_put_back_are_used_once(experiment, undisturbed):

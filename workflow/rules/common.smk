@@ -12,6 +12,7 @@ from dfml.data.sources.folder import list_classes
 from dfml.data.sufficiency import check_prepared
 from dfml.errors import DataError, FileFormatError
 from dfml.methods.catalogue import entry
+from dfml.runtime.clock import bring_to_present
 from dfml.runtime.digests import digest_json
 from dfml.runtime.gpus import gpu_is_visible
 
@@ -19,6 +20,10 @@ RESULTS = f"results/{settings.experiment}"
 FIRST_SEED = settings.seeds[0]
 # Networks that judge recovered images and that no method sees; a zoo has them if the configuration says so.
 JUDGES = ["judges.safetensors"] if settings.zoo.judges else []
+
+
+# Before Snakemake compares times.
+bring_to_present(Path(RESULTS))
 
 
 pathvars:

@@ -18,9 +18,9 @@ from dfml.runtime.receipt import read_receipt, receipts_folder
 # Below an experiment's folder, but no results; neither is what a killed writer left, `.{name}.….partial`.
 ASIDE = ("receipts", "resume")
 REMEDY = {
-    "damaged": "delete the file and run the workflow again",
+    "damaged": "delete the file and ask Snakemake for it by its path (plainly it makes only what something waits for)",
     "stale": "run the workflow again",
-    "missing": "run the workflow again",
+    "missing": "ask Snakemake for it by its path (plainly it makes only what something waits for)",
     "foreign": "no job of this configuration makes it: delete it if nothing else needs it",
     "unattested": "no receipt tells what it was, as of an earlier version: it cannot be checked",
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import sys
 import threading
@@ -140,7 +139,6 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
                 experiment, outputs = snakemake.config["experiment"], [str(file) for file in snakemake.output]
                 with claimed(claim_path(path, experiment)):
                     function(snakemake, job)
-                    _settle_times(job.inputs, outputs)
                     write_receipt(receipt_path(path, experiment), job.provenance(), outputs)
             log.info("finished in %s, peak %.0f MiB", duration(job.seconds), job.peak_memory_mb)
         except DfmlError as error:
@@ -156,18 +154,6 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
             log.exception("failed")
             where = f" (traceback in {path})" if path else ""
             _exit(1, job.rule, f"{type(error).__name__}: {error}{where}")
-
-
-def _settle_times(inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Make no output older than an input.
-
-    If the clock was put back since the inputs were made, their times lie ahead, and what is made of them now would look
-    outdated for as long.
-    """
-    newest = max((os.stat(file).st_mtime_ns for file in inputs), default=0)
-    for file in outputs:
-        if os.stat(file).st_mtime_ns < newest:
-            os.utime(file, ns=(newest, newest))
 
 
 def _exit(code: int, rule: str, message: str) -> NoReturn:

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,21 +85,6 @@ def test_warnings_go_to_the_log(snakemake):
     with warnings.catch_warnings():
         run_job(snakemake, stage)
     assert "UserWarning: slow path" in text(snakemake)
-
-
-def test_outputs_are_never_older_than_inputs(snakemake):
-    """Were the clock put back, what is made of files from before would look outdated again and again."""
-    early, ahead, made, left = (Path(name) for name in ("early", "ahead", "made", "left"))
-    for path in (early, ahead, left):
-        path.write_text("x")
-    day = time.time() + 86400
-    os.utime(ahead, (day, day))
-    os.utime(left, (day + 5, day + 5))
-    snakemake.input, snakemake.output = ["early", "ahead"], ["made", "left"]
-    run_job(snakemake, lambda snakemake, job: made.write_text("x"))
-    assert made.stat().st_mtime_ns == ahead.stat().st_mtime_ns
-    assert left.stat().st_mtime == pytest.approx(day + 5)
-    assert early.stat().st_mtime < time.time() + 60
 
 
 def test_a_user_error_is_one_line(snakemake, capsys):
