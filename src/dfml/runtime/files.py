@@ -88,12 +88,15 @@ def _private_folder(path: Path) -> Iterator[Path]:
     _remove_abandoned(path)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent))
-        with contextlib.suppress(FileNotFoundError):  # another writer took it for abandoned: make one more
+        with contextlib.suppress(FileNotFoundError):
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-            break
+            with contextlib.suppress(OSError):  # a file system without locks: nothing is ever taken for abandoned
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if (folder / _LOCK).exists():
+                break
+            os.close(lock)
+        # Until it was locked, another writer could take it for abandoned: make one more.
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: nothing is ever taken for abandoned
-            fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
