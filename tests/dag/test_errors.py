@@ -1,10 +1,11 @@
 """What is wrong is said before anything runs, in words that name the key or folder."""
 
-import json
-
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from dfml.data.images import SPLITS, ClassImages, save_images
 
 
 def test_misspelt_keys_are_named_before_the_dag(fresh):
@@ -53,15 +54,12 @@ def test_a_folder_of_images_is_watched_and_checked_first(fresh, folder):
 
 
 def test_episodes_that_prepared_images_cannot_give_are_refused(fresh):
-    counts = {"names": ["a", "b", "c", "d", "e"], "counts": [20, 20, 20, 19, 20]}
-    manifest = {
-        "format": "dfml.images",
-        "version": 1,
-        "splits": dict.fromkeys(("meta_train", "meta_test"), counts),
-    }
-    path = fresh.folder / "results" / "demo" / "images" / "icons_colour" / "images.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(manifest))
+    folder = fresh.folder / "results" / "demo" / "images" / "icons_colour"
+    splits = {}
+    for split in SPLITS:
+        images = [torch.zeros(count, 3, 16, 16, dtype=torch.uint8) for count in (20, 20, 20, 19, 20)]
+        splits[split] = ClassImages("icons_colour", split, tuple("abcde"), images, "CC0-1.0")
+    save_images(folder, splits, source="embedded")
     refused = fresh.snakemake("-n", "--config", "evaluation={queries: 19}")
     assert refused.status == 1
     assert "d (19)" in refused.output
