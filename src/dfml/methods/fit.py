@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfml.config.data import NetworkSettings
 from dfml.config.inversion import InversionSettings
+from dfml.errors import FileFormatError
 from dfml.formats import INVERSION_FORMAT, INVERSION_VERSION
 from dfml.metalearning.learner_store import HISTORY, save_learner
 from dfml.methods.base import Context, Fitted
@@ -108,8 +109,12 @@ def _bank_cost(inversion: Path | None) -> dict[str, float | int]:
     """What the recovered images cost that the method started from; other cells may share them."""
     if inversion is None:
         return {"bank_seconds": 0.0, "bank_passes": 0}
-    told = read_json(inversion / "inversion.json", format=INVERSION_FORMAT, version=INVERSION_VERSION)
-    return {"bank_seconds": told["seconds"], "bank_passes": told["teacher_passes"]}
+    path = inversion / "inversion.json"
+    told = read_json(path, format=INVERSION_FORMAT, version=INVERSION_VERSION)
+    seconds, passes = told.get("seconds"), told.get("teacher_passes")
+    if not isinstance(seconds, int | float) or not isinstance(passes, int):
+        raise FileFormatError(f"{path} does not say what the bank cost; run the inversion again")
+    return {"bank_seconds": seconds, "bank_passes": passes}
 
 
 def _history(fitted: Fitted) -> str:

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from dfml.errors import FileFormatError
+from dfml.formats import INVERSION_FORMAT, INVERSION_VERSION
+from dfml.inversion.recover import RECORD
 from dfml.metalearning.learner_store import load_learner, read_learner_manifest
-from support.cells import fit_cell, free_options, supervised_options
+from dfml.runtime.files import write_json
+from support.cells import fit_cell, free_options, supervised_options, write_inversion
 from support.learners import SPEC
 from support.zoo import CPU, MEAN
 
@@ -60,3 +63,11 @@ def test_a_damaged_zoo_is_named_and_nothing_is_written(zoo, tmp_path):
     with pytest.raises(FileFormatError, match=r"zoo\.safetensors: its digest differs"):
         fit_cell(tmp_path / "learner", "free", free_options(), zoos=[broken])
     assert not (tmp_path / "learner").exists()
+
+
+def test_recovered_images_whose_cost_is_not_told_are_named(zoo, pool, tmp_path):
+    inversion = write_inversion(tmp_path / "inversion", pool)
+    write_json(inversion / RECORD, {"format": INVERSION_FORMAT, "version": INVERSION_VERSION, "seconds": "1"})
+    options = free_options(generator="inversion")
+    with pytest.raises(FileFormatError, match=r"inversion\.json does not say what the bank cost"):
+        fit_cell(tmp_path / "learner", "free", options, zoos=[zoo], inversion=inversion)
