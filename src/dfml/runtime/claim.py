@@ -34,10 +34,12 @@ def claimed(path: Path) -> Iterator[None]:
             raise DfmlError("this job was begun again by another process, which is to write its results; it ends here")
 
     atomic_write(path, own)
-    with before_each_write(check):
-        yield
-    if _content(path) == own:
-        path.unlink()
+    try:
+        with before_each_write(check):
+            yield
+    finally:
+        if _content(path) == own:
+            path.unlink()
 
 
 def _content(path: Path) -> bytes | None:
