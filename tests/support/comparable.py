@@ -10,8 +10,8 @@ from typing import Any
 
 # Not results: receipts and records tell which process made a file and when; resume files are gone after a whole run.
 ASIDE = ("receipts", "resume")
-# Seconds, their ratios (times_first) and memory differ from run to run; provenance holds the command, the host and the digests of inputs, and
-# those of JSON inputs differ with the seconds in them.
+# Seconds, their ratios (times_first) and memory differ from run to run; provenance holds the command, the host and the
+# digests of inputs, and those of JSON inputs differ with the seconds in them.
 PASSING = re.compile(r"seconds|^times_first$|memory|^stages$|^provenance$")
 # Pictures and texts of measured seconds. The numbers beside the seconds are compared in the table of the same name
 # in CSV; what the figures show beside seconds is in the records and in speed.json.

@@ -39,14 +39,18 @@ class Disk:
 def small_disk(place: Path, size: int) -> Iterator[Disk | None]:
     """A disk of ``size`` bytes; None where a user may not have one.
 
-    It is mounted at ``place`` for one sleeping process alone, whose end takes it away, and seen by everyone through
-    that process's root.
+    It is mounted at ``place`` for one waiting process alone, whose end takes it away, and seen by everyone through that
+    process's root. The process ends with this one, however that ends, since it waits for input from it.
     """
     place.mkdir()
-    script = f'mount -t tmpfs -o size={size},mode=777 tmpfs "$0" && echo mounted && exec sleep infinity'
+    script = f'mount -t tmpfs -o size={size},mode=777 tmpfs "$0" && echo mounted && exec cat'
     for unshare in ALLOWED:
         holder = subprocess.Popen(
-            [*unshare, "sh", "-c", script, str(place)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [*unshare, "sh", "-c", script, str(place)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         try:
             if holder.stdout.readline() == "mounted\n":
@@ -54,6 +58,5 @@ def small_disk(place: Path, size: int) -> Iterator[Disk | None]:
                 return
         finally:
             holder.kill()
-            holder.wait()
-            holder.stdout.close()
+            holder.communicate()
     yield None

@@ -21,3 +21,8 @@ def test_only_what_lies_ahead_is_brought_to_the_present(tmp_path):
 
 def test_a_folder_that_is_not_there_yet_is_no_matter(tmp_path):
     bring_to_present(tmp_path / "results")
+
+
+def test_a_file_that_goes_meanwhile_is_no_matter(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "walk", lambda folder: [(str(folder), [], ["gone"])])
+    bring_to_present(tmp_path)
