@@ -64,13 +64,20 @@ def zoo_settings(**changes: Any) -> ZooSettings:
 
 
 def train_tiny_zoo(
-    images: Path, folder: Path, *, seed: int = 0, width: int = WIDTH, code: str = "code", **changes: Any
+    images: Path,
+    folder: Path,
+    *,
+    seed: int = 0,
+    width: int = WIDTH,
+    dataset: str = "toy",
+    code: str = "code",
+    **changes: Any,
 ) -> Path:
     """Train a Conv4 zoo of `zoo_settings` on saved images; returns ``folder``."""
     train_zoo(
         images,
         folder,
-        dataset="toy",
+        dataset=dataset,
         architecture="conv4",
         network=NetworkSettings(family="conv4", width=width),
         settings=zoo_settings(**changes),
