@@ -129,6 +129,11 @@ def _together(learner: Learner, episodes: EpisodeSet) -> Iterator[Rights]:
         yield {key: _right(values, batch.query_labels) for key, values in scores.items()}
 
 
+def inference_macs(learner: Learner, side: int) -> int:
+    """Multiply-adds for one image of ``side`` pixels; an encoder made for another side sees it at that one."""
+    return sum(forward_macs(e, own or side) for e, own in zip(learner.encoders, learner.sides, strict=True))
+
+
 def evaluate(
     learner: Path,
     images: Sequence[Path],
@@ -203,7 +208,7 @@ def evaluate(
             "teacher_passes": manifest.teacher_passes,
             "bank_seconds": manifest.bank_seconds,
             "bank_passes": manifest.bank_passes,
-            "inference_macs": sum(forward_macs(e, tests[0].images.shape[-1]) for e in learners[chosen].encoders),
+            "inference_macs": inference_macs(learners[chosen], tests[0].images.shape[-1]),
             "peak_memory_mb": manifest.peak_memory_mb,
             "stages": {**manifest.stages, "evaluation": job.seconds},
             "curve": curve,
