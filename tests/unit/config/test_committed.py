@@ -83,3 +83,11 @@ def test_smoke_is_small():
     assert config.zoo.models * config.zoo.epochs <= 12
     assert max(network.width for network in config.networks.values()) <= 8
     assert max(config.free.iterations, config.inversion.five.iterations, config.supervised_maml.iterations) <= 3
+
+
+@pytest.mark.parametrize("study", sorted((DEFAULT.parent / "studies").glob("*.yaml")), ids=name)
+def test_a_study_is_valid_over_every_method_and_has_results_of_its_own(study):
+    base = DEFAULT.with_name("methods.yaml")
+    laid_over = load_config([DEFAULT, base, study])
+    assert laid_over.cells()
+    assert laid_over.experiment not in {load_config([path]).experiment for path in FILES}

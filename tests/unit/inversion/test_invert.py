@@ -1,6 +1,4 @@
-"""The `invert` stage: what it writes, its seeds, its interruptions."""
-
-import json
+"""The `invert` stage: what it writes, its seeds, its limits."""
 
 import numpy as np
 import pytest
@@ -10,99 +8,17 @@ from safetensors.torch import load_file
 
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.cmi import ContrastiveInversion
-from dfml.inversion.meta_generator import MetaGenerator
-from dfml.inversion.per_model import FromScratch
-from dfml.inversion.pixels import DeepInversion
-from dfml.inversion.recover import BANK, GENERATOR, GRID, RECORD, Restart, invert
+from dfml.inversion.recover import BANK, GENERATOR, GRID, RECORD, Restart
 from dfml.runtime.seeds import torch_generator
 from dfml.zoo.pool import Pool
 from support.inversion import generator as toy_generator
 from support.inversion import inversion_settings
-from support.zoo import CPU, QuietJob, write_random_zoo
-
-FIVE = {"iterations": 4, "warmup": 1, "models_per_iteration": 2, "steps": 2}
-META_LEARNED = ("five", "fast")
-INVERTERS = (*META_LEARNED, "gen_ce", "gen_bn", "cmi", "deep_inversion")
-RECOVERS = {"cmi": ContrastiveInversion, "deep_inversion": DeepInversion, "gen_ce": FromScratch, "gen_bn": FromScratch}
-
-
-@pytest.fixture(scope="module")
-def zoos(tmp_path_factory):
-    """Four models with two judges, and two of another architecture with one."""
-    root = tmp_path_factory.mktemp("zoos")
-    return [
-        write_random_zoo(root / "a", judges=2),
-        write_random_zoo(root / "b", architecture="other", models=2, seed=1),
-    ]
-
-
-def run(zoos, folder, *, inverter="five", label_space="global", seed=0, every=2, code="code", **settings):
-    invert(
-        zoos,
-        folder,
-        pool="toy",
-        inverter=inverter,
-        settings=inversion_settings(**settings),
-        label_space=label_space,
-        seed=seed,
-        code=code,
-        resume=folder / "resume.pt",
-        checkpoint_every=every,
-        job=QuietJob(),
-    )
-    return folder
-
-
-@pytest.fixture(scope="module", params=INVERTERS)
-def inverter(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def undisturbed(zoos, inverter, tmp_path_factory):
-    return run(zoos, tmp_path_factory.mktemp(inverter), inverter=inverter)
-
-
-def record(folder):
-    return json.loads((folder / RECORD).read_bytes())
-
-
-def contents(folder):
-    """All that an inversion gave, but for its seconds."""
-    told = record(folder)
-    del told["seconds"]
-    return [told, *((folder / name).read_bytes() for name in (GENERATOR, BANK, GRID))]
-
-
-def interrupt(monkeypatch, inverter, steps):
-    """Let the recovery fail after ``steps`` iterations or models; returns the list of those done."""
-    owner, name = (MetaGenerator, "step") if inverter in META_LEARNED else (RECOVERS[inverter], "__call__")
-    real, done = getattr(owner, name), []
-
-    def failing(*args, **options):
-        if len(done) == steps:
-            raise KeyboardInterrupt
-        done.append(None)
-        return real(*args, **options)
-
-    monkeypatch.setattr(owner, name, failing)
-    return done
+from support.recoveries import COUNTS, FIVE, INVERTERS, META_LEARNED, RECOVERS, contents, record, run
+from support.zoo import CPU, write_random_zoo
 
 
 def test_files(undisturbed):
     assert sorted(path.name for path in undisturbed.iterdir()) == sorted([RECORD, GENERATOR, BANK, GRID])
-
-
-# Iterations, inversions, passes of the generator and of the teacher, length of the curve.
-COUNTS = {
-    "five": (5, 10, 20, 20, 2),
-    "fast": (6, 6, 12, 12, 2),
-    "gen_ce": (6, 6, 24, 24, 4),
-    "gen_bn": (6, 6, 24, 24, 4),
-    "cmi": (6, 12, 36, 72, 3),
-    "deep_inversion": (6, 6, 0, 18, 3),
-}
 
 
 def test_the_record_counts_what_was_done(undisturbed, inverter):
@@ -164,58 +80,6 @@ def test_only_meta_learned_inverters_train_the_generator(zoos, tmp_path):
     same = [name for name, end in ends.items() if all(torch.equal(end[k], t) for k, t in ends["gen_ce"].items())]
     assert same == ["gen_ce", "gen_bn", "cmi", "deep_inversion"]
     assert not torch.equal(ends["five"]["project.weight"], ends["fast"]["project.weight"])
-
-
-@pytest.mark.parametrize(("stop", "kept"), [(1, 0), (3, 2), (4, 4)])
-def test_an_interruption_leads_to_the_same_bits(undisturbed, zoos, inverter, tmp_path, monkeypatch, stop, kept):
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt(patch, inverter, stop)
-        run(zoos, tmp_path, inverter=inverter)
-    assert [path.name for path in tmp_path.iterdir()] == (["resume.pt"] if kept else [])
-    done = interrupt(monkeypatch, inverter, 99)
-    run(zoos, tmp_path, inverter=inverter)
-    assert len(done) == COUNTS[inverter][0] - kept + (0 if inverter in META_LEARNED else 3)  # with three probes
-    assert contents(tmp_path) == contents(undisturbed)
-
-
-@pytest.mark.parametrize("optimiser", ["adam_fresh", "sgd"])
-def test_an_interruption_keeps_the_outer_optimiser(zoos, tmp_path, monkeypatch, optimiser):
-    five = {**FIVE, "outer_optimiser": optimiser}
-    whole = run(zoos, tmp_path / "whole", five=five)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt(patch, "five", 4)
-        run(zoos, tmp_path / "parts", five=five)
-    assert contents(run(zoos, tmp_path / "parts", five=five)) == contents(whole)
-
-
-def test_seconds_run_on_over_an_interruption(zoos, tmp_path, monkeypatch):
-    clock = iter(range(0, 100_000, 10))
-    monkeypatch.setattr("dfml.inversion.recover.time.perf_counter", lambda: float(next(clock)))
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt(patch, "five", 4)
-        run(zoos, tmp_path)
-    saved = torch.load(tmp_path / "resume.pt", weights_only=True)["state"]["seconds"]
-    run(zoos, tmp_path)
-    assert record(tmp_path)["seconds"] > saved > 0
-
-
-@pytest.mark.parametrize("change", [{"inverter": "gen_ce"}, {"latent": 9}, {"label_space": "per_model"}, {"code": "x"}])
-def test_another_runs_rest_is_not_continued(zoos, tmp_path, monkeypatch, change):
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt(patch, "five", 3)
-        run(zoos, tmp_path / "parts")
-    whole = run(zoos, tmp_path / "whole", **change)
-    done = interrupt(monkeypatch, change.get("inverter", "five"), 99)
-    assert contents(run(zoos, tmp_path / "parts", **change)) == contents(whole)
-    assert len(done) >= COUNTS[change.get("inverter", "five")][0]
-
-
-def test_a_rest_from_another_zoo_is_not_continued(zoos, tmp_path, monkeypatch):
-    other = [write_random_zoo(tmp_path / "other", seed=5), zoos[1]]
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt(patch, "five", 3)
-        run(other, tmp_path / "parts")
-    assert contents(run(zoos, tmp_path / "parts")) == contents(run(zoos, tmp_path / "whole"))
 
 
 @pytest.mark.parametrize(("per_class", "columns"), [(1, 1), (4, 4), (9, 8)])
