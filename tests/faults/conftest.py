@@ -1,7 +1,5 @@
 """The undisturbed run that every faulty one must end like."""
 
-import shutil
-
 import pytest
 
 from faults.experiment import EXPERIMENT, Experiment
@@ -15,14 +13,9 @@ def reference(tmp_path_factory) -> Experiment:
 
     Jobs save at every step and have steps enough to be hit between the first and the last, on a fast machine too.
     """
-    workflow = Workflow.copied_to(tmp_path_factory.mktemp("faults") / "reference")
-    shutil.copy(workflow.folder / "config/smoke.yaml", workflow.folder / "config/config.yaml")
-    workflow.configure(
-        experiment=EXPERIMENT,
-        seeds=[0],
-        shots=[1],
-        methods=["random", "free"],
-        pools={"multi_architecture": {"methods": []}},
+    workflow = Workflow.tiny(
+        tmp_path_factory.mktemp("faults") / "reference",
+        EXPERIMENT,
         zoo={"models": 8, "epochs": 3},
         inversion={"five": {"iterations": 12, "warmup": 2, "steps": 4}},
         free={"iterations": 12},

@@ -1,8 +1,6 @@
 """The tiny experiment, and the stages of it that are long enough to be hit."""
 
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,17 +71,7 @@ class Experiment(Workflow):
     def dfml(self, *arguments: str) -> Run:
         """Call dfml in the folder."""
         shutil.copy(ROOT / "dvc.yaml", self.folder)  # without it dfml does not take it for a repository
-        done = subprocess.run(
-            [sys.executable, "-m", "dfml.cli.main", *arguments],
-            cwd=self.folder,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        return Run(done.returncode, done.stdout)
+        return self.module("dfml.cli.main", *arguments)
 
     def partial_files(self) -> list[Path]:
         """What writers that were killed have left."""

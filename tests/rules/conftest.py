@@ -10,18 +10,7 @@ EXPERIMENT = "tiny"
 @pytest.fixture(scope="session")
 def ran(tmp_path_factory) -> Workflow:
     """Everything up to evaluation, really computed; not to be changed."""
-    workflow = Workflow.copied_to(tmp_path_factory.mktemp("tiny") / "workflow")
-    for name in ("config", "smoke"):
-        path = workflow.folder / "config" / f"{name}.yaml"
-        text = (path.with_name("smoke.yaml")).read_text(encoding="utf-8")
-        path.write_text(text, encoding="utf-8")
-    workflow.configure(
-        experiment=EXPERIMENT,
-        seeds=[0],
-        shots=[1],
-        methods=["random", "free"],
-        pools={"multi_architecture": {"methods": []}},
-    )
+    workflow = Workflow.tiny(tmp_path_factory.mktemp("tiny") / "workflow", EXPERIMENT)
     run = workflow.snakemake("--until", "evaluate", "--cores", "2")
     assert run.status == 0, run.output
     return workflow

@@ -75,6 +75,16 @@ class Workflow:
         (folder / "resources").symlink_to(ROOT / "resources")
         return cls(folder)
 
+    @classmethod
+    def tiny(cls, folder: Path, experiment: str, **changes: Any) -> "Workflow":
+        """A copy whose default is the smoke configuration with two methods, one pool and one seed; then ``changes``."""
+        workflow = cls.copied_to(folder)
+        shutil.copy(workflow.folder / "config/smoke.yaml", workflow.folder / "config/config.yaml")
+        pools = {"multi_architecture": {"methods": []}}
+        workflow.configure(experiment=experiment, seeds=[0], shots=[1], methods=["random", "free"], pools=pools)
+        workflow.configure(**changes)
+        return workflow
+
     def duplicate(self, folder: Path) -> "Workflow":
         """Copy everything, results and Snakemake's own records included, with its times."""
         shutil.copytree(self.folder, folder, symlinks=True)
@@ -82,8 +92,12 @@ class Workflow:
 
     def snakemake(self, *arguments: str, **variables: str) -> Run:
         """Call Snakemake in the folder, on the folder's copy of the package."""
+        return self.module("snakemake", *arguments, **variables)
+
+    def module(self, name: str, *arguments: str, **variables: str) -> Run:
+        """Run a Python module in the folder, on the folder's copy of the package."""
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", *arguments],
+            [sys.executable, "-m", name, *arguments],
             cwd=self.folder,
             env=self.environment() | variables,
             stdin=subprocess.DEVNULL,

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dfml.errors import FileFormatError
 from dfml.formats import Name, Text
-from dfml.runtime.files import read_json
+from dfml.runtime.manifests import read_manifest_as
 
 MANIFEST = "images.json"
 FORMAT, VERSION = "dfml.images", 1
@@ -66,13 +65,5 @@ def read_images_manifest(folder: Path) -> ImagesManifest:
     Raises:
         FileFormatError: missing, damaged, of another version, or with impossible contents.
     """
-    path = folder / MANIFEST
-    content = read_json(path, format=FORMAT, version=VERSION)
-    try:
-        return ImagesManifest.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise FileFormatError(
-            f"{path}: {where}: {first['msg']}; delete its folder and run the rule prepare_images again"
-        ) from None
+    remedy = "delete its folder and run the rule prepare_images again"
+    return read_manifest_as(ImagesManifest, folder / MANIFEST, format=FORMAT, version=VERSION, remedy=remedy)

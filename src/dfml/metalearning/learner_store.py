@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -12,8 +12,9 @@ from dfml.errors import FileFormatError
 from dfml.formats import Name
 from dfml.metalearning.learner import Learner
 from dfml.networks.build import NetworkSpec, build_network, outline
-from dfml.runtime.files import atomic_write, read_json, sha256_file, write_json
+from dfml.runtime.files import atomic_write, sha256_file, write_json
 from dfml.runtime.layout import settle
+from dfml.runtime.manifests import read_manifest_as
 from dfml.runtime.tensors import Layout, layout_of, read_tensors
 
 FORMAT, VERSION = "dfml.learner", 2
@@ -99,13 +100,8 @@ def read_learner_manifest(folder: Path) -> LearnerManifest:
     Raises:
         FileFormatError: missing, of another format or version, or with impossible contents.
     """
-    path = folder / MANIFEST
-    try:
-        return LearnerManifest.model_validate(read_json(path, format=FORMAT, version=VERSION))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise FileFormatError(f"{path}: {where}: {first['msg']}; run the meta-learning again") from None
+    remedy = "run the meta-learning again"
+    return read_manifest_as(LearnerManifest, folder / MANIFEST, format=FORMAT, version=VERSION, remedy=remedy)
 
 
 def load_learner(

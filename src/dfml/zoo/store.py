@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dfml.errors import FileFormatError
 from dfml.networks.build import NetworkSpec, build_network, outline
-from dfml.runtime.files import atomic_write, read_json, sha256_file, write_json
+from dfml.runtime.files import atomic_write, sha256_file, write_json
 from dfml.runtime.layout import settle
+from dfml.runtime.manifests import read_manifest_as
 from dfml.runtime.tensors import layout_of, read_tensors
 from dfml.zoo.manifest import FORMAT, JUDGES, MANIFEST, VERSION, WEIGHTS, ZooManifest
 
@@ -36,14 +36,9 @@ def read_manifest(folder: Path) -> ZooManifest:
     Raises:
         FileFormatError: missing, of another format or version, or with impossible contents.
     """
-    path = folder / MANIFEST
-    raw = read_json(path, format=FORMAT, version=VERSION)
-    try:
-        return ZooManifest.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise FileFormatError(f"{path}: {where}: {first['msg']}; train this zoo again") from None
+    return read_manifest_as(
+        ZooManifest, folder / MANIFEST, format=FORMAT, version=VERSION, remedy="train this zoo again"
+    )
 
 
 def load_weights(path: Path, spec: NetworkSpec, models: int) -> list[State]:
