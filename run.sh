@@ -50,7 +50,7 @@ install() {
   had=$(cat "$stamp" 2>/dev/null) || had=
   if [ ! -x .uv/bin/uv ]; then
     "$python" -m venv --clear .uv
-    PIP_DISABLE_PIP_VERSION_CHECK=1 .uv/bin/python -m pip install -qq 'uv>=0.9,<1'
+    PIP_DISABLE_PIP_VERSION_CHECK=1 .uv/bin/python -m pip install -qq --only-binary :all: --require-hashes -r installer.lock
   fi
   if [ ! -x .venv/bin/python ] || { [ -n "$had" ] && [ "$(printf '%s\n' "$had" | head -n 1)" != "$root" ]; }; then
     .uv/bin/uv venv -q --clear --python "$python" .venv

@@ -68,15 +68,28 @@ def test_every_damaged_receipt_is_found(experiment, monkeypatch, how):
     receipts = sorted((SHELF / "receipts").rglob("*.json"))
     for path in receipts:
         damage(path, how)
-    damaged = {finding.path for finding in examine([], SHELF) if finding.kind == "damaged"}
-    assert damaged == {path.as_posix() for path in receipts}
+    unreadable = {finding.path for finding in examine([], SHELF) if finding.kind == "unreadable"}
+    assert unreadable == {path.as_posix() for path in receipts}
+
+
+def test_what_a_damaged_receipt_told_of_is_made_again_with_it(experiment, undisturbed):
+    receipt = f"results/{EXPERIMENT}/receipts/meta_learn/single/free/1shot/seed0.json"
+    damage(experiment.folder / receipt, "half")
+    assert f"  {receipt} (" in experiment.dfml("verify").output
+    run = experiment.snakemake("--cores", "1", "--force", "--", META_LEARN.target)
+    assert (run.status, run.jobs) == (0, {"meta_learn": 1}), run.output
+    # Learners hold the seconds that they took, so what was made of this one follows.
+    assert experiment.snakemake("--cores", "1").status == 0
+    run = experiment.dfml("verify")
+    assert run.status == 0, run.output
+    assert digests(experiment.results) == undisturbed
 
 
 def test_verify_names_every_damaged_file(experiment):
     damaged = [
         *("images/icons_colour/meta_test.npz", "zoo/icons_colour/conv4/seed0/judges.safetensors", "report.html"),
         *("inversion/single/five/seed0/grid.png", "tables/main.tex", "figures/main.svg", "results.csv"),
-        *("metalearning/single/random/1shot/seed0/history.csv", "receipts/evaluate/single/random/1shot/seed0.json"),
+        "metalearning/single/random/1shot/seed0/history.csv",
     ]
     for name in damaged:
         damage(experiment.results / name, "half")

@@ -22,9 +22,10 @@ REMEDY = {
     "stale": "run the workflow again",
     "missing": "ask Snakemake for it by its path (plainly it makes only what something waits for)",
     "foreign": "no job of this configuration makes it: delete it if nothing else needs it",
+    "unreadable": "delete the receipt and make what it told of again by its path, `snakemake --force -- PATH`",
     "unattested": "no receipt tells what it was, as of an earlier version: it cannot be checked",
 }
-WRONG = ("damaged", "stale", "missing")
+WRONG = ("damaged", "stale", "missing", "unreadable")
 """Kinds of findings that mean the results are not what the configuration describes; others are remarks."""
 
 
@@ -50,6 +51,7 @@ def examine(outputs: Sequence[Output], shelf: Path) -> list[Finding]:
 
     A file is *missing* or *stale* by Snakemake's own judgement, stale also where it was made from another content of
     some file than the one that is there; *damaged* where it is not what its job left; *foreign* where no job makes it.
+    A receipt that is *unreadable* leaves what its job made *unattested*.
     """
     known = {output.path for output in outputs}
     receipts, unreadable = _receipts(shelf)
@@ -94,7 +96,7 @@ def _receipts(shelf: Path) -> tuple[list[dict], list[Finding]]:
         try:
             receipts.append(read_receipt(path))
         except FileFormatError as error:
-            unreadable.append(Finding("damaged", path.as_posix(), str(error)))
+            unreadable.append(Finding("unreadable", path.as_posix(), str(error)))
     return receipts, unreadable
 
 
@@ -118,7 +120,7 @@ def show(findings: Sequence[Finding], console: Console) -> None:
 
 
 def run(configuration: Sequence[str], console: Console) -> int:
-    """The command; returns its exit code, 1 if something is damaged, stale or missing."""
+    """The command; returns its exit code, 1 if a file is wrong or missing."""
     require_repository()
     findings = verify(configuration)
     show(findings, console)

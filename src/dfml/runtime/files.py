@@ -39,13 +39,14 @@ def atomic_write(path: Path | str, data: bytes | Callable[[Path], object]) -> No
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _full_disk_said(path), _private_folder(path) as folder, _full_disk_said(path):
+    with _full_disk_said(path), _private_folder(path) as (folder, mode), _full_disk_said(path):
         partial = folder / path.name
         if callable(data):
             data(partial)
         else:
             partial.write_bytes(data)
         with partial.open("rb") as stream:
+            os.fchmod(stream.fileno(), mode)  # some writers keep others out whatever the umask
             os.fsync(stream.fileno())
         for check in _checks:
             check()
@@ -83,13 +84,16 @@ def _full_disk_said(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _private_folder(path: Path) -> Iterator[Path]:
-    """A folder `.{name}.….partial` beside `path` for one writer, which holds a lock on it while it lives."""
+def _private_folder(path: Path) -> Iterator[tuple[Path, int]]:
+    """A folder `.{name}.….partial` beside `path` for one writer, which holds a lock on it while it lives.
+
+    Given with the mode that a new file gets by the umask.
+    """
     _remove_abandoned(path)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent))
         with contextlib.suppress(FileNotFoundError):
-            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             with contextlib.suppress(OSError):  # a file system without locks: nothing is ever taken for abandoned
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if (folder / _LOCK).exists():
@@ -97,7 +101,7 @@ def _private_folder(path: Path) -> Iterator[Path]:
             os.close(lock)
         # Until it was locked, another writer could take it for abandoned: make one more.
     try:
-        yield folder
+        yield folder, stat.S_IMODE(os.fstat(lock).st_mode)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)

@@ -169,6 +169,7 @@ def _logging_to(path: Path | None) -> Iterator[None]:
         handler: logging.StreamHandler[Any] = logging.StreamHandler()
     else:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # a file of its own: a job that outlived its Snakemake may still write to that one
         handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()

@@ -72,7 +72,7 @@ def test_without_a_receipt_nothing_is_claimed():
 
 def test_a_receipt_that_cannot_be_read_is_said_so():
     (SHELF / "receipts/train_zoo.json").write_text("{")
-    assert found() == {("damaged", "results/demo/receipts/train_zoo.json"), ("unattested", ZOO)}
+    assert found() == {("unreadable", "results/demo/receipts/train_zoo.json"), ("unattested", ZOO)}
 
 
 def test_receipts_of_jobs_that_are_no_longer_asked_for_do_not_matter():
@@ -83,7 +83,9 @@ def test_receipts_of_jobs_that_are_no_longer_asked_for_do_not_matter():
     assert found() == set()
 
 
-@pytest.mark.parametrize(("kind", "status"), [("damaged", 1), ("stale", 1), ("missing", 1), ("foreign", 0), ("", 0)])
+@pytest.mark.parametrize(
+    ("kind", "status"), [("damaged", 1), ("stale", 1), ("missing", 1), ("unreadable", 1), ("foreign", 0), ("", 0)]
+)
 def test_the_command_fails_only_when_results_are_wrong(monkeypatch, capsys, kind, status):
     monkeypatch.setattr(module, "verify", lambda configuration: [Finding(kind, ZOO, "why")] if kind else [])
     monkeypatch.setattr(module, "require_repository", lambda: None)

@@ -91,6 +91,20 @@ atomic_write(sys.argv[1], die)
     assert sorted(tmp_path.iterdir()) == [path, other]
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_who_may_read_a_file_is_for_the_umask_to_say_and_not_for_its_writer(tmp_path, umask, mode):
+    def keep_others_out(partial):
+        partial.touch(0o600)
+
+    before = os.umask(umask)
+    try:
+        atomic_write(tmp_path / "a.bin", keep_others_out)
+        atomic_write(tmp_path / "b.bin", b"new")
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in sorted(tmp_path.iterdir())] == [mode, mode]
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_found_at_the_end_is_one_clear_error(tmp_path, monkeypatch, code):
     path = tmp_path / "b.bin"

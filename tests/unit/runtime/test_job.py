@@ -65,6 +65,20 @@ def test_the_log_is_written_line_by_line(snakemake):
     assert re.search(r"finished in 0 s, peak \d+ MiB\n$", text(snakemake))
 
 
+def test_what_outlived_its_snakemake_does_not_write_into_the_log_of_the_next(snakemake):
+    path = Path(snakemake.log[0])
+    path.parent.mkdir(parents=True)
+    with path.open("w", encoding="utf-8") as orphan:
+
+        def stage(snakemake, job):
+            print("said by the orphan", file=orphan, flush=True)
+            logging.getLogger("dfml.zoo").info("said by the next")
+
+        run_job(snakemake, stage)
+    assert "said by the next" in text(snakemake)
+    assert "orphan" not in text(snakemake)
+
+
 def test_logging_is_as_before_afterwards(snakemake):
     root = logging.getLogger()
     before = (root.level, list(root.handlers), warnings.showwarning, signal.getsignal(signal.SIGTERM))
