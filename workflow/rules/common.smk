@@ -274,6 +274,13 @@ def cell_digest(wildcards):
 GPU = int(gpu_is_visible())
 
 
+onstart:
+    # Snakemake's limit of jobs per second, meant for clusters, looks again at all jobs a second after each that ended, and
+    # so on for ever: half a core after some hundreds.
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
+
+
 onerror:
     print(
         f"Logs of the jobs: logs/{settings.experiment}/. Finished work is kept; the same command goes on.",

@@ -1,6 +1,7 @@
 """Cross-task episodes of a bank as a learner sees them (docs/method.md §5.2)."""
 
-from typing import Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from dfml.data.resize import resized
 from dfml.metalearning.variation import recolour
 from dfml.runtime.transfer import send
 from dfml.zoo.pool import Pool
+
+Trait = TypeVar("Trait", int, str)
 
 
 class ImageSource(Protocol):
@@ -36,17 +39,20 @@ class EpisodeSettings(Protocol):
 
     queries: int
     recolour: bool
+    domains: Literal["one", "mixed"]
     side: Literal["native", "canvas"]
 
 
 class BankEpisodes:
-    """Draws batches of episodes; classes of any models are mixed.
+    """Draws batches of episodes; classes of any models of a data set are mixed.
 
     Args:
         bank: where the images are.
         pool: whose classes they are of; every image is normalised as its own data set is (F19).
         shots, queries: images per class of an episode.
         recolour: vary the colours at random.
+        domains: in a pool of several data sets, ``one`` gives an episode classes of one, drawn for each episode, as in
+            meta-test; with ``mixed`` they are of any, and it is enough to tell the data sets apart (F19).
         side: in a pool of several resolutions, ``native`` gives all episodes of a batch one side, drawn anew each time,
             with classes of data sets of that side; ``canvas`` leaves every image as large as it was recovered (F19).
     """
@@ -59,17 +65,18 @@ class BankEpisodes:
         shots: int,
         queries: int,
         recolour: bool = False,
+        domains: Literal["one", "mixed"] = "one",
         side: Literal["native", "canvas"] = "native",
     ) -> None:
         self.bank, self.pool = bank, pool
-        self.shots, self.queries, self.recolour, self.side = shots, queries, recolour, side
+        self.shots, self.queries, self.recolour, self.domains, self.side = shots, queries, recolour, domains, side
         self.mean, self.std = pool.class_normalisation
 
     @classmethod
     def for_replay(cls, bank: ImageSource, pool: Pool, settings: EpisodeSettings, *, shots: int) -> "BankEpisodes":
         """The episodes that a section `replay` asks for."""
-        facts = {"queries": settings.queries, "recolour": settings.recolour, "side": settings.side}
-        return cls(bank, pool, shots=shots, **facts)
+        facts = {"queries": settings.queries, "recolour": settings.recolour, "domains": settings.domains}
+        return cls(bank, pool, shots=shots, side=settings.side, **facts)
 
     def draw(self, episodes: int, *, ways: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """Normalised support ``[episodes, ways · shots, 3, side, side]`` and query images, class-major.
@@ -86,9 +93,11 @@ class BankEpisodes:
             DfmlError: as :meth:`draw`.
         """
         side, among = self._resolution(ways, draws)
-        classes, support, query = self.bank.sample_episodes(
-            episodes, ways=ways, shots=self.shots, queries=self.queries, draws=draws, among=among
-        )
+        if self.domains == "one" and len(self.pool.domains) > 1:
+            each = [self._sampled(1, ways, draws, self._domain(among, ways, draws)) for _ in range(episodes)]
+            classes, support, query = (torch.cat(parts) for parts in zip(*each, strict=True))
+        else:
+            classes, support, query = self._sampled(episodes, ways, draws, among)
         if self.recolour:
             support, query = _recoloured(support, draws), _recoloured(query, draws)
         ids = send(classes, self.mean.device)
@@ -97,18 +106,35 @@ class BankEpisodes:
     def _resolution(self, ways: int, draws: torch.Generator) -> tuple[int, Tensor | None]:
         if self.side == "canvas" or len(self.pool.sides) == 1:
             return self.pool.canvas, None
-        by_side: dict[int, list[int]] = {}
-        for label in self.bank.ready.tolist():
-            by_side.setdefault(self.pool.side_of(label), []).append(label)
-        enough = {side: labels for side, labels in sorted(by_side.items()) if len(labels) >= ways} or by_side
-        side = list(enough)[int(torch.randint(len(enough), (), generator=draws))]
-        return side, torch.tensor(enough[side])
+        return _draw_group(self.bank.ready.tolist(), self.pool.side_of, ways, draws)
+
+    def _domain(self, among: Tensor | None, ways: int, draws: torch.Generator) -> Tensor:
+        labels = self.bank.ready if among is None else among
+        return _draw_group(labels.tolist(), self.pool.dataset_of, ways, draws)[1]
+
+    def _sampled(
+        self, episodes: int, ways: int, draws: torch.Generator, among: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        sizes = {"ways": ways, "shots": self.shots, "queries": self.queries}
+        return self.bank.sample_episodes(episodes, **sizes, draws=draws, among=among)
 
     def _seen(self, images: Tensor, classes: Tensor, side: int) -> Tensor:
         def each(values: Tensor) -> Tensor:
             return values[classes].repeat_interleave(images.shape[1] // classes.shape[1], dim=1)[..., None, None]
 
         return (resized(images, side) - each(self.mean)) / each(self.std)
+
+
+def _draw_group(
+    labels: Sequence[int], trait: Callable[[int], Trait], ways: int, draws: torch.Generator
+) -> tuple[Trait, Tensor]:
+    """One of the groups of classes that share a trait, each as likely, those too small for an episode left out."""
+    groups: dict[Trait, list[int]] = {}
+    for label in labels:
+        groups.setdefault(trait(label), []).append(label)
+    enough = {key: members for key, members in sorted(groups.items()) if len(members) >= ways} or groups
+    key = list(enough)[int(torch.randint(len(enough), (), generator=draws))]
+    return key, torch.tensor(enough[key])
 
 
 def _recoloured(episodes: Tensor, draws: torch.Generator) -> Tensor:

@@ -150,6 +150,10 @@ class Pool(Sequence[PoolModel]):
         """The side at which the data set of class ``label`` comes."""
         return self._home[label].side
 
+    def dataset_of(self, label: int) -> str:
+        """The data set that class ``label`` is of."""
+        return self._home[label].dataset
+
     @cached_property
     def class_normalisation(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of every class's data set, ``[classes, 3]`` each (F19)."""

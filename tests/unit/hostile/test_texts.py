@@ -100,4 +100,4 @@ def test_verify_survives_a_receipt_with_names_that_no_file_has(tmp_path, monkeyp
     write_receipt(receipts / "a.json", {"inputs": inputs}, [])
     write_json(receipts / "b.json", {"format": "dfml.receipt", "version": 1})
     (finding,) = examine([], tmp_path / "results" / "mine")
-    assert (finding.kind, finding.path) == ("damaged", "results/mine/receipts/b.json")
+    assert (finding.kind, finding.path) == ("unreadable", "results/mine/receipts/b.json")

@@ -61,7 +61,7 @@ def test_native_batches_have_one_side_and_its_classes(pool, bank):
 
 
 def test_on_the_canvas_domains_mix_and_keep_their_normalisation(pool, bank):
-    source = BankEpisodes(bank, pool, shots=1, queries=1, side="canvas")
+    source = BankEpisodes(bank, pool, shots=1, queries=1, domains="mixed", side="canvas")
     support, _ = source.draw(60, ways=WAYS, draws=generator(0))
     assert support.shape[-1] == LARGE
     # Undone with the norm of its own data set, every image has the grey level of a class of that data set.
@@ -73,6 +73,36 @@ def test_on_the_canvas_domains_mix_and_keep_their_normalisation(pool, bank):
     fits_large = is_large & (as_large.round() >= 2 * WAYS)
     assert (fits_small | fits_large).all()
     assert (fits_small.any(1) & fits_large.any(1)).sum() > 30
+
+
+@pytest.mark.parametrize("side", ["native", "canvas"])
+def test_of_one_domain_every_episode_has_classes_of_one_and_all_are_met(pool, bank, side):
+    source = BankEpisodes(bank, pool, shots=1, queries=2, side=side)
+    draws, batches = generator(0), []
+    for _ in range(20):
+        classes, support, query = source.draw_labelled(4, ways=WAYS, draws=draws)
+        assert (support.shape[:2], query.shape[:2]) == ((4, WAYS), (4, 2 * WAYS))
+        large = classes >= 2 * WAYS
+        assert torch.equal(large.all(1), large.any(1))
+        for i, mean, std in ((~large[:, 0], 0.1, 0.5), (large[:, 0], 0.3, 0.25)):
+            assert torch.equal(classes_of(support[i], mean, std), classes[i])
+        batches.append(large[:, 0])
+    met = torch.stack(batches)
+    assert 0.2 < met.float().mean() < 0.8
+    # On the canvas a batch may hold both; at native sides it has one resolution, so one domain of these two.
+    assert (met.any(1) & ~met.all(1)).any() == (side == "canvas")
+
+
+def test_with_a_single_domain_one_and_mixed_are_the_same_draw(pool, bank):
+    alone = Pool(list(pool)[:2], pool.class_names, WAYS)
+    held = ImageBank(4 * WAYS, slots=2, images_per_class=PER_CLASS, side=SMALL, device=CPU)
+    for model in alone:
+        held.add(recovered(model, torch.rand(PER_CLASS * WAYS, 3, SMALL, SMALL)))
+    one, mixed = (
+        BankEpisodes(held, alone, shots=1, queries=1, domains=domains).draw(3, ways=WAYS, draws=generator(1))
+        for domains in ("one", "mixed")
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one, mixed, strict=True))
 
 
 def test_a_side_with_too_few_classes_is_left_out(pool):

@@ -38,6 +38,7 @@ class BidfReplaySettings(Section):
 
     queries: int = Field(15, ge=1, description="Query images per class of an episode.")
     recolour: bool = Field(False, description="Vary the colours of replayed images at random (ours).")
+    domains: Literal["one", "mixed"] = Field("one", description="As `free.replay.domains` (F19).")
     side: Literal["native", "canvas"] = Field("native", description="As `free.replay.side` (F19).")
     inner_steps: int = Field(5, ge=1, description="Inner steps.")
     inner_learning_rate: float = Field(0.01, gt=0, description="Inner learning rate.")

@@ -81,6 +81,7 @@ OFFICIAL_FREE: dict[str, Any] = {
         "max_outer": 1000,
         "episodes": 10,
         "recolour": False,
+        "domains": "mixed",
         "side": "canvas",
         "queries": 15,
         "inner_steps": 5,

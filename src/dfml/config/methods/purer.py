@@ -58,6 +58,7 @@ class PurerSettings(Section):
         description="`fixed`: the first images of a class are always its support set, as in PURER-Plus.",
     )
     recolour: bool = Field(False, description="Vary the colours of an episode's images at random (ours).")
+    domains: Literal["one", "mixed"] = Field("one", description="As `free.replay.domains` (F19).")
     side: Literal["native", "canvas"] = Field("native", description="Image side of an episode, as `free.replay.side`.")
     episodes: int = Field(4, ge=1, description="Episodes per meta-step.")
     queries: int = Field(15, ge=1, description="Query images per class of an episode.")

@@ -18,6 +18,11 @@ class ReplaySettings(Section):
     max_outer: int = Field(40, ge=0, description="Largest number of outer steps per iteration; 0: no replay.")
     episodes: int = Field(10, ge=1, description="Episodes per outer step.")
     recolour: bool = Field(False, description="Vary the colours of replayed images at random (ours, not FREE's).")
+    domains: Literal["one", "mixed"] = Field(
+        "one",
+        description="In a pool of several data sets: the classes of a replay episode are all of one, as in meta-test "
+        "episodes, or of any, as published (F19).",
+    )
     side: Literal["native", "canvas"] = Field(
         "native",
         description="In a pool of several image sides: every image at the side of its own data set, all of a step "
