@@ -27,7 +27,7 @@ def run(console: Console, *, remote: str | None) -> int:
     require_quiet()
     if not Path("dvc.lock").is_file():
         raise DfmlError("there is no dvc.lock: nothing was recorded at this commit (`dfml snapshot` does that)")
-    if differing := list(foreign_sources(dvc_status())):
+    if differing := list(dict.fromkeys(foreign_sources(dvc_status()))):  # most stages depend on the same code
         raise DfmlError(
             "dvc.lock records results of other settings or other code; nothing was fetched. These differ:\n"
             + "\n".join(f"  {name}" for name in differing)

@@ -48,10 +48,10 @@ def test_what_differs_is_told_but_not_what_is_to_be_fetched():
     ]
 
 
-def test_other_settings_are_refused_by_name(monkeypatch, called, capsys):
-    monkeypatch.setattr(restore, "dvc_status", lambda: STATUS)
+def test_other_settings_are_refused_by_name_each_once(monkeypatch, called, capsys):
+    monkeypatch.setattr(restore, "dvc_status", lambda: STATUS | {"inversion": STATUS["zoo"]})
     assert main(["restore"]) == 1
-    assert "config/config.yaml: zoo.models (modified)" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("config/config.yaml: zoo.models (modified)") == 1
     assert called == []
 
 
