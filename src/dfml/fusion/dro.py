@@ -20,11 +20,14 @@ class Standardised:
     """Weights of all models as rows of one matrix, each tensor with mean 0 and deviation 1 over models and entries.
 
     Args:
-        states: state dicts of one architecture, on the CPU.
+        states: state dicts of one architecture, on the CPU; heads of several image sides, which differ in shape, are
+            left out.
     """
 
     def __init__(self, states: Sequence[Mapping[str, Tensor]]) -> None:
-        self.shapes = {name: value.shape for name, value in states[0].items()}
+        self.shapes = {
+            name: value.shape for name, value in states[0].items() if all(s[name].shape == value.shape for s in states)
+        }
         self.centres, self.spreads, columns = {}, {}, []
         for name in self.shapes:
             stacked = torch.stack([state[name] for state in states]).flatten(1)

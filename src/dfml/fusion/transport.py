@@ -60,7 +60,10 @@ def align(spec: NetworkSpec, model: State, anchor: State, *, match_norm: bool) -
 
 
 def fuse(spec: NetworkSpec, models: Sequence[State], anchor: int, *, match_norm: bool) -> dict[str, Tensor]:
-    """The mean of all models, each aligned to the anchor first; integer entries are the anchor's."""
+    """The mean of all models, each aligned to the anchor first; integer entries are the anchor's.
+
+    Heads of models of several image sides differ in shape and are left out.
+    """
     given = models[anchor]
     aligned = [
         dict(model) if index == anchor else align(spec, model, given, match_norm=match_norm)
@@ -69,6 +72,7 @@ def fuse(spec: NetworkSpec, models: Sequence[State], anchor: int, *, match_norm:
     return {
         name: torch.stack([one[name] for one in aligned]).mean(0) if value.is_floating_point() else value
         for name, value in given.items()
+        if all(one[name].shape == value.shape for one in aligned)
     }
 
 

@@ -9,7 +9,7 @@ from dfml.zoo.pool import Pool
 from support.learners import generator, recovered
 from support.zoo import CPU, WAYS, random_model
 
-SMALL, LARGE, PER_CLASS = 16, 20, 6
+SMALL, LARGE, PER_CLASS = 28, 32, 6
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,14 @@ def test_standardised_weights_are_restored():
             torch.testing.assert_close(restored[name], value)
 
 
+def test_heads_of_several_sides_are_left_out():
+    body = [torch.randn(2, 3, generator=generator(s)) for s in range(2)]
+    alone = Standardised([{"body": weight} for weight in body])
+    heads = Standardised([{"body": weight, "head": torch.zeros(2, 1 + 3 * i)} for i, weight in enumerate(body)])
+    assert heads.shapes == alone.shapes
+    assert torch.equal(heads.rows, alone.rows)
+
+
 def test_every_weight_is_written_once():
     written = fusion(targets(weights=12)).writer(torch.zeros(2, 4))  # three chunks of five, the last cut short
     assert written.shape == (2, 12)

@@ -18,7 +18,7 @@ from support.repository import ROOT
 from support.zoo import QuietJob, pattern_images, train_tiny_zoo
 
 pytestmark = pytest.mark.slow
-SIDES = {"small": 16, "large": 20, "foreign": 24}
+SIDES = {"small": 28, "large": 32, "foreign": 24}
 SMOKE = load_config([ROOT / "config" / "config.yaml", ROOT / "config" / "smoke.yaml"])
 INVERSION = SMOKE.inversion.model_copy(update={"latent": 8, "width": 4})
 

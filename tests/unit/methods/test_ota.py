@@ -139,3 +139,11 @@ def test_the_method_fuses_onto_the_best_model(head):
         expected |= {n: p.detach() for n, p in cell.new_learner(SIDE).named_parameters() if n.startswith("head.")}
     for name, values in expected.items():
         torch.testing.assert_close(state[name], values)
+
+
+def test_heads_of_several_sides_are_left_out_and_the_rest_is_fused_as_ever():
+    model, anchor = state_of("conv4", 0), state_of("conv4", 1)
+    wide = anchor | {"head.weight": torch.ones(WAYS, 4 * anchor["head.weight"].shape[1], dtype=torch.float64)}
+    fused, usual = (fuse(spec("conv4"), [model, other], 1, match_norm=True) for other in (wide, anchor))
+    assert usual.keys() - fused.keys() == {"head.weight"}
+    assert all(torch.equal(value, usual[name]) for name, value in fused.items())
