@@ -1,4 +1,4 @@
-"""All benchmarks one after another: ``python -m benchmarks [--json FILE] [--only NAME …] [--growth]``."""
+"""All benchmarks one after another: ``python -m benchmarks [--json FILE] [--only NAME …] [--growth] [--tf32]``."""
 
 from benchmarks import end_to_end, episodes, growth, inversion, workflow, zoo
 from benchmarks.report import arguments, measure_all, parsed, write
@@ -24,9 +24,9 @@ def main() -> None:
         results = []
         for name in options.only:
             title, cases = BENCHMARKS[name]
-            results += measure_all(title, cases(options.device), options.device, options.threads)
+            results += measure_all(title, cases(options.device), options.device, options.threads, tf32=options.tf32)
     if options.json:
-        write(options.json, results, options.device)
+        write(options.json, results, options.device, tf32=options.tf32)
 
 
 if __name__ == "__main__":

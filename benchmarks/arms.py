@@ -53,14 +53,15 @@ class Case:
     bytes: float | None = None
 
 
-def measure(case: Case, device: str, threads: int) -> dict[str, Any]:
-    """Time both arms of a case in turns.
+def measure(case: Case, device: str, threads: int, *, tf32: bool = False) -> dict[str, Any]:
+    """Time both arms of a case in turns; ``tf32`` is :func:`configure_torch`'s, for the arm that is not plain.
 
     Returns:
         Medians and extremes in ms per unit, the ratio reference / ours pair by pair, how far the results of the second
         run differ (it starts from where the first one moved the parameters), and the peak memory of each arm.
     """
-    with _Process(case.ours, device, threads) as ours, _Process(case.reference, device, threads) as reference:
+    common = (device, threads, tf32)
+    with _Process(case.ours, *common) as ours, _Process(case.reference, *common) as reference:
         second = [[arm.run() for _ in range(2)][1] for arm in (ours, reference)]
         for _ in range(WARM_UP if device != "cpu" else 0):
             ours.run()
@@ -90,7 +91,7 @@ def measure(case: Case, device: str, threads: int) -> dict[str, Any]:
 
 def time_alone(arm: Arm, device: str, threads: int, *, units: int = 1, seconds: float = 2.0) -> float:
     """Median ms per unit of one arm by itself, over at least three runs and ``seconds``, after it has warmed up."""
-    with _Process(arm, device, threads) as process:
+    with _Process(arm, device, threads, False) as process:
         for _ in range(WARM_UP + 2):
             process.run()
         taken: list[float] = []
@@ -108,10 +109,10 @@ def _difference(a: list[float] | None, b: list[float] | None) -> float | None:
 
 
 class _Process:
-    def __init__(self, arm: Arm, device: str, threads: int) -> None:
+    def __init__(self, arm: Arm, device: str, threads: int, tf32: bool) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, arm, device, threads), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, arm, device, threads, tf32), daemon=True)
         self._process.start()
         theirs.close()
         self.described = self._answer()
@@ -139,12 +140,12 @@ class _Process:
         self._process.kill()
 
 
-def _serve(pipe: Connection, arm: Arm, name: str, threads: int) -> None:
+def _serve(pipe: Connection, arm: Arm, name: str, threads: int, tf32: bool) -> None:
     device = torch.device(name)
     if arm.plain:
         torch.set_num_threads(threads)
     else:
-        configure_torch(threads, device)
+        configure_torch(threads, device, tf32=tf32)
         list(side_by_side(lambda item: item, range(threads)))
     module, function = arm.target.split(":")
     work: Callable[[], Any] = getattr(importlib.import_module(module), function)(device=device, **arm.options)

@@ -34,6 +34,11 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     parser.add_argument("--device", default=default_device(), help="cpu or cuda; by default cuda where there is one")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads of each arm")
+    parser.add_argument(
+        "--tf32",
+        action="store_true",
+        help="ours with `runtime.tf32: true`: like the reference, whose torch rounds so in convolutions on CUDA",
+    )
     return parser
 
 
@@ -52,19 +57,21 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def run(title: str, cases: Callable[[str], Sequence[Case]]) -> None:
     """The whole of a benchmark called by itself: measure the cases, show them, write them."""
     options = parsed(arguments(title))
-    results = measure_all(title, cases(options.device), options.device, options.threads)
+    results = measure_all(title, cases(options.device), options.device, options.threads, tf32=options.tf32)
     if options.json:
-        write(options.json, results, options.device)
+        write(options.json, results, options.device, tf32=options.tf32)
 
 
-def measure_all(title: str, cases: Sequence[Case], device: str, threads: int) -> list[dict[str, Any]]:
-    """Measure cases one after another and show a table."""
-    ceilings = machine_ceilings(device, threads)
+def measure_all(
+    title: str, cases: Sequence[Case], device: str, threads: int, *, tf32: bool = False
+) -> list[dict[str, Any]]:
+    """Measure cases one after another and show a table; the floor is one of the same precision."""
+    ceilings = machine_ceilings(device, threads, tf32=tf32)
     results = []
     console = Console(width=140)
     for case in cases:
         started = time.monotonic()
-        result = measure(case, device, threads)
+        result = measure(case, device, threads, tf32=tf32)
         result["floor_ms"] = floor_ms(case, ceilings)
         results.append(result)
         console.print(f"{case.name}: {result['ratio']:.2f}x ({time.monotonic() - started:.0f} s)")
@@ -82,9 +89,9 @@ def floor_ms(case: Case, ceilings: dict[str, float]) -> float | None:
     return 1000 * max(times) if times else None
 
 
-def machine_ceilings(device: str, threads: int) -> dict[str, float]:
+def machine_ceilings(device: str, threads: int, *, tf32: bool = False) -> dict[str, float]:
     """Float32 operations and bytes per second: the better of a large product and a large convolution; a large copy."""
-    configure_torch(threads, torch.device(device))
+    configure_torch(threads, torch.device(device), tf32=tf32)
     side, images = (8192, 1024) if device != "cpu" else (2048, 64)
     a, b = torch.randn(side, side, device=device), torch.empty(side, side, device=device)
     x, kernel = laid_out(torch.randn(images, 128, 32, 32, device=device)), torch.randn(128, 128, 3, 3, device=device)
@@ -130,7 +137,8 @@ def to_markdown(content: dict[str, Any]) -> str:
         header, cells = ["", "ms", "per"], [[row["name"], f"{row['ours_ms']:.3g}", row["per"]] for row in rows]
     lines = [header, ["---"] * len(header), *cells]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"*{content['device']}, {content['cpus']} cores, torch {content['torch']}*\n\n{table}\n"
+    precision = ", ours with TF32" if content.get("tf32") else ""
+    return f"*{content['device']}, {content['cpus']} cores, torch {content['torch']}{precision}*\n\n{table}\n"
 
 
 def _compared(row: dict[str, Any]) -> list[str]:
@@ -147,12 +155,13 @@ def _compared(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def write(path: Path, results: Sequence[dict[str, Any]], device: str) -> None:
+def write(path: Path, results: Sequence[dict[str, Any]], device: str, *, tf32: bool = False) -> None:
     """Write results as JSON, with what they were measured on."""
     content = {
         "device": describe_device(torch.device(device)),
         "cpus": os.cpu_count(),
         "torch": torch.__version__,
+        "tf32": tf32,
         "results": list(results),
     }
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

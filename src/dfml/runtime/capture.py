@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -55,8 +55,7 @@ class Recording(Generic[R]):
         if self._graph is not None:
             with torch.cuda.stream(stream):
                 self._graph.replay()
-            assert self._result is not None
-            return self._result
+            return cast(R, self._result)
         with torch.cuda.stream(stream):
             return self._function()
 

@@ -10,6 +10,7 @@ from dfml.runtime.optimisers import Adam
 from support.learners import SIDE, WAYS, encoder, generator
 
 INNER = {"steps": 3, "learning_rate": 0.1, "first_order": False}
+CONVOLUTION_BIASES = {f"blocks.{4 * block}.bias" for block in range(4)}
 
 
 def batches(count, device="cpu"):
@@ -45,7 +46,9 @@ def test_the_recorded_step_is_the_step_on_the_cpu():
         ends[device] = losses, {name: p.detach().cpu() for name, p in parameters.items()}
     assert ends["cuda"][0] == pytest.approx(ends["cpu"][0], rel=1e-3)
     for name, p in ends["cpu"][1].items():
-        torch.testing.assert_close(ends["cuda"][1][name], p, rtol=1e-2, atol=2e-3)
+        # A bias in front of a batch norm has no gradient but rounding errors, and Adam makes whole steps of them.
+        if name not in CONVOLUTION_BIASES:
+            torch.testing.assert_close(ends["cuda"][1][name], p, rtol=1e-2, atol=2e-3)
 
 
 @pytest.mark.gpu

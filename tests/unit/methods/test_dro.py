@@ -63,7 +63,7 @@ def test_a_shared_embedding_gives_the_average():
     own.optimiser = type(own.optimiser)([own.moved], [0.01])
     for _ in range(600):
         own.step()
-    torch.testing.assert_close(own.fused(), targets().mean(0), atol=0.02, rtol=0)
+    torch.testing.assert_close(own.fused(), targets().mean(0), atol=0.05, rtol=0)
 
 
 def test_an_infinite_price_is_plain_regression():

@@ -30,7 +30,7 @@ def small_disk(tmp_path):
     if mounted.returncode:
         pytest.skip("mounting a small file system is not permitted here")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)  # a traceback may still hold a file open
 
 
 def test_bytes_and_writers_make_the_file_and_its_folder(tmp_path):
