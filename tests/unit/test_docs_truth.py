@@ -15,7 +15,10 @@ DOCUMENTS = (
     "CHANGELOG.md",
     "config/README.md",
     "results/README.md",
-    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+    "benchmarks/RESULTS.md",
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "methods").glob("*.md")),
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "results").rglob("README.md")),
 )
 
 

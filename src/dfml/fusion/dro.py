@@ -77,7 +77,7 @@ class RobustFusion:
     """Fits the writer and the embeddings: min over both of Σ_i max_e' ‖H(e') − W_i‖² / |W| − λ ‖e' − e_i‖².
 
     The inner maximum, over a Wasserstein ball around each embedding in its Lagrangian form, is sought by gradient
-    ascent; λ = ∞ is plain regression onto the models.
+    ascent; λ → ∞ is plain regression onto the models.
 
     Args:
         targets: standardised weights of the models, ``[models, weights]``, on the device.
@@ -113,11 +113,12 @@ class RobustFusion:
             return centre
         noise = torch.randn(centre.shape, generator=self.draws).to(centre.device)
         point = (centre + 0.01 * noise).requires_grad_()
+        rate, penalty = self.settings.ascent_rate, self.settings.penalty
         for _ in range(self.settings.ascent_steps):
-            distance = (point - centre).square().sum(1)
-            gain = (self._regression(point, rows) - self.settings.penalty * distance).sum()
-            (gradient,) = torch.autograd.grad(gain, point)
-            point = (point + self.settings.ascent_rate * gradient).detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self._regression(point, rows).sum(), point)
+            # Implicit in the penalty, whose steep slope would throw an explicit step beyond the other side.
+            point = ((point + rate * (gradient + 2 * penalty * centre)) / (1 + 2 * rate * penalty)).detach()
+            point.requires_grad_()
         return point.detach()
 
     def _regression(self, embeddings: Tensor, rows: Tensor) -> Tensor:

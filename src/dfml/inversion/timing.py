@@ -37,8 +37,11 @@ def time_inversion(
             models[index], objective, images_per_class=settings.images_per_class, draws=draws
         )[0]
     }
+    # At other rates than FIVE's, fewer or more steps would not be what makes the difference.
+    rates = {name: getattr(settings.five, name) for name in ("learning_rate", "latent_learning_rate")}
+    alike = settings.model_copy(update={"per_model": settings.per_model.model_copy(update=rates)})
     for steps in sorted({settings.five.steps, *settings.speed.steps}):
-        scratch = FromScratch(settings, objective, side=models.canvas, device=job.device, steps=steps)
+        scratch = FromScratch(alike, objective, side=models.canvas, device=job.device, steps=steps)
         arms["per_model", steps] = lambda index, draws, scratch=scratch: scratch(models[index], draws)
     results = {key: {"name": key[0], "steps": key[1], **_empty()} for key in arms}
     count = min(settings.speed.models, len(models))

@@ -86,7 +86,8 @@ class BidfMkdLoop(LearnerLoop):
         self.episodes = BankEpisodes.for_replay(self.bank, self.pool, settings.replay, shots=context.shots)
         self._gradient = Recorded(self._of_episodes, self.device)
         self.trigger = Trigger(settings.patience, self.device)
-        self.adapted: Parameters = {}
+        # The learner adapted to the support set, whom the adversary asks: at one place, as recorded work must find it.
+        self.student: Parameters = {name: p.detach().clone() for name, p in self.parameters.items()}
 
     @property
     def _passes_per_step(self) -> int:
@@ -124,12 +125,12 @@ class BidfMkdLoop(LearnerLoop):
         with self.timeline.stage("inversion"):
             support = self.recover[False](model, self.draws)
         with self.timeline.stage("distillation"):
-            self.adapted = self.distillation.inner(support, self.draws)
+            adapted = self.distillation.inner(support, self.draws)
+            torch._foreach_copy_(list(self.student.values()), [adapted[name].detach() for name in self.student])
         with self.timeline.stage("inversion"):
             query = self.recover[adversarial](model, self.draws)
         with self.timeline.stage("distillation"):
-            task = self.distillation.outer(self.adapted, query, self.draws)
-        self.adapted = {}  # and with it the graph of the inner loop
+            task = self.distillation.outer(adapted, query, self.draws)
         for item in (support, query):
             self.bank.add(item)
         self.teacher_passes += (
@@ -186,9 +187,8 @@ class BidfMkdLoop(LearnerLoop):
         )
 
     def _student(self, model: PoolModel, inputs: Tensor) -> Tensor:
-        fixed = {name: p.detach() for name, p in self.adapted.items()}
         with private_copy(self.network) as form:
-            return functional_call(form, fixed, (inputs,))
+            return functional_call(form, self.student, (inputs,))
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs."""

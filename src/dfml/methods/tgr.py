@@ -71,6 +71,7 @@ class TgrLoop(LearnerLoop):
                 f"shots and {settings.replay.queries} queries; raise `inversion.images_per_class` to {needed} or lower "
                 "`tgr.replay.queries`"
             )
+        inversion = inversion.model_copy(update={"augment": settings.augment})
         objective = make_objective(inversion, ce_weight=inversion.per_model.ce_weight, bn_weight=settings.bn_weight)
         self.recover = FromScratch(
             inversion, objective, side=pool.canvas, device=device, steps=settings.inversion_steps

@@ -7,8 +7,10 @@ the same numbers up to rounding.
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Generic, TypeVar, cast
 
 import torch
@@ -60,18 +62,31 @@ class Recording(Generic[R]):
             return self._function()
 
     def _record(self) -> None:
-        graph = torch.cuda.CUDAGraph()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         torch.cuda.synchronize(self._device)
         try:
-            with torch.cuda.graph(graph, stream=self._stream):
+            with _no_collection(), torch.cuda.graph(graph, stream=self._stream):
                 self._result = self._function()
         except RuntimeError as error:
             # Slower, but right: some operation cannot be recorded with this driver or library.
             log.warning("not recorded as a CUDA graph, running step by step: %s", error)
             self._refused = True
+            torch.cuda.set_stream(stream)  # a recording that fails leaves its own stream the current one
             torch.cuda.synchronize(self._device)
             return
         self._graph = graph
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python from freeing another recording, which would break the one that is being made."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class Recorded:

@@ -46,6 +46,8 @@ def select_device(gpu: int) -> torch.device:
                 if share:
                     log.warning("cuda:%d is shared with %d other jobs of dfml", index, share)
                 _held.append((torch.device("cuda", index), lock))
+                # Or whatever leaves a stream would go back to the first device, and take memory there.
+                torch.cuda.set_device(index)
                 return _held[0][0]
     raise AssertionError("unreachable: some share is always free")
 

@@ -1,10 +1,11 @@
-"""What a method may do with a model: everything, differentiate its answers, or only ask (docs/method.md §8.6)."""
+"""What a method may do with a model: everything, differentiate its answers, or only ask (docs/method.md §2.4)."""
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from dfml.errors import DfmlError
 
@@ -35,7 +36,10 @@ class GradientsOnly:
 
 
 class LogitsOnly(GradientsOnly):
-    """A black box: it answers, cannot be differentiated, and counts the images it was asked about."""
+    """A black box: it answers, cannot be differentiated, and counts the images it was asked about.
+
+    Calling it raises AccessError for images that ask for a gradient, backward or forward.
+    """
 
     __slots__ = ("queries",)
     _gives = "its answers"
@@ -44,14 +48,11 @@ class LogitsOnly(GradientsOnly):
         super().__init__(network)
         self.queries = 0
 
-    @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
-        """Logits ``[B, ways]``, without a graph.
+        @torch.no_grad()
+        def forward(images: Tensor) -> Tensor:
+            if images.requires_grad or forward_ad.unpack_dual(images).tangent is not None:
+                raise AccessError("this model gives its answers only and cannot be differentiated; detach the images")
+            self.queries += len(images)
+            return network(images)
 
-        Raises:
-            AccessError: the images ask for a gradient.
-        """
-        if images.requires_grad:
-            raise AccessError("this model gives its answers only and cannot be differentiated; detach the images")
-        self.queries += len(images)
-        return self._forward(images)
+        self._forward = forward

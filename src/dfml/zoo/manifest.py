@@ -54,6 +54,12 @@ class ZooManifest(_Closed):
     provenance: dict
 
     @model_validator(mode="after")
+    def _side_is_the_networks(self) -> "ZooManifest":
+        if self.network.side not in (None, self.side):
+            raise ValueError(f"side {self.side} is not that of its network, {self.network.side}")
+        return self
+
+    @model_validator(mode="after")
     def _classes_exist(self) -> "ZooManifest":
         for entry in [*self.models, *self.judges]:
             distinct = len(set(entry.classes)) == len(entry.classes)

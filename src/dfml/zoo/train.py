@@ -1,5 +1,6 @@
 """The `train_zoo` stage: many small classifiers of random tasks (docs/method.md §2.3)."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -42,6 +43,10 @@ def train_models(
         begun = [begin(position) for position in group]
         train_together([training for training, _ in begun])
         finished = [(training.result(), facts) for training, facts in begun]
+        if device.type == "cuda":
+            # A training and its recorded steps refer to each other; their memory is for the next group.
+            del begun
+            gc.collect()
         return [(state, {**facts, **scores}) for (state, scores), facts in finished]
 
     size = AT_ONCE_ON_GPU if device.type == "cuda" else 1

@@ -159,17 +159,22 @@ class TestMethods:
         (line,) = problems({"networks": {"conv4": {"width": 8}}, "methods": ["average"]})
         assert "must have the meta-learner's architecture" in line
 
-    def test_average_needs_models_like_the_learner(self):
+    @pytest.mark.parametrize("method", ["average", "ota", "dro"])
+    def test_fusion_needs_models_like_the_learner(self, method):
         two = {"conv4": {"models": 7}, "resnet": {"family": "resnet10"}}
         pools = {"single": {}, "both": {"networks": ["conv4", "resnet"]}}
-        config = validate_config({"networks": two, "pools": pools, "methods": ["random", "average"]})
-        assert config.inapplicable("single", "average") is None
-        assert config.inapplicable("both", "average") == "averaging weights needs models of one architecture"
+        config = validate_config({"networks": two, "pools": pools, "methods": ["random", method]})
+        assert config.inapplicable("single", method) is None
+        assert config.inapplicable("both", method) == "averaging weights needs models of one architecture"
         assert {(cell.pool, cell.method) for cell in config.cells()} == {
             ("single", "random"),
-            ("single", "average"),
+            ("single", method),
             ("both", "random"),
         }
+
+    def test_free_with_heads_has_its_own_start(self):
+        (line,) = problems({"free_heads": {"free": {"start": "best_model"}}})
+        assert line.startswith("free_heads.free.start: FREE starts from the distilled backbone here; remove this key")
 
     def test_per_model_inversion_leaves_no_generator_to_continue(self):
         slow = {"inversion": {"inverter": "gen_bn"}, "methods": ["free"]}

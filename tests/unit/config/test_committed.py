@@ -73,6 +73,14 @@ def test_every_method_runs_somewhere(path):
     assert all({"random", "zoo_features", "free", "free_heads"} <= set(config.selected(pool)) for pool in mixed)
 
 
+def test_methods_are_compared_on_three_pools_over_three_seeds():
+    config = load_config([DEFAULT, ROOT / "config" / "methods.yaml"])
+    one_shot = {(pool, 1, seed) for pool in ("single", "multi_architecture", "multi_domain") for seed in range(3)}
+    assert {(c.pool, c.shots, c.seed) for c in config.cells()} == one_shot | {("single", 5, seed) for seed in range(3)}
+    assert all(set(config.selected(pool)) == section_of_methods() for pool in config.pools)
+    assert len(config.pools["multi_domain"].datasets) == len(config.pools["multi_architecture"].networks) == 3
+
+
 def section_of_methods() -> set[str]:
     return set(locate(("methods", 0))["enum"])
 

@@ -139,17 +139,20 @@ def test_the_adversary_is_the_adapted_learner_and_comes_later(zoo, monkeypatch, 
     monkeypatch.setattr(loop.distillation, "inner", lambda *a: asked.append("adapted") or inner(*a))
 
     def watched(model, inputs):
-        assert any(not torch.equal(loop.adapted[n], p) for n, p in loop.parameters.items())
+        assert any(not torch.equal(loop.student[n], p) for n, p in loop.parameters.items())
         asked.append("student")
         return student(model, inputs)
 
     monkeypatch.setattr(loop, "_student", watched)
     loop.recover = {adversarial: loop._recovery(adversarial=adversarial) for adversarial in (False, True)}
     monkeypatch.setattr(loop.trigger, "fires", lambda: True)
+    # Recorded work finds the student where it was when it was recorded.
+    places = {name: values.data_ptr() for name, values in loop.student.items()}
     loop.iteration(0)
     assert asked == ["adapted"]
     loop.iteration(1)
     assert asked == ["adapted", "adapted"] + ["student"] * (STEPS if weight else 0)
+    assert {name: values.data_ptr() for name, values in loop.student.items()} == places
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -66,10 +66,24 @@ def test_a_shared_embedding_gives_the_average():
     torch.testing.assert_close(own.fused(), targets().mean(0), atol=0.05, rtol=0)
 
 
-def test_an_infinite_price_is_plain_regression():
-    plain, dear = fusion(targets(), ascent_steps=0), fusion(targets(), penalty=1e6, ascent_rate=1e-9)
+def test_the_dearer_the_nearer_and_an_infinite_price_is_plain_regression():
     rows = torch.arange(3)
-    torch.testing.assert_close(dear._worst(rows), plain._worst(rows), atol=0.05, rtol=0)
+
+    def displacement(penalty):
+        own = fusion(targets(), penalty=penalty, ascent_rate=0.1, ascent_steps=20)
+        return (own._worst(rows) - own.embeddings.detach()).norm().item()
+
+    free, cheap, dear, infinite = (displacement(penalty) for penalty in (0.0, 0.5, 10.0, 1e6))
+    assert free > 1.5 * cheap > 3 * dear
+    assert infinite < 1e-5 * free
+
+
+def test_the_worst_point_balances_gain_and_price():
+    """Where the ascent ends, the slope of the regression is that of λ times the squared distance."""
+    own, rows = fusion(targets(), penalty=0.5, ascent_rate=0.1, ascent_steps=400), torch.arange(3)
+    centre, worst = own.embeddings.detach()[rows], own._worst(rows).requires_grad_()
+    (slope,) = torch.autograd.grad(own._regression(worst, rows).sum(), worst)
+    torch.testing.assert_close(slope, 2 * 0.5 * (worst.detach() - centre), rtol=1e-3, atol=1e-4)
 
 
 def test_ascent_finds_worse_embeddings():

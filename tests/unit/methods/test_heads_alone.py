@@ -50,6 +50,16 @@ def test_the_distilled_backbone_is_the_learner_with_a_head_of_zeros(zoo, pool, i
     assert moved == state.keys()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_answers_are_all_that_is_asked_of_the_models(zoo, images, method):
+    pool = Pool.load([zoo], label_space="global", device=CPU, access="logits")
+    module = import_module(f"dfml.methods.{method}")
+    read = [images] if method == "unlabelled_heads" else []
+    made = options(method, start="random")
+    module.fit(context(method, pool=pool, options=made, images=read, inversion_settings=None))
+    assert [model.network.queries for model in pool] == [TINY["questions"]] * len(pool)
+
+
 def test_teacher_passes_count_every_chunk_of_questions(zoo, images, tmp_path):
     folder = run(tmp_path / "learner", "noise_heads", zoo, images, questions=shared.CHUNK + 1, steps=1)
     assert json.loads((folder / "learner.json").read_text())["teacher_passes"] == 2 * 4

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 
 from dfml.fusion.layers import fused_layers
 from dfml.fusion.transport import align, fuse, transport_plan
@@ -105,6 +106,51 @@ def test_copies_of_a_model_fuse_to_it():
     state = state_of("conv4", 4)
     for name, values in fuse(spec("conv4"), [state] * 3, 1, match_norm=True).items():
         torch.testing.assert_close(values, state[name], rtol=1e-9, atol=1e-12)
+
+
+def fused_by_hand(models, anchor, *, match_norm):
+    """Conv4s of equal width, one neuron after another: the best matching is a permutation, from another solver."""
+    aligned, given = [], models[anchor]
+    for model in models:
+        own, order = dict(model), [0, 1, 2]
+        for block in range(4):
+            convolution, norm = f"blocks.{4 * block}", f"blocks.{4 * block + 1}"
+            described = [f"{convolution}.bias", f"{norm}.weight", f"{norm}.bias"]
+            weight = model[f"{convolution}.weight"][:, order]
+
+            def neuron(state, weights, i, names=described if match_norm else ()):
+                return torch.cat([weights[i].flatten(), *(state[name][[i]] for name in names)])
+
+            count = len(weight)
+            costs = [
+                [
+                    torch.dist(neuron(model, weight, i), neuron(given, given[f"{convolution}.weight"], j))
+                    for j in range(count)
+                ]
+                for i in range(count)
+            ]
+            theirs, ours = linear_sum_assignment(costs)
+            order = [int(theirs[list(ours).index(j)]) for j in range(count)]
+            own[f"{convolution}.weight"] = weight[order]
+            for name in (*described, f"{norm}.running_mean", f"{norm}.running_var"):
+                own[name] = model[name][order]
+        head = model["head.weight"]
+        own["head.weight"] = head.view(len(head), len(order), -1)[:, order].flatten(1)
+        aligned.append(own)
+    return {name: sum(own[name] for own in aligned) / len(models) for name in given if given[name].is_floating_point()}
+
+
+def test_unrelated_networks_are_fused_as_by_hand():
+    # Numbers kept per neuron are made large, so that comparing them too leads to other matches.
+    models = [{n: 5 * t if t.ndim == 1 else t for n, t in state_of("conv4", seed).items()} for seed in (1, 2, 3)]
+    found = {}
+    for match_norm in (True, False):
+        found[match_norm] = fuse(spec("conv4"), models, 1, match_norm=match_norm)
+        expected = fused_by_hand(models, 1, match_norm=match_norm)
+        assert expected.keys() == {name for name, t in models[1].items() if t.is_floating_point()}
+        for name, values in expected.items():
+            torch.testing.assert_close(found[match_norm][name], values, rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(found[True]["blocks.0.weight"], found[False]["blocks.0.weight"])
 
 
 def test_plans_have_equal_masses_and_the_least_cost():

@@ -186,7 +186,10 @@ def test_speed_table_compares_medians_with_the_first_arm(demo):
 def test_cost_table_has_the_price_of_an_answer(demo):
     data = pd.read_csv(demo / "cost.csv").set_index(["pool", "method"])
     assert data.loc[("single", "zoo_ensemble"), "inference_macs"] == 110_000_000
-    assert data.loc[("single", "free"), "train_seconds"] == 94.0
+    free = data.loc[("single", "free"), ["train_seconds", "teacher_passes", "bank_seconds", "bank_passes"]]
+    assert free.tolist() == [94.0, 4000, 20.0, 1500]
+    printed = next(line for line in (demo / "cost.md").read_text().splitlines() if "| FREE " in line)
+    assert [cell.strip() for cell in printed.split("|")[6:9]] == ["4000", "20.0", "1500"]
     assert data.loc[("multi_architecture", "average"), "status"] == "not applicable"
 
 

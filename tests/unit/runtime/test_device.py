@@ -15,12 +15,16 @@ from dfml.runtime.device import configure_torch, describe_device, peak_memory_mb
 def machine(tmp_path, monkeypatch):
     """Gives the machine so many fake GPUs, and starts `next job` on it."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    current = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
 
     def job(gpus, gpu=1):
         # Another process: its own memory, while the locks of those before it still stand.
         monkeypatch.setattr(module, "_held", [])
         monkeypatch.setattr(module, "_cuda_names", lambda: [f"uuid{index}" for index in range(gpus)])
-        return str(select_device(gpu))
+        device = select_device(gpu)
+        assert device.type == "cpu" or current[-1] == device.index
+        return str(device)
 
     return job
 

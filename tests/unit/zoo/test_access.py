@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from dfml.errors import DfmlError
 from dfml.inversion.losses import StatisticsGap
@@ -55,11 +56,17 @@ def test_statistics_of_a_sealed_model_are_out_of_reach(folder):
         StatisticsGap(load(folder, "gradients")[0].network)
 
 
+# The first tangent compiles formulas of torch's own.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
 def test_a_black_box_cannot_be_differentiated_and_counts(folder):
     box = load(folder, "logits")[0]
     images = torch.rand(5, 3, SIDE, SIDE)
     with pytest.raises(AccessError, match="cannot be differentiated"):
         box.logits(images.clone().requires_grad_())
+    with pytest.raises(AccessError, match="cannot be differentiated"), forward_ad.dual_level():
+        box.logits(forward_ad.make_dual(images, torch.ones_like(images)))
+    with pytest.raises(AccessError, match="cannot be differentiated"):
+        box.network._forward(images.clone().requires_grad_())
     assert box.network.queries == 0
     for asked in (5, 8):
         assert not box.logits(images).requires_grad

@@ -1,8 +1,8 @@
 """Configuration of FREE with heads."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dfml.config.base import Section
+from dfml.config.base import DisagreementError, Problem, Section
 from dfml.config.inversion import FiveSettings
 from dfml.config.methods.free import FreeSettings
 from dfml.config.methods.heads import HeadsSettings
@@ -15,6 +15,13 @@ class FreeHeadsSettings(Section):
     free: FreeSettings | None = Field(
         FreeSettings(iterations=10), description="BELL and replay from the distilled backbone; null leaves them out."
     )
+
+    @model_validator(mode="after")
+    def _starts_from_the_distillation(self) -> "FreeHeadsSettings":
+        if self.free is not None and self.free.start != "random":
+            message = "FREE starts from the distilled backbone here; remove this key (its own start: `heads.start`)"
+            raise DisagreementError([Problem("free.start", message)])
+        return self
 
     def resolved(self, five: FiveSettings) -> "FreeHeadsSettings":
         """The same settings with FIVE's written out, as :meth:`FreeSettings.resolved`."""

@@ -46,7 +46,9 @@ class TgrSettings(Section):
         "all", description="Which models are embedded, grouped and drawn; the published code keeps 100 (T1)."
     )
     models_per_iteration: int = Field(4, ge=1, description="Models drawn from one group, with replacement.")
-    augment: Literal["per_sample", "per_batch"] = Field("per_sample", description="Augmentation of recovered sets.")
+    augment: Literal["per_sample", "per_batch"] = Field(
+        "per_sample", description="Augmentation, in its inversions and of recovered sets."
+    )
     kd_loss: Literal["kl", "linear_prob"] = Field("kl", description="Distillation loss (F02, T5).")
     ce_weight: float = Field(1.0, ge=0, description="Weight of the cross-entropy to the labels of recovered images.")
     displacement: float = Field(
