@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dfml.config.methods.fusion import DroSettings
 from dfml.runtime.optimisers import Adam
+from dfml.runtime.transfer import send
 
 CODE = 64  # numbers that tell the network which chunk of the weights it writes
 
@@ -96,7 +97,7 @@ class RobustFusion:
     def step(self) -> Tensor:
         """One outer step on a batch of models; returns the loss at the worst embeddings found, a scalar."""
         count = min(self.settings.batch, len(self.targets))
-        rows = torch.randperm(len(self.targets), generator=self.draws)[:count].to(self.targets.device)
+        rows = send(torch.randperm(len(self.targets), generator=self.draws)[:count], self.targets.device)
         worst = self._worst(rows)
         # The displacement is held fixed, so that the embedding itself moves with the point it led to.
         at = self.embeddings[rows] + (worst - self.embeddings[rows]).detach()
@@ -111,7 +112,7 @@ class RobustFusion:
         centre = self.embeddings.detach()[rows]
         if not self.settings.ascent_steps:
             return centre
-        noise = torch.randn(centre.shape, generator=self.draws).to(centre.device)
+        noise = send(torch.randn(centre.shape, generator=self.draws), centre.device)
         point = (centre + 0.01 * noise).requires_grad_()
         rate, penalty = self.settings.ascent_rate, self.settings.penalty
         for _ in range(self.settings.ascent_steps):

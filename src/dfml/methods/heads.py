@@ -5,6 +5,7 @@ They differ in the images they ask: recovered ones (``free_heads``), real ones o
 (``noise_heads``).
 """
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,6 +101,10 @@ def distil(
                 seconds = before + time.perf_counter() - start
                 history.append({"iteration": 0, "seconds": seconds, "distillation": float(loss)})
                 checkpoint.save({"distillation": distillation.state(), "history": history, "seconds": seconds})
+    if context.job.device.type == "cuda":
+        # It and its recorded step refer to each other; the memory of the questions is for what comes next.
+        del distillation
+        gc.collect()
     zero_head(backbone)
     passes = len(context.pool) * -(-len(asked.images) // CHUNK)
     return Distilled(backbone, history[-1]["seconds"], passes, history)

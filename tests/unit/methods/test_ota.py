@@ -141,9 +141,11 @@ def fused_by_hand(models, anchor, *, match_norm):
 
 
 def test_unrelated_networks_are_fused_as_by_hand():
-    # Numbers kept per neuron are made large, so that comparing them too leads to other matches.
-    models = [{n: 5 * t if t.ndim == 1 else t for n, t in state_of("conv4", seed).items()} for seed in (1, 2, 3)]
-    found = {}
+    models, found, draws = [state_of("conv4", seed) for seed in (1, 2, 3)], {}, generator(8)
+    for state in models:
+        # Numbers kept per neuron are made large, so that comparing them too leads to other matches.
+        vectors = {name: t for name, t in state.items() if t.ndim == 1}
+        state.update({name: t + 5 * torch.rand(t.shape, generator=draws) for name, t in vectors.items()})
     for match_norm in (True, False):
         found[match_norm] = fuse(spec("conv4"), models, 1, match_norm=match_norm)
         expected = fused_by_hand(models, 1, match_norm=match_norm)
