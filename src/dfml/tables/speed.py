@@ -63,8 +63,8 @@ def speed_table(speeds: Sequence[SpeedSummary], *, pools: Sequence[str]) -> Tabl
         data=pd.DataFrame(data, columns=columns),
         sections=[Section("", titles, cells, frozenset(breaks))],
         notes=[
-            f"All arms in one run on {devices}: same generator, learning rates, batch and teachers; 95% interval over tasks; "
-            "ratios of medians.",
+            f"All arms in one run on {devices}: same generator, learning rates, batch and teachers; 95% interval over "
+            "tasks; ratios of medians.",
             "Meta-training the generator is not part of these seconds; the inversion table has its cost.",
         ]
         if data

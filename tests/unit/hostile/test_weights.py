@@ -23,7 +23,7 @@ def huge_spec(**changes):
 @pytest.mark.parametrize("spec", [huge_spec(), huge_spec(family="conv4", side=1024)], ids=["resnet18", "conv4"])
 def test_a_zoo_of_enormous_networks(tmp_path, spec):
     zoo = write_random_zoo(tmp_path, models=2, judges=0)
-    edit_json(zoo / "zoo.json", network=spec)
+    edit_json(zoo / "zoo.json", network=spec, side=spec["side"])
     with pytest.raises(FileFormatError, match=r"expected F32|do not fit"):
         load_zoo(zoo, CPU)
 
