@@ -74,11 +74,12 @@ class TestOnCuda:
                 assert recorded(torch.ones(size, device=self.device))[0].item() == size
 
     def test_what_cannot_be_recorded_runs_step_by_step(self, caplog):
-        recorded = Recorded(lambda x: (x * x.sum().item(),), self.device)
+        recorded, stream = Recorded(lambda x: (x * x.sum().item(),), self.device), torch.cuda.current_stream()
         with caplog.at_level(logging.WARNING):
             for _ in range(WARM_UP + 3):
                 assert recorded(torch.ones(2, device=self.device))[0].tolist() == [2, 2]
         assert "not recorded" in caplog.text
+        assert torch.cuda.current_stream() == stream
 
     def test_overlapped_results_are_ready_for_the_current_stream(self):
         streams = [torch.cuda.Stream(self.device) for _ in range(3)]
