@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--growth", action="store_true", help="instead, how dfml's own cost grows with the sizes")
     options = parsed(parser)
     if options.growth:
-        results = growth.measure_all(options.device, options.threads)
+        results = growth.measure_all(options.device, options.threads, tf32=options.tf32)
     else:
         results = []
         for name in options.only:

@@ -89,9 +89,11 @@ def measure(case: Case, device: str, threads: int, *, tf32: bool = False) -> dic
     }
 
 
-def time_alone(arm: Arm, device: str, threads: int, *, units: int = 1, seconds: float = 2.0) -> float:
+def time_alone(
+    arm: Arm, device: str, threads: int, *, units: int = 1, seconds: float = 2.0, tf32: bool = False
+) -> float:
     """Median ms per unit of one arm by itself, over at least three runs and ``seconds``, after it has warmed up."""
-    with _Process(arm, device, threads, False) as process:
+    with _Process(arm, device, threads, tf32) as process:
         for _ in range(WARM_UP + 2):
             process.run()
         taken: list[float] = []

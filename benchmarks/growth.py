@@ -68,14 +68,14 @@ def inverting(*, device: torch.device, models: int) -> Callable[[], None]:
     return work
 
 
-def measure_all(device: str, threads: int) -> list[dict[str, Any]]:
+def measure_all(device: str, threads: int, *, tf32: bool = False) -> list[dict[str, Any]]:
     """Time every point of every series and show them."""
     results = []
     shown = Table(title="Growth", title_justify="left")
     for heading in ("what varies", "value", "ms", "per"):
         shown.add_column(heading)
     for name, value, arm, units, unit in series(device):
-        taken = time_alone(arm, device, threads, units=units)
+        taken = time_alone(arm, device, threads, units=units, tf32=tf32)
         results.append({"name": f"{name} = {value}", "ours_ms": taken, "per": unit})
         shown.add_row(name, str(value), f"{taken:.4g}", unit)
     Console(width=100).print(shown)

@@ -47,6 +47,8 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     options = parser.parse_args()
     if options.device != "cpu" and not torch.cuda.is_available():
         parser.error(f"--device {options.device}: no CUDA device was found; leave it out or say cpu")
+    if options.tf32 and options.device == "cpu":
+        parser.error("--tf32: a GPU's rounding; leave it out on a CPU")
     if options.threads < 1:
         parser.error("--threads: at least 1")
     if options.json and not options.json.absolute().parent.is_dir():

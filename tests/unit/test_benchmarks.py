@@ -91,6 +91,7 @@ def test_both_arms_are_timed_in_turns_and_compared(tmp_path):
     ("given", "message"),
     [
         (["--device", "cuda"], "no CUDA device was found"),
+        (["--tf32"], "leave it out on a CPU"),
         (["--threads", "0"], "at least 1"),
         (["--json", "nowhere/at/all.json"], "its folder does not exist"),
     ],

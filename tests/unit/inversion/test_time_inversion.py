@@ -61,6 +61,21 @@ def test_a_missing_generator_and_a_pickle(inverted):
         load_meta_generator(inverted, inversion_settings(), SIDE, CPU)
 
 
+def test_arms_from_scratch_learn_at_the_rates_of_five(inverted, tmp_path):
+    zoo = write_random_zoo(tmp_path / "zoo", models=1)
+
+    def losses(section, rate):
+        usual = inversion_settings(speed={"models": 1, "steps": (30,)})  # enough to find better images than the first
+        rates = {"learning_rate": rate, "latent_learning_rate": rate}
+        changed = usual.model_copy(update={section: getattr(usual, section).model_copy(update=rates)})
+        path = tmp_path / "speed.json"
+        time_inversion([zoo], inverted, path, pool="toy", settings=changed, seed=0, job=QuietJob())
+        return [arm["teacher_ce"] for arm in json.loads(path.read_text())["arms"] if arm["name"] == "per_model"]
+
+    assert losses("per_model", 1e-4) == losses("per_model", 0.1)
+    assert losses("five", 1e-4) != losses("five", 0.03)
+
+
 def test_every_arm_is_timed_on_the_same_models(inverted, tmp_path):
     zoo = write_random_zoo(tmp_path / "zoo", models=3)
     passes = []

@@ -51,6 +51,13 @@ def mixed(tmp_path_factory):
     return Pool.load(zoos, label_space="global", device=CPU)
 
 
+@pytest.mark.parametrize(("augment", "per_sample"), [("per_sample", True), ("per_batch", False)])
+def test_its_inversions_are_augmented_as_its_sets_are(pool, augment, per_sample):
+    cell = context("tgr", pool=pool, options=options(augment=augment))
+    loop = TgrLoop(cell, TgrSettings(**cell.options))
+    assert loop.views.per_sample == loop.recover.objective.views.per_sample == per_sample
+
+
 def test_it_learns_and_counts_what_it_asked(pool):
     result = fitted(pool)
     states = [snapshot.states[0] for snapshot in result.snapshots]
