@@ -95,9 +95,12 @@ check_images()
 
 
 def table_grid():
-    """(pool, method, status, reason, shots) of every pair in table order; tables say why a number is missing."""
+    """(pool, method, status, reason, shots) of every pair in table order; tables say why a number is missing.
+
+    A pool that asks for methods of which none applies is listed as well.
+    """
     rows = []
-    for pool in POOLS:
+    for pool in filter(settings.selected, settings.pools):
         for method in settings.all_methods:
             reason = settings.inapplicable(pool, method)
             chosen = method in settings.selected(pool)

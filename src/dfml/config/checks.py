@@ -53,6 +53,7 @@ def disagreements(config: "Config") -> Iterator[Problem]:
     yield from _pool_sizes(config)
     if not wrong_names:
         yield from _unlabelled(config)
+        yield from _probe_weights(config)
         yield from _something_runs(config)
 
 
@@ -185,6 +186,14 @@ def _unlabelled(config: "Config") -> Iterator[Problem]:
         yield Problem("unlabelled_heads.dataset", f"`{name}` is not under `datasets`; {remedy}", ("datasets",))
 
 
+def _probe_weights(config: "Config") -> Iterator[Problem]:
+    file = config.tgr.probe_weights
+    used = config.tgr.probe == "imagenet_r34" and any(cell.method == "tgr" for cell in config.cells())
+    if used and file and not Path(file).expanduser().is_file():
+        message = f"there is no file `{file}` (a path is taken from the folder that snakemake starts in)"
+        yield Problem("tgr.probe_weights", message)
+
+
 def _embedded_sizes(config: "Config") -> Iterator[Problem]:
     """More ways than classes, and fewer images than an episode needs; a folder is counted when it is read."""
     shots, evaluation = max(config.shots), config.evaluation
@@ -246,7 +255,9 @@ def _pool_sizes(config: "Config") -> Iterator[Problem]:
 
 def _something_runs(config: "Config") -> Iterator[Problem]:
     if not config.cells():
-        reasons = {config.inapplicable(pool, method) for pool in config.pools for method in config.selected(pool)} or {
-            "no pool chooses any"
-        }
-        yield Problem("methods", f"no method can run on any pool ({'; '.join(sorted(map(str, reasons)))})", ("pools",))
+        reasons = [
+            f"{method} on {pool}: {config.inapplicable(pool, method)}"
+            for pool in config.pools
+            for method in config.selected(pool)
+        ] or ["no pool chooses any"]
+        yield Problem("methods", f"no method can run on any pool ({'; '.join(reasons)})", ("pools",))

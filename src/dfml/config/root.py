@@ -132,6 +132,10 @@ class Config(Section):
                 return "the average of the models must have the meta-learner's architecture"
         if method == "best" and all((network.family, network.width) != own for network in networks):
             return "no model of the pool has the meta-learner's architecture"
+        if method == "tgr" and self.tgr.probe == "self":
+            sides = {self.datasets[name].side for name in chosen.datasets}
+            if len({(network.family, network.width) for network in networks}) > 1 or len(sides) > 1:
+                return "its probe `self` needs models of one network and image side"
         return None
 
     def pool_models(self, pool: str) -> int:

@@ -40,7 +40,7 @@ def make_probe(context: Context, settings: TgrSettings) -> Probe:
     if settings.probe == "random_r34":
         return random_resnet34(torch_generator(context.seed, "tgr", "probe"), device)
     if settings.probe == "imagenet_r34":
-        return imagenet_resnet34(Path(settings.probe_weights), device)
+        return imagenet_resnet34(Path(settings.probe_weights).expanduser(), device)
     side = context.pool.side
     learner = context.new_learner(side)
     # Under a head of zeros the body would have no gradient: its head is the random one in any case.

@@ -156,8 +156,11 @@ class TestMethods:
     def test_something_must_run(self):
         (line,) = problems({"pools": {"single": {"methods": []}}})
         assert line == "methods: no method can run on any pool (no pool chooses any)"
-        (line,) = problems({"networks": {"conv4": {"width": 8}}, "methods": ["average"]})
-        assert "must have the meta-learner's architecture" in line
+        (line,) = problems({"networks": {"conv4": {"width": 8}}, "methods": ["average", "best"]})
+        assert line == (
+            "methods: no method can run on any pool (average on single: the average of the models must have the "
+            "meta-learner's architecture; best on single: no model of the pool has the meta-learner's architecture)"
+        )
 
     @pytest.mark.parametrize("method", ["average", "ota", "dro"])
     def test_fusion_needs_models_like_the_learner(self, method):
@@ -171,6 +174,39 @@ class TestMethods:
             ("single", method),
             ("both", "random"),
         }
+
+    def test_the_best_model_must_be_one_like_the_learner(self):
+        networks = {"conv4": {}, "wide": {"width": 64}, "resnet": {"family": "resnet10"}}
+        pools = {"alike": {}, "both": {"networks": ["conv4", "wide"]}, "others": {"networks": ["wide", "resnet"]}}
+        config = validate_config({"networks": networks, "pools": pools, "methods": ["random", "best"]})
+        assert {cell.pool for cell in config.cells() if cell.method == "best"} == {"alike", "both"}
+        assert config.inapplicable("others", "best") == "no model of the pool has the meta-learner's architecture"
+
+    def test_models_that_probe_themselves_are_of_one_network_and_side(self):
+        mapping = {
+            "networks": {"conv4": {}, "wide": {"width": 64}},
+            "datasets": {"mine": {"source": "folder", "path": "images", "side": 28}, "glyphs": {}, "icons_colour": {}},
+            "pools": {
+                "one": {"datasets": ["glyphs", "icons_colour"]},
+                "sides": {"datasets": ["mine", "glyphs"]},
+                "both": {"networks": ["conv4", "wide"]},
+            },
+            "methods": ["random", "tgr"],
+        }
+        on = {cell.pool for cell in validate_config(mapping).cells() if cell.method == "tgr"}
+        assert on == {"one", "sides", "both"}
+        config = validate_config({**mapping, "tgr": {"probe": "self"}})
+        assert {cell.pool for cell in config.cells() if cell.method == "tgr"} == {"one"}
+        for pool in ("sides", "both"):
+            assert config.inapplicable(pool, "tgr") == "its probe `self` needs models of one network and image side"
+
+    def test_weights_of_a_probe_are_looked_for_at_once(self, tmp_path):
+        missing = {"tgr": {"probe": "imagenet_r34", "probe_weights": str(tmp_path / "r34.safetensors")}}
+        (line,) = problems({**missing, "methods": ["tgr"]})
+        assert line.startswith(f"tgr.probe_weights: there is no file `{tmp_path}/r34.safetensors`")
+        assert validate_config({**missing, "methods": ["random"]})
+        (tmp_path / "r34.safetensors").touch()
+        assert validate_config({**missing, "methods": ["tgr"]})
 
     def test_free_with_heads_has_its_own_start(self):
         (line,) = problems({"free_heads": {"free": {"start": "best_model"}}})

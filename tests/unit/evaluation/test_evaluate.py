@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import torch
 from dfml import evaluation as module
 from dfml.config import Cell, load_config
 from dfml.config.evaluation import EvaluationSettings
-from dfml.data.images import load_images
+from dfml.data.images import SPLITS, load_images, save_images
 from dfml.errors import ConfigError, FileFormatError
 from dfml.evaluation import EpisodeSet, episode_accuracies, evaluate
 from dfml.metalearning.learner_store import load_learner, save_learner
@@ -21,7 +21,7 @@ from dfml.records import read_record
 from dfml.runtime.files import sha256_file
 from dfml.statistics import interval95
 from support.learners import SPEC, encoder
-from support.zoo import CPU, WAYS, QuietJob, save_pattern_images
+from support.zoo import CPU, WAYS, QuietJob, pattern_images, save_pattern_images
 
 CELL = Cell("single", "free", 1, 3)
 SETTINGS = {"episodes": 10, "queries": 3, "validation_episodes": 6, "adaptation_steps": 2}
@@ -45,7 +45,7 @@ def state(seed):
     return weights if seed is not None else {name: torch.zeros_like(p) for name, p in weights.items()}
 
 
-def write_learner(folder, seeds=(None, 1, None), *, encoders=1):
+def write_learner(folder, seeds=(None, 1, None), *, encoders=1, **changes):
     facts = {
         "pool": CELL.pool,
         "method": CELL.method,
@@ -65,7 +65,7 @@ def write_learner(folder, seeds=(None, 1, None), *, encoders=1):
         "peak_memory_mb": 100.0,
         "options": {"iterations": 15},
         "provenance": {},
-    }
+    } | changes
     save_learner(folder, [[state(seed)] * encoders for seed in seeds], facts)
     return folder
 
@@ -83,7 +83,7 @@ def learner(tmp_path):
 def run(learner, images, output, **settings):
     evaluate(
         learner,
-        [images],
+        images if isinstance(images, list) else [images],
         output,
         cell=CELL,
         experiment="toy",
@@ -125,6 +125,31 @@ def test_results_are_the_mean_and_interval_of_the_chosen_iterate(learner, images
         assert found[key].accuracy == pytest.approx(values.mean(), abs=1e-12)
         assert found[key].ci95 == pytest.approx(interval95(values), abs=1e-12)
         assert (found[key].episodes, found[key].dataset) == (10, "toy")
+
+
+def test_every_data_set_is_normalised_as_the_learner_knows_it(tmp_path):
+    # A channel divided by 100 is as good as gone, so every normalisation sees another colour.
+    known = {"red": [0.1, 100.0, 100.0], "blue": [100.0, 100.0, 0.1]}
+    folders = []
+    for seed, name in enumerate(known):
+        splits = {s: replace(pattern_images(split=s, per_class=8, seed=seed), dataset=name) for s in SPLITS}
+        save_images(tmp_path / name, splits, source="folder")
+        folders.append(tmp_path / name)
+    norms = {name: {"mean": [0.5] * 3, "std": std} for name, std in known.items()}
+    both = write_learner(tmp_path / "both", (1, 2), domains=norms)
+    unknown = write_learner(tmp_path / "unknown", (1, 2))
+    together, plain = (run(folder, folders, tmp_path / "record.json") for folder in (both, unknown))
+    for name, folder in zip(known, folders, strict=True):
+        own = write_learner(tmp_path / f"only_{name}", (1, 2), **norms[name])
+        alone = run(own, [folder], tmp_path / "record.json").results
+        assert [row for row in together.results if row.dataset == name] == alone
+        assert [row for row in plain.results if row.dataset == name] != alone
+    curves = [
+        run(write_learner(tmp_path / f"curve_{i}", (1, 2), **norm), [folder], tmp_path / "record.json").curve
+        for i, (norm, folder) in enumerate(zip(norms.values(), folders, strict=True))
+    ]
+    for row, *others in zip(together.curve, *curves, strict=True):
+        assert row.accuracy == pytest.approx(np.mean([other.accuracy for other in others]))
 
 
 def test_the_record_says_what_the_learner_cost(learner, images, tmp_path):

@@ -104,6 +104,25 @@ def test_images_are_normalised():
     torch.testing.assert_close(own.prepare(images)[:, 2], expected)
 
 
+def test_a_known_data_set_is_normalised_as_its_own_images_were():
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    mean, std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.4, 0.5, 0.6])
+    plain = learner(encoder(0))
+    taught = Learner(
+        plain.encoders,
+        mean=plain.mean,
+        std=plain.std,
+        finetune=True,
+        steps=1,
+        learning_rate=0.1,
+        domains={"a": (mean, std), "b": (std, mean)},
+    )
+    by_hand = (images - mean[None, :, None, None]) / std[None, :, None, None]
+    torch.testing.assert_close(taught.for_domain("a").prepare(images), by_hand)
+    torch.testing.assert_close(taught.for_domain("b").for_domain("a").prepare(images), by_hand)
+    torch.testing.assert_close(taught.for_domain("unknown").prepare(images), plain.prepare(images))
+
+
 def test_the_first_rule_offered_is_the_default():
     support, labels, query, _ = task()
     for own, rule in ((learner(), "finetune"), (learner(finetune=False), "centroid_euclidean")):
