@@ -38,7 +38,8 @@ def make_up(results: Path) -> None:
 
 def test_tables_figures_and_report(tmp_path):
     workflow = Workflow.copied_to(tmp_path / "workflow")
-    workflow.configure(seeds=[0])
+    sealed = {"datasets": ["icons_colour"], "networks": ["conv4"], "access": "logits", "methods": ["free"]}
+    workflow.configure(seeds=[0], pools={"sealed": sealed})
     workflow.pretend_all_is_done(
         "--until", "evaluate", "time_inversion", fill=lambda results: make_up(results / "demo")
     )
@@ -53,6 +54,10 @@ def test_tables_figures_and_report(tmp_path):
     main = (results / "tables" / "main.md").read_text(encoding="utf-8")
     assert "34.90 ± 0.60" in main
     assert "not run" in main
+    # A pool on which nothing that is asked for can run is shown, with the reason.
+    rows = main[main.index("| sealed") :].splitlines()
+    assert "n/a" in next(row for row in rows if re.search(r"\| FREE +\|", row))
+    assert "it needs the models' weights, the pool gives their logits only" in main
 
     # One page without anything from outside, with every item that the rules mark.
     page = (results / "report.html").read_text(encoding="utf-8")
