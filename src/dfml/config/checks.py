@@ -89,18 +89,27 @@ def _names(config: "Config") -> Iterator[Problem]:
 
 def _custom_methods(config: "Config") -> Iterator[Problem]:
     for name, file in config.custom_methods.items():
-        key, path = f"custom_methods.{name}", Path(file).expanduser()
+        key = f"custom_methods.{name}"
         if name in get_args(MethodName):
             yield Problem(key, f"`{name}` is a method of this package; choose another name")
         elif name.startswith("supervised_"):
             yield Problem(key, "names with `supervised_` are of methods that read real images; choose another name")
-        elif not path.is_file():
-            yield Problem(key, f"there is no file `{file}` (a path is taken from the folder that snakemake starts in)")
+        elif missing := _missing(file):
+            yield Problem(key, missing)
         else:
             try:
-                ast.parse(path.read_bytes(), filename=file)
+                ast.parse(Path(file).expanduser().read_bytes(), filename=file)
             except (SyntaxError, ValueError, OSError) as error:
                 yield Problem(key, f"`{file}` is not a Python file that can be read: {error}")
+
+
+def _missing(file: str) -> str:
+    """What to say of a path where there is no file; nothing if there is one."""
+    try:
+        found = Path(file).expanduser().is_file()
+    except (OSError, RuntimeError):  # too long; the home of a user who is not there
+        found = False
+    return "" if found else f"there is no file `{file}` (a path is taken from the folder that snakemake starts in)"
 
 
 def _used_free(config: "Config") -> Iterator[tuple[str, FreeSettings]]:
@@ -189,9 +198,8 @@ def _unlabelled(config: "Config") -> Iterator[Problem]:
 def _probe_weights(config: "Config") -> Iterator[Problem]:
     file = config.tgr.probe_weights
     used = config.tgr.probe == "imagenet_r34" and any(cell.method == "tgr" for cell in config.cells())
-    if used and file and not Path(file).expanduser().is_file():
-        message = f"there is no file `{file}` (a path is taken from the folder that snakemake starts in)"
-        yield Problem("tgr.probe_weights", message)
+    if used and (missing := _missing(file)):
+        yield Problem("tgr.probe_weights", missing)
 
 
 def _embedded_sizes(config: "Config") -> Iterator[Problem]:

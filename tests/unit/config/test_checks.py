@@ -5,15 +5,8 @@ import pytest
 
 from dfml.config import Config, validate_config
 from dfml.config.checks import EMBEDDED
-from dfml.config.methods.names import needed_access
-from dfml.errors import ConfigError
+from support.configuration import problems
 from support.repository import ROOT
-
-
-def problems(mapping):
-    with pytest.raises(ConfigError) as caught:
-        validate_config(mapping)
-    return [line.strip() for line in str(caught.value).splitlines()[1:]]
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
@@ -162,44 +155,6 @@ class TestMethods:
             "meta-learner's architecture; best on single: no model of the pool has the meta-learner's architecture)"
         )
 
-    @pytest.mark.parametrize("method", ["average", "ota", "dro"])
-    def test_fusion_needs_models_like_the_learner(self, method):
-        two = {"conv4": {"models": 7}, "resnet": {"family": "resnet10"}}
-        pools = {"single": {}, "both": {"networks": ["conv4", "resnet"]}}
-        config = validate_config({"networks": two, "pools": pools, "methods": ["random", method]})
-        assert config.inapplicable("single", method) is None
-        assert config.inapplicable("both", method) == "averaging weights needs models of one architecture"
-        assert {(cell.pool, cell.method) for cell in config.cells()} == {
-            ("single", "random"),
-            ("single", method),
-            ("both", "random"),
-        }
-
-    def test_the_best_model_must_be_one_like_the_learner(self):
-        networks = {"conv4": {}, "wide": {"width": 64}, "resnet": {"family": "resnet10"}}
-        pools = {"alike": {}, "both": {"networks": ["conv4", "wide"]}, "others": {"networks": ["wide", "resnet"]}}
-        config = validate_config({"networks": networks, "pools": pools, "methods": ["random", "best"]})
-        assert {cell.pool for cell in config.cells() if cell.method == "best"} == {"alike", "both"}
-        assert config.inapplicable("others", "best") == "no model of the pool has the meta-learner's architecture"
-
-    def test_models_that_probe_themselves_are_of_one_network_and_side(self):
-        mapping = {
-            "networks": {"conv4": {}, "wide": {"width": 64}},
-            "datasets": {"mine": {"source": "folder", "path": "images", "side": 28}, "glyphs": {}, "icons_colour": {}},
-            "pools": {
-                "one": {"datasets": ["glyphs", "icons_colour"]},
-                "sides": {"datasets": ["mine", "glyphs"]},
-                "both": {"networks": ["conv4", "wide"]},
-            },
-            "methods": ["random", "tgr"],
-        }
-        on = {cell.pool for cell in validate_config(mapping).cells() if cell.method == "tgr"}
-        assert on == {"one", "sides", "both"}
-        config = validate_config({**mapping, "tgr": {"probe": "self"}})
-        assert {cell.pool for cell in config.cells() if cell.method == "tgr"} == {"one"}
-        for pool in ("sides", "both"):
-            assert config.inapplicable(pool, "tgr") == "its probe `self` needs models of one network and image side"
-
     def test_weights_of_a_probe_are_looked_for_at_once(self, tmp_path):
         missing = {"tgr": {"probe": "imagenet_r34", "probe_weights": str(tmp_path / "r34.safetensors")}}
         (line,) = problems({**missing, "methods": ["tgr"]})
@@ -218,30 +173,6 @@ class TestMethods:
         assert line.startswith("free.online: `inversion.inverter: gen_bn` leaves no meta-generator to continue")
         assert validate_config({**slow, "free": {"online": False}})
         assert validate_config({**slow, "free": {"generator": "fresh"}})
-
-    @pytest.mark.parametrize("access", ["logits", "gradients", "weights"])
-    def test_what_a_pool_does_not_give_is_not_applicable(self, access):
-        config = validate_config(
-            {
-                "pools": {"single": {"access": access}},
-                "methods": ["random", "gen_ce", "gen_bn", "bidf_mkd", "bidf_mkd_black_box", "free"],
-            }
-        )
-        run = {cell.method for cell in config.cells()}
-        least = {"logits": {"random", "bidf_mkd_black_box"}, "gradients": {"gen_ce", "bidf_mkd"}}
-        least["weights"] = {"gen_bn", "free"}
-        levels = list(least)[: list(least).index(access) + 1]
-        assert run == set.union(*(least[level] for level in levels))
-        if access != "weights":
-            assert config.inapplicable("single", "free") == (
-                f"it needs the models' weights, the pool gives their {access} only"
-            )
-
-    def test_a_start_from_weights_needs_them(self):
-        start = {"pools": {"single": {"access": "gradients"}}, "bidf_mkd": {"start": "best_model"}}
-        config = validate_config({**start, "methods": ["random", "bidf_mkd"]})
-        assert "weights" in config.inapplicable("single", "bidf_mkd")
-        assert needed_access("bidf_mkd") == "gradients" and needed_access("bidf_mkd", "best_model") == "weights"
 
     def test_an_empty_bank_must_be_filled(self):
         (line,) = problems({"free": {"generator": "fresh", "online": False}})
@@ -295,6 +226,9 @@ class TestCustomMethods:
         assert problems({"custom_methods": {"Mine": file}})[0].startswith(
             "custom_methods.Mine: `Mine` cannot be a name"
         )
+        for unknown in ("~nobody_of_that_name/mine.py", 5000 * "m"):
+            (line,) = problems({"custom_methods": {"mine": unknown}})
+            assert line.startswith(f"custom_methods.mine: there is no file `{unknown}`")
         (line,) = problems({"custom_methods": ["mine"]})
         assert line.startswith("custom_methods: expected names, each with a text, got")
         (line,) = problems({"custom_methods": {"mine": file}, "pools": {"single": {"methods": ["mien"]}}})

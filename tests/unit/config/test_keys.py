@@ -8,7 +8,7 @@ import yaml
 
 from dfml.config import Config, validate_config
 from dfml.config.tree import ANY_NAME, Key, children, keys, locate, section_of
-from dfml.errors import ConfigError
+from support.configuration import problems
 
 NAME = "mine"
 KEYS = list(keys())
@@ -25,14 +25,6 @@ def nested(path: Iterable[str], value: Any) -> dict[str, Any]:
     for part in reversed(concrete(path)):
         value = {part: value}
     return value
-
-
-def problems(mapping: dict[str, Any]) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        validate_config(mapping)
-    head, *lines = str(caught.value).splitlines()
-    assert head == f"config: {len(lines)} problem{'s' if len(lines) > 1 else ''}"
-    return [line.strip() for line in lines]
 
 
 def is_certain(key: Key) -> bool:

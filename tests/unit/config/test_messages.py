@@ -9,12 +9,7 @@ import pytest
 from dfml.config import Config, validate_config
 from dfml.config.methods.names import MethodName
 from dfml.errors import ConfigError
-
-
-def problems(mapping):
-    with pytest.raises(ConfigError) as caught:
-        validate_config(mapping)
-    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+from support.configuration import problems
 
 
 def test_nothing_given_is_the_default():

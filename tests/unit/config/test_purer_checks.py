@@ -1,21 +1,13 @@
 """What PURER's section asks of the rest of the configuration."""
 
-import pytest
-
 from dfml.config import validate_config
-from dfml.errors import ConfigError
+from support.configuration import problems
 
 RUN = {"methods": ["purer_maml"]}
 TWO_SIDES = {
     "datasets": {"icons": {}, "mine": {"source": "folder", "path": "images", "side": 84}},
     "pools": {"both": {"datasets": ["icons", "mine"]}},
 }
-
-
-def problems(mapping):
-    with pytest.raises(ConfigError) as caught:
-        validate_config(mapping)
-    return [line.strip() for line in str(caught.value).splitlines()[1:]]
 
 
 def test_an_episode_fits_into_the_set():

@@ -1,0 +1,17 @@
+"""What the configuration says of a mapping that is wrong."""
+
+from typing import Any
+
+import pytest
+
+from dfml.config import validate_config
+from dfml.errors import ConfigError
+
+
+def problems(mapping: dict[str, Any]) -> list[str]:
+    """The lines of the refusal, one for each problem, without the first, which counts them."""
+    with pytest.raises(ConfigError) as caught:
+        validate_config(mapping)
+    head, *lines = str(caught.value).splitlines()
+    assert head == f"config: {len(lines)} problem{'s' if len(lines) > 1 else ''}"
+    return [line.strip() for line in lines]
