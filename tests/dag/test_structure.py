@@ -19,7 +19,7 @@ RULES = {
     )
 }
 COMPUTE = {name for name, body in RULES.items() if "threads:" in body}
-LIGHT = {"make_results", "build_report", "tabulate_icfil"}
+LIGHT = {"make_results", "build_report"}
 
 
 def test_rules_are_named_like_their_scripts():

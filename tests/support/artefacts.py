@@ -22,7 +22,6 @@ from dfml.records import (
     read_speeds,
     read_zoos,
 )
-from dfml.records.icfil import read_icfil
 from dfml.runtime.checkpoint import Checkpoint
 from dfml.runtime.files import sha256_file, write_json
 from dfml.runtime.receipt import read_receipt
@@ -40,7 +39,6 @@ from support.mutations import (
 )
 from support.specimens import (
     NAMES,
-    icfil,
     record,
     write_bank,
     write_checkpoint,
@@ -178,7 +176,6 @@ ARTEFACTS = (
     ),
     _json("inversion", (results.inversion(), results.inversion(seed=1)), read_inversions, share=110),
     _json("speed", (results.speed(), results.speed(pool="single")), read_speeds, share=110),
-    _json("icfil", (icfil(), icfil() | {"seed": 1}), read_icfil, share=110),
     _json("record", (record(0), record(1)), lambda paths: read_record(paths[0]), share=130),
     Artefact(
         "receipt",

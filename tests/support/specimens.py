@@ -11,8 +11,6 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dfml.data.images import SPLITS, save_images
-from dfml.icfil import FORMAT as ICFIL_FORMAT
-from dfml.icfil import VERSION as ICFIL_VERSION
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.recover import BANK, GENERATOR
 from dfml.metalearning.learner_store import save_learner
@@ -154,22 +152,6 @@ def write_results(folder: Path, which: int) -> None:
         for seed in range(2 + which)
     ]
     collect_records(made, folder / "results.csv")
-
-
-def icfil() -> dict:
-    """A record of ICFIL."""
-    result = {"dataset": "icons", "batch_norm": "support", "episodes": 20}
-    for name, value in (("without", 40.0), ("with", 42.0), ("difference", 2.0)):
-        result |= {name: value, f"{name}_ci95": 0.5}
-    facts = {"pool": "single", "method": "purer_maml", "ways": 5, "shots": 1, "seed": 0}
-    return {
-        "format": ICFIL_FORMAT,
-        "version": ICFIL_VERSION,
-        **facts,
-        "results": [result],
-        "seconds": 3.0,
-        "device": "cpu",
-    }
 
 
 def record(seed: int) -> dict:

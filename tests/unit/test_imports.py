@@ -19,7 +19,6 @@ ORDER = (
     ("inversion", "metalearning", "fusion"),
     ("methods",),
     ("evaluation",),
-    ("icfil",),
     ("records",),
     ("tables", "figures"),
     ("cli",),

@@ -44,8 +44,6 @@ wildcard_constraints:
 # ---- what is asked for
 
 
-# PURER's learners that are fine-tuned at all.
-ICFIL_METHODS = ("purer_maml", "purer_anil")
 CELLS = settings.cells()
 # Pools on which some method runs.
 POOLS = list(dict.fromkeys(c.pool for c in CELLS))

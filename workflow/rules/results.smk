@@ -114,7 +114,6 @@ rule results:
     """Every table and figure, without the report."""
     input:
         rules.make_results.output,
-        rules.tabulate_icfil.output if ICFIL else [],
 
 
 rule build_report:

@@ -9,7 +9,6 @@ from dfml.config.base import DisagreementError, Section, distinct
 from dfml.config.checks import disagreements
 from dfml.config.data import DatasetSettings, LearnerSettings, Name, NetworkSettings, PoolSettings
 from dfml.config.evaluation import EvaluationSettings, RuntimeSettings
-from dfml.config.icfil import IcfilSettings
 from dfml.config.inversion import InversionSettings
 from dfml.config.methods.bidf_mkd import BidfMkdBlackBoxSettings, BidfMkdSettings
 from dfml.config.methods.free import FreeOfficialSettings, FreeSettings
@@ -101,10 +100,6 @@ class Config(Section):
         SupervisedProtonetSettings(), description="Method `supervised_protonet`."
     )
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="Evaluation.")
-    icfil: IcfilSettings = Field(
-        IcfilSettings(),
-        description="PURER's supplement at meta-test, for `purer_maml` and `purer_anil`; off by default.",
-    )
     runtime: RuntimeSettings = Field(RuntimeSettings(), description="Running long jobs.")
 
     _no_repetition = field_validator("seeds", "shots", "methods")(distinct)
