@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from dfml.runtime.capture import WARM_UP
-from dfml.runtime.device import configure_torch, describe_device, peak_memory_mb
-from dfml.runtime.workers import side_by_side
+from dfml.compute.capture import WARM_UP
+from dfml.compute.device import configure_torch, describe_device, peak_memory_mb
+from dfml.compute.workers import side_by_side
 
 
 @dataclass(frozen=True)

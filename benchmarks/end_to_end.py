@@ -14,12 +14,12 @@ from benchmarks.reference.free import PublishedLoop
 from benchmarks.report import run
 from dfml.config.data import NetworkSettings
 from dfml.config.methods.free import FreeOfficialSettings
+from dfml.jobs.checkpoint import Checkpoint
+from dfml.jobs.job import Job
+from dfml.jobs.progress import NullProgress
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.base import Context
 from dfml.methods.free_loop import FreeLoop
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.job import Job
-from dfml.runtime.progress import NullProgress
 
 MODELS = 20
 # Patience is used up after eleven outer steps of ten episodes at the earliest.

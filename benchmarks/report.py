@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.arms import Case, measure
-from dfml.runtime.device import configure_torch, describe_device
-from dfml.runtime.layout import laid_out
+from dfml.compute.device import configure_torch, describe_device
+from dfml.compute.placement import laid_out
 
 COLUMNS = ("", "ours, ms", "reference, ms", "ratio", "range of ratios", "floor, ms", "differ by", "peak MB")
 

@@ -13,20 +13,20 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from dfml.artefacts.base import RECORD_FORMAT, RECORD_VERSION
+from dfml.compute.device import describe_device
+from dfml.compute.placement import laid_out
+from dfml.compute.workers import side_by_side
 from dfml.config.evaluation import EvaluationSettings
 from dfml.data.episodes import Episodes, gather, sample_episodes
 from dfml.data.images import ClassImages, load_images
-from dfml.formats import RECORD_FORMAT, RECORD_VERSION
+from dfml.files.atomic import write_json
+from dfml.files.reading import digest_json
+from dfml.jobs.job import Job
+from dfml.jobs.progress import Task
 from dfml.metalearning.learner import Learner
 from dfml.metalearning.learner_store import LearnerManifest, load_learner
 from dfml.networks.cost import forward_macs
-from dfml.runtime.device import describe_device
-from dfml.runtime.digests import digest_json
-from dfml.runtime.files import write_json
-from dfml.runtime.job import Job
-from dfml.runtime.layout import laid_out
-from dfml.runtime.progress import Task
-from dfml.runtime.workers import side_by_side
 from dfml.statistics import interval95
 
 if TYPE_CHECKING:

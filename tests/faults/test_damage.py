@@ -14,11 +14,11 @@ from dfml.data.images import load_images, load_manifest
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.recover import load_meta_generator
+from dfml.jobs.provenance import read_receipt
 from dfml.metalearning.learner_store import load_learner
 from dfml.records.artefacts import read_inversions, read_speeds, read_zoos
 from dfml.records.collect import read_results_csv
 from dfml.records.record import read_record
-from dfml.runtime.receipt import read_receipt
 from dfml.zoo.store import load_judges, load_zoo
 from faults.experiment import EXPERIMENT, INVERT, META_LEARN, RECORD, REPORT, TABLE, TRAIN_ZOO
 from support.comparable import digests

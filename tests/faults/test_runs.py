@@ -8,7 +8,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from dfml.runtime.files import atomic_write
+from dfml.files.atomic import atomic_write
 from faults.experiment import INVERT, META_LEARN, RECORD, TRAIN_ZOO
 from support.comparable import digests
 from support.faults import head, script_pids, wait_until

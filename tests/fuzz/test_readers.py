@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfml.errors import DfmlError
-from dfml.runtime.files import read_json
+from dfml.files.reading import read_json
 from support.artefacts import ARTEFACTS
 from support.fuzzing import Fuzzer, Outcome, TooSlowError, alarm
 

@@ -77,5 +77,5 @@ def test_light_rules_do_not_load_torch():
         source = (ROOT / "workflow" / "scripts" / f"{rule}.py").read_text(encoding="utf-8")
         imported = {f.imported for f in read_imports(source, rule, is_package=False, known=package.modules)}
         loaded = {name for module in imported for name in package.loads(module)}
-        assert "dfml.runtime.job" in loaded
+        assert "dfml.jobs.job" in loaded
         assert not {name for name in loaded if name.split(".")[0] in {"torch", "torchvision"}}

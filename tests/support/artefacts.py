@@ -10,8 +10,12 @@ from dfml.data.sources.folder import list_classes, read_classes
 from dfml.data.splits import read_split
 from dfml.data.sufficiency import check_prepared
 from dfml.errors import DfmlError
+from dfml.files.atomic import write_json
+from dfml.files.reading import sha256_file
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.recover import BANK, GENERATOR, load_meta_generator
+from dfml.jobs.checkpoint import Checkpoint
+from dfml.jobs.provenance import read_receipt
 from dfml.metalearning.learner_store import MANIFEST as LEARNER
 from dfml.metalearning.learner_store import WEIGHTS as LEARNER_WEIGHTS
 from dfml.metalearning.learner_store import load_learner, read_learner_manifest
@@ -22,9 +26,6 @@ from dfml.records import (
     read_speeds,
     read_zoos,
 )
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.files import sha256_file, write_json
-from dfml.runtime.receipt import read_receipt
 from dfml.zoo.manifest import JUDGES, MANIFEST, WEIGHTS
 from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_judges, read_manifest

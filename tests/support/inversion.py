@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfml.compute.seeds import torch_generator
 from dfml.config.inversion import FiveSettings, InversionSettings
 from dfml.inversion.meta_generator import MetaGenerator, Recovered, interleaved_targets
 from dfml.inversion.objective import Objective
 from dfml.inversion.views import Views
 from dfml.networks.generator import Generator
-from dfml.runtime.seeds import torch_generator
 from dfml.zoo.pool import PoolModel
 from support.zoo import CPU, SIDE, WAYS, random_model
 

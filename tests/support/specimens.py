@@ -10,18 +10,18 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
+from dfml.compute.seeds import torch_generator
 from dfml.data.images import SPLITS, save_images
+from dfml.files.atomic import write_json
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.recover import BANK, GENERATOR
+from dfml.jobs import provenance as receipt
+from dfml.jobs.checkpoint import Checkpoint
 from dfml.metalearning.learner_store import save_learner
 from dfml.networks.build import NetworkSpec
 from dfml.records import (
     collect_records,
 )
-from dfml.runtime import receipt
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.files import write_json
-from dfml.runtime.seeds import torch_generator
 from support import results
 from support.cells import INVERSION
 from support.inversion import recovered

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.config.data import NetworkSettings
 from dfml.config.zoo import OptimiserSettings, ZooSettings
 from dfml.data.images import SPLITS, ClassImages, save_images
+from dfml.jobs.progress import NullProgress, Progress
 from dfml.networks.build import NetworkSpec, build_network
-from dfml.runtime.progress import NullProgress, Progress
-from dfml.runtime.seeds import numpy_rng, torch_generator
 from dfml.zoo.manifest import JUDGES, WEIGHTS, ModelEntry, ZooManifest
 from dfml.zoo.pool import PoolModel
 from dfml.zoo.store import save_manifest, save_weights

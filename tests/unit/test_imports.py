@@ -12,8 +12,8 @@ from support.repository import ROOT
 
 # Each room may import itself, the rooms above its line and, as long as no cycle comes of it, its neighbours.
 ORDER = (
-    ("errors", "formats", "statistics", "labels"),
-    ("config", "runtime"),
+    ("errors", "statistics", "labels", "files", "artefacts"),
+    ("config", "compute", "jobs"),
     ("data", "networks"),
     ("zoo",),
     ("inversion", "metalearning", "fusion"),
@@ -30,9 +30,10 @@ TORCH_FREE = (
     "dfml.errors",
     "dfml.statistics",
     "dfml.config",
-    "dfml.runtime.files",
-    "dfml.runtime.code_digest",
-    "dfml.runtime.job",
+    "dfml.files.atomic",
+    "dfml.files.reading",
+    "dfml.artefacts",
+    "dfml.jobs",
     "dfml.records",
     "dfml.tables",
     "dfml.figures",

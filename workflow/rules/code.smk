@@ -4,7 +4,8 @@ import hashlib
 import re
 
 import dfml
-from dfml.runtime.code_digest import code_digest, file_digest
+from dfml.jobs.code_digest import code_digest
+from dfml.jobs.code_digest import file_digest
 
 PACKAGE = Path(dfml.__file__).parent
 

@@ -12,9 +12,9 @@ from dfml.data.sources.folder import list_classes
 from dfml.data.sufficiency import check_prepared
 from dfml.errors import DataError, FileFormatError
 from dfml.methods.catalogue import entry
-from dfml.runtime.clock import bring_to_present
-from dfml.runtime.digests import digest_json
-from dfml.runtime.gpus import gpu_is_visible
+from dfml.files.atomic import bring_to_present
+from dfml.files.reading import digest_json
+from dfml.compute.device import gpu_is_visible
 
 RESULTS = f"results/{settings.experiment}"
 FIRST_SEED = settings.seeds[0]

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from dfml.errors import DfmlError
-from dfml.runtime.files import atomic_write
-from dfml.runtime.job import Job, run_job
+from dfml.files.atomic import atomic_write
+from dfml.jobs.job import Job, run_job
 
 
 def _main(snakemake: Any, job: Job) -> None:

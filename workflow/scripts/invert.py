@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from dfml.config.inversion import InversionSettings
-from dfml.data.locations import real_image_folders
 from dfml.inversion.recover import invert
-from dfml.runtime.job import Job, run_job
-from dfml.runtime.resume import resume_path
-from dfml.runtime.wall import data_free_wall
+from dfml.jobs.checkpoint import resume_path
+from dfml.jobs.job import Job, run_job
+from dfml.jobs.wall import data_free_wall, real_image_folders
 
 
 def _main(snakemake: Any, job: Job) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from dfml.figures import draw_figures
+from dfml.jobs.job import Job, run_job
 from dfml.records import collect_records
 from dfml.records.metrics import write_metrics
-from dfml.runtime.job import Job, run_job
 from dfml.tables import make_tables
 
 

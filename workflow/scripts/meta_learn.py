@@ -5,11 +5,10 @@ from typing import Any
 
 from dfml.config.data import NetworkSettings
 from dfml.config.inversion import InversionSettings
-from dfml.data.locations import real_image_folders
+from dfml.jobs.checkpoint import resume_path
+from dfml.jobs.job import Job, run_job
+from dfml.jobs.wall import data_free_wall, real_image_folders
 from dfml.methods.fit import fit_method
-from dfml.runtime.job import Job, run_job
-from dfml.runtime.resume import resume_path
-from dfml.runtime.wall import data_free_wall
 
 
 def _main(snakemake: Any, job: Job) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from dfml.config.data import DatasetSettings
 from dfml.data.prepare import prepare_images
-from dfml.runtime.job import Job, run_job
+from dfml.jobs.job import Job, run_job
 
 
 def _main(snakemake: Any, job: Job) -> None:

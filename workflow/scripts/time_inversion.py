@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from dfml.config.inversion import InversionSettings
-from dfml.data.locations import real_image_folders
 from dfml.inversion.timing import time_inversion
-from dfml.runtime.job import Job, run_job
-from dfml.runtime.wall import data_free_wall
+from dfml.jobs.job import Job, run_job
+from dfml.jobs.wall import data_free_wall, real_image_folders
 
 
 def _main(snakemake: Any, job: Job) -> None:

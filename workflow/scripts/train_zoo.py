@@ -5,8 +5,8 @@ from typing import Any
 
 from dfml.config.data import NetworkSettings
 from dfml.config.zoo import ZooSettings
-from dfml.runtime.job import Job, run_job
-from dfml.runtime.resume import resume_path
+from dfml.jobs.checkpoint import resume_path
+from dfml.jobs.job import Job, run_job
 from dfml.zoo.train import train_zoo
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from dfml.cli.tools import require_repository
 from dfml.errors import DfmlError
-from dfml.runtime.files import atomic_write
+from dfml.files.atomic import atomic_write
 from dfml.tables.readme import update_readme
 
 SHOWN_IN_README = "demo"

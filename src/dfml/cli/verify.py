@@ -12,8 +12,8 @@ from rich.console import Console
 
 from dfml.cli.tools import Output, planned_outputs, require_repository
 from dfml.errors import DfmlError, FileFormatError, printable
-from dfml.runtime.files import sha256_file
-from dfml.runtime.receipt import read_receipt, receipts_folder
+from dfml.files.reading import sha256_file
+from dfml.jobs.provenance import read_receipt, receipts_folder
 
 # Below an experiment's folder, but no results; neither is what a killed writer left, `.{name}.….partial`.
 ASIDE = ("receipts", "resume")

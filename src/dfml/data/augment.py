@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfml.runtime.layout import laid_out
-from dfml.runtime.transfer import send
+from dfml.compute.placement import laid_out, send
 
 
 @dataclass(frozen=True, eq=False)

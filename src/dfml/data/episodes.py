@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dfml.compute.placement import send
+from dfml.compute.seeds import numpy_rng
 from dfml.errors import DataError
-from dfml.runtime.seeds import numpy_rng
-from dfml.runtime.transfer import send
 
 _KEYS_AT_ONCE = 4_000_000
 

@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dfml.formats import Name, Text
-from dfml.runtime.manifests import read_manifest_as
+from dfml.artefacts.base import Name, Text, read_manifest_as
 
 MANIFEST = "images.json"
 FORMAT, VERSION = "dfml.images", 1

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfml.runtime.transfer import send
+from dfml.compute.placement import send
 
 LARGEST_ASPECT = 4 / 3
 

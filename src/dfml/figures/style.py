@@ -15,9 +15,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from dfml.files.atomic import atomic_write
 from dfml.labels import in_order
 from dfml.records.naming import OTHER_DOMAIN, UPPER_BOUND, method_label, real_images_note
-from dfml.runtime.files import atomic_write
 
 INK, QUIET, GRID = "#222222", "#6b6b6b", "#dddddd"
 _DASHES = (0, (4, 3))

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfml.compute.optimisers import Adam
+from dfml.compute.placement import send
 from dfml.config.methods.fusion import DroSettings
-from dfml.runtime.optimisers import Adam
-from dfml.runtime.transfer import send
 
 CODE = 64  # numbers that tell the network which chunk of the weights it writes
 

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfml.data.arrays import read_arrays, texts, whole
+from dfml.compute.placement import send
 from dfml.errors import DfmlError, FileFormatError
+from dfml.files.arrays import read_arrays, texts, whole
+from dfml.files.atomic import atomic_write
 from dfml.inversion.meta_generator import Recovered
-from dfml.runtime.files import atomic_write
-from dfml.runtime.transfer import send
 
 FORMAT, VERSION = "dfml.bank", 1
 _ARRAYS = frozenset({"format", "version", "slots", "pixels", "sources", "written"})

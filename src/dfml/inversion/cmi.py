@@ -2,6 +2,9 @@
 
 import torch
 
+from dfml.compute.optimisers import Adam
+from dfml.compute.placement import laid_out, send, settle
+from dfml.compute.workers import still_wanted
 from dfml.config.inversion import InversionSettings
 from dfml.data.windows import draw_windows, look_through
 from dfml.inversion.contrast import FeatureMemory, NormInputs, ProjectionHead, contrastive_loss
@@ -11,10 +14,6 @@ from dfml.inversion.keeper import Keeper
 from dfml.inversion.meta_generator import Recovered, interleaved_targets
 from dfml.inversion.objective import make_objective
 from dfml.inversion.per_model import draw_generator
-from dfml.runtime.layout import laid_out, settle
-from dfml.runtime.optimisers import Adam
-from dfml.runtime.transfer import send
-from dfml.runtime.workers import still_wanted
 from dfml.zoo.pool import PoolModel
 
 

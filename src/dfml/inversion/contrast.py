@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfml.compute.placement import send
 from dfml.inversion.norm_hooks import NormHooks
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
 from dfml.networks.initialise import initialise
-from dfml.runtime.transfer import send
 
 Features = tuple[Tensor, Tensor]
 """Of the cropped (local) and of the lightly moved (global) view of the same images, ``[n, size]`` each."""

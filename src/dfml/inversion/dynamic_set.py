@@ -7,9 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dfml.compute.optimisers import Adam
+from dfml.compute.placement import send
 from dfml.errors import DfmlError
-from dfml.runtime.optimisers import Adam
-from dfml.runtime.transfer import send
 from dfml.zoo.pool import Pool, PoolModel
 
 

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dfml.files.atomic import atomic_write
 from dfml.inversion.meta_generator import Recovered
-from dfml.runtime.files import atomic_write
 
 
 def save_grid(images: Tensor, path: Path, *, columns: int, scale: int = 2, gap: int = 2) -> None:

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dfml.compute.capture import Recorded
+from dfml.compute.optimisers import SGD, Adam
+from dfml.compute.placement import settle
 from dfml.config.inversion import FiveSettings
 from dfml.data.augment import Moves
 from dfml.inversion.keeper import Keeper
 from dfml.inversion.objective import Objective
 from dfml.networks.build import build_network
 from dfml.networks.generator import Generator
-from dfml.runtime.capture import Recorded
-from dfml.runtime.layout import settle
-from dfml.runtime.optimisers import SGD, Adam
 from dfml.zoo.pool import PoolModel
 
 BETAS = (0.5, 0.999)

@@ -8,17 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dfml.compute.capture import overlapped
+from dfml.compute.optimisers import SGD, Adam, Optimiser
+from dfml.compute.placement import send, settle
+from dfml.compute.workers import side_by_side
 from dfml.config.inversion import FiveSettings
 from dfml.data.augment import Moves
 from dfml.inversion.finite import not_finite
 from dfml.inversion.inner_steps import BETAS, Found, InnerSteps
 from dfml.inversion.objective import Objective
 from dfml.networks.generator import Generator
-from dfml.runtime.capture import overlapped
-from dfml.runtime.layout import settle
-from dfml.runtime.optimisers import SGD, Adam, Optimiser
-from dfml.runtime.transfer import send
-from dfml.runtime.workers import side_by_side
 from dfml.zoo.pool import PoolModel
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from dfml.compute.seeds import numpy_rng, torch_generator
+from dfml.compute.workers import side_by_side
 from dfml.config.inversion import InversionSettings
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.cmi import ContrastiveInversion
@@ -13,10 +15,8 @@ from dfml.inversion.meta_generator import Recovered
 from dfml.inversion.objective import make_objective
 from dfml.inversion.per_model import FromScratch
 from dfml.inversion.pixels import DeepInversion
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.job import Job
-from dfml.runtime.seeds import numpy_rng, torch_generator
-from dfml.runtime.workers import side_by_side
+from dfml.jobs.checkpoint import Checkpoint
+from dfml.jobs.job import Job
 from dfml.zoo.pool import Pool, PoolModel
 
 CHUNK = 4

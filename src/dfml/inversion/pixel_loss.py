@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from dfml.compute.placement import laid_out
+from dfml.compute.workers import side_by_side
 from dfml.data.augment import denormalise
 from dfml.inversion.losses import StatisticsGap
 from dfml.inversion.priors import rolled, total_variation
-from dfml.runtime.layout import laid_out
-from dfml.runtime.workers import side_by_side
 from dfml.zoo.pool import PoolModel
 
 

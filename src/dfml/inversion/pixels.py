@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+from dfml.compute.optimisers import Adam
+from dfml.compute.placement import send
+from dfml.compute.workers import still_wanted
 from dfml.config.inversion import InversionSettings
 from dfml.data.augment import denormalise, normalise
 from dfml.inversion.finite import check_finite
@@ -10,9 +13,6 @@ from dfml.inversion.keeper import Keeper
 from dfml.inversion.meta_generator import Recovered, interleaved_targets
 from dfml.inversion.objective import make_objective
 from dfml.inversion.priors import rolled, total_variation
-from dfml.runtime.optimisers import Adam
-from dfml.runtime.transfer import send
-from dfml.runtime.workers import still_wanted
 from dfml.zoo.pool import PoolModel
 
 BETAS = (0.5, 0.99)

@@ -10,9 +10,13 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION
+from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.config.inversion import FastSettings, FiveSettings, InversionSettings
 from dfml.config.methods.names import needed_access
-from dfml.formats import INVERSION_FORMAT, INVERSION_VERSION
+from dfml.files.atomic import atomic_write, write_json
+from dfml.files.reading import digest_json, sha256_file
+from dfml.files.tensors import layout_of, read_tensors
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.grid import rows_of_classes, save_grid
 from dfml.inversion.meta_generator import MetaGenerator, Recovered
@@ -20,13 +24,9 @@ from dfml.inversion.objective import Objective, make_objective
 from dfml.inversion.one_by_one import Recovery, one_by_one, recover_one_by_one
 from dfml.inversion.per_model import draw_generator
 from dfml.inversion.quality import cross_model_accuracy, judge_scores, teacher_scores
+from dfml.jobs.checkpoint import Checkpoint
+from dfml.jobs.job import Job
 from dfml.networks.generator import Generator
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.digests import digest_json
-from dfml.runtime.files import atomic_write, sha256_file, write_json
-from dfml.runtime.job import Job
-from dfml.runtime.seeds import numpy_rng, torch_generator
-from dfml.runtime.tensors import layout_of, read_tensors
 from dfml.zoo.manifest import MANIFEST
 from dfml.zoo.pool import Pool, PoolModel
 from dfml.zoo.store import load_judges

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import torch
 
+from dfml.compute.capture import WARM_UP
+from dfml.compute.device import describe_device
+from dfml.compute.seeds import torch_generator
 from dfml.config.inversion import InversionSettings
+from dfml.files.atomic import write_json
 from dfml.inversion.meta_generator import Recovered
 from dfml.inversion.per_model import FromScratch
 from dfml.inversion.quality import teacher_scores
 from dfml.inversion.recover import load_meta_generator, make_objective
-from dfml.runtime.capture import WARM_UP
-from dfml.runtime.device import describe_device
-from dfml.runtime.files import write_json
-from dfml.runtime.job import Job
-from dfml.runtime.seeds import torch_generator
+from dfml.jobs.job import Job
 from dfml.zoo.pool import Pool
 
 FORMAT, VERSION = "dfml.speed", 1

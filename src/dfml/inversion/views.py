@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dfml.compute.placement import laid_out
 from dfml.data.augment import Moves, draw_moves, move
-from dfml.runtime.layout import laid_out
 from dfml.zoo.pool import PoolModel
 
 

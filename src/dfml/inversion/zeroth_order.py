@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dfml.compute.placement import laid_out
 from dfml.data.augment import Moves
 from dfml.inversion.losses import agreement, disagreement
 from dfml.inversion.objective import Objective
-from dfml.runtime.layout import laid_out
 from dfml.zoo.pool import PoolModel
 
 # Numbers of one question: it bounds the memory of the perturbed images and of the models' activations.

@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dfml.compute.capture import Recorded
+from dfml.compute.optimisers import SGD, Adam, Optimiser
 from dfml.config.methods.free import BellSettings
 from dfml.inversion.meta_generator import Recovered
 from dfml.inversion.views import Views
 from dfml.metalearning.inner_loop import Parameters, set_gradients
-from dfml.runtime.capture import Recorded
-from dfml.runtime.optimisers import SGD, Adam, Optimiser
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, kind: str) -> Tensor:

@@ -6,9 +6,9 @@ from typing import Literal, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from dfml.compute.placement import send
 from dfml.data.resize import resized
 from dfml.metalearning.variation import recolour
-from dfml.runtime.transfer import send
 from dfml.zoo.pool import Pool
 
 Trait = TypeVar("Trait", int, str)

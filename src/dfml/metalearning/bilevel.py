@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dfml.compute.workers import private_copy
 from dfml.data.augment import Moves
 from dfml.inversion.meta_generator import Recovered
 from dfml.inversion.views import Views
 from dfml.metalearning.alignment import distillation_loss
 from dfml.metalearning.inner_loop import MetaGradient, Parameters, descend
 from dfml.networks.batch_norm import second_derivatives
-from dfml.runtime.workers import private_copy
 
 
 class BilevelDistillation:

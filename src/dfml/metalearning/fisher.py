@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from dfml.runtime.layout import laid_out
+from dfml.compute.placement import laid_out
 
 # Batches that the published estimate averages over.
 BATCHES = 5

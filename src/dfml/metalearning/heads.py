@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfml.compute.capture import Recorded
+from dfml.compute.optimisers import Adam
+from dfml.compute.placement import laid_out, send
 from dfml.config.methods.heads import HeadsSettings
 from dfml.data.augment import Moves, draw_moves, move, normalise
-from dfml.runtime.capture import Recorded
-from dfml.runtime.layout import laid_out
-from dfml.runtime.optimisers import Adam
-from dfml.runtime.transfer import send
 
 WARMUP_STEPS = 20
 

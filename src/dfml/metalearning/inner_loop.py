@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from dfml.compute.placement import laid_out
+from dfml.compute.workers import private_copy, side_by_side
 from dfml.networks.batch_norm import second_derivatives
-from dfml.runtime.layout import laid_out
-from dfml.runtime.workers import private_copy, side_by_side
 
 Parameters = dict[str, Tensor]
 

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dfml.compute.placement import laid_out
+from dfml.compute.workers import private_copy
 from dfml.data.augment import normalise
 from dfml.data.resize import resized
 from dfml.errors import DfmlError
 from dfml.metalearning.inner_loop import Parameters, adapt, parameters_of
 from dfml.networks.batch_norm import statistics_of_first
-from dfml.runtime.layout import laid_out
-from dfml.runtime.workers import private_copy
 
 Classifier = Callable[[Tensor], Tensor]
 CENTROID_RULES = ("centroid_euclidean", "centroid_cosine")

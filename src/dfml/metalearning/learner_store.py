@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dfml.artefacts.base import Name, read_manifest_as
+from dfml.compute.placement import settle
 from dfml.errors import FileFormatError
-from dfml.formats import Name
+from dfml.files.atomic import atomic_write, write_json
+from dfml.files.reading import sha256_file
+from dfml.files.tensors import Layout, layout_of, read_tensors
 from dfml.metalearning.learner import Learner
 from dfml.networks.build import NetworkSpec, build_network, outline
-from dfml.runtime.files import atomic_write, sha256_file, write_json
-from dfml.runtime.layout import settle
-from dfml.runtime.manifests import read_manifest_as
-from dfml.runtime.tensors import Layout, layout_of, read_tensors
 
 FORMAT, VERSION = "dfml.learner", 2
 WEIGHTS, MANIFEST, HISTORY = "learner.safetensors", "learner.json", "history.csv"

@@ -4,12 +4,12 @@ from contextlib import nullcontext
 
 from torch import Tensor, nn
 
+from dfml.compute.capture import Recorded
+from dfml.compute.optimisers import Optimiser
+from dfml.compute.placement import laid_out
+from dfml.compute.workers import private_copy
 from dfml.metalearning.inner_loop import Parameters, meta_gradient, query_loss, set_gradients
 from dfml.networks.batch_norm import second_derivatives
-from dfml.runtime.capture import Recorded
-from dfml.runtime.layout import laid_out
-from dfml.runtime.optimisers import Optimiser
-from dfml.runtime.workers import private_copy
 
 
 class MetaStep:

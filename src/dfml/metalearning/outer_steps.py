@@ -4,10 +4,10 @@ from typing import Protocol
 
 from torch import nn
 
+from dfml.compute.optimisers import Optimiser
 from dfml.metalearning.inner_loop import Parameters
 from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.prototypes import PrototypeStep
-from dfml.runtime.optimisers import Optimiser
 
 
 class InnerLoop(Protocol):

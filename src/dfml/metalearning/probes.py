@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from dfml.compute.placement import laid_out, settle
 from dfml.data.augment import normalise
 from dfml.data.resize import resized
 from dfml.errors import DfmlError
+from dfml.files.tensors import layout_of, read_tensors
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.networks.initialise import initialise
-from dfml.runtime.layout import laid_out, settle
-from dfml.runtime.tensors import layout_of, read_tensors
 from dfml.zoo.pool import Pool, PoolModel
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

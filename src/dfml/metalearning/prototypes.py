@@ -5,12 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from dfml.compute.capture import Recorded
+from dfml.compute.optimisers import Optimiser
+from dfml.compute.placement import laid_out
+from dfml.compute.workers import private_copy, side_by_side
 from dfml.metalearning.inner_loop import Parameters
 from dfml.metalearning.learner import centroid_scores
-from dfml.runtime.capture import Recorded
-from dfml.runtime.layout import laid_out
-from dfml.runtime.optimisers import Optimiser
-from dfml.runtime.workers import private_copy, side_by_side
 
 
 class FeaturesOf(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dfml.runtime.layout import laid_out
+from dfml.compute.placement import laid_out
 from dfml.zoo.pool import PoolModel
 
 CHUNK = 256

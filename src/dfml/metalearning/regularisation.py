@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dfml.compute.capture import Recorded
+from dfml.compute.optimisers import Optimiser
+from dfml.compute.workers import private_copy, side_by_side
 from dfml.metalearning.alignment import distillation_loss
 from dfml.metalearning.inner_loop import Parameters
 from dfml.networks.batch_norm import second_derivatives
-from dfml.runtime.capture import Recorded
-from dfml.runtime.optimisers import Optimiser
-from dfml.runtime.workers import private_copy, side_by_side
 
 T, R = TypeVar("T"), TypeVar("R")
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dfml.compute.placement import laid_out
 from dfml.config.methods.replay import ReplaySettings
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import Parameters, adapt
 from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.prototypes import PrototypeStep
-from dfml.runtime.layout import laid_out
 
 
 class Patience:

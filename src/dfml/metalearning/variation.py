@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dfml.runtime.transfer import send
+from dfml.compute.placement import send
 
 
 def mix(images: Tensor, draws: torch.Generator) -> Tensor:

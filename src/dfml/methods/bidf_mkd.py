@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from dfml.compute.capture import Recorded
+from dfml.compute.seeds import numpy_rng, torch_generator
+from dfml.compute.workers import private_copy
 from dfml.config.inversion import InversionSettings
 from dfml.config.methods.bidf_mkd import BidfMkdBlackBoxSettings, BidfMkdSettings
 from dfml.inversion.bank import ImageBank
@@ -21,9 +24,6 @@ from dfml.metalearning.trigger import Trigger
 from dfml.methods.base import Context, Fitted
 from dfml.methods.iterate import iterate
 from dfml.methods.learner_loop import LearnerLoop
-from dfml.runtime.capture import Recorded
-from dfml.runtime.seeds import numpy_rng, torch_generator
-from dfml.runtime.workers import private_copy
 from dfml.zoo.pool import PoolModel
 
 

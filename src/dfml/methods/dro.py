@@ -1,10 +1,10 @@
 """DRO: a network that writes the weights of all models, read at the mean of their embeddings. Our reconstruction."""
 
+from dfml.compute.seeds import torch_generator
+from dfml.compute.timeline import Timeline
 from dfml.config.methods.fusion import DroSettings
 from dfml.fusion.dro import RobustFusion, Standardised
 from dfml.methods.base import Context, Fitted, Snapshot, replace_head, without_statistics
-from dfml.runtime.seeds import torch_generator
-from dfml.runtime.timeline import Timeline
 
 
 def fit(context: Context) -> Fitted:

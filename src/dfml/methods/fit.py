@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION
 from dfml.config.data import NetworkSettings
 from dfml.config.inversion import InversionSettings
 from dfml.errors import FileFormatError
-from dfml.formats import INVERSION_FORMAT, INVERSION_VERSION
+from dfml.files.atomic import atomic_write
+from dfml.files.reading import digest_json, read_json, sha256_file
+from dfml.jobs.checkpoint import Checkpoint
+from dfml.jobs.job import Job
 from dfml.metalearning.learner_store import HISTORY, save_learner
 from dfml.methods.base import Context, Fitted
 from dfml.methods.catalogue import METHODS
 from dfml.methods.custom import load_fit
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.digests import digest_json
-from dfml.runtime.files import atomic_write, read_json, sha256_file
-from dfml.runtime.job import Job
 
 if TYPE_CHECKING:
     from dfml.config.root import Cell  # configuration as a whole is no part of what this stage computes

@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from dfml.compute.optimisers import Adam
+from dfml.compute.seeds import torch_generator
+from dfml.compute.timeline import Timeline
+from dfml.compute.workers import private_copy
 from dfml.config.inversion import FiveSettings, InversionSettings
 from dfml.config.methods.free import FreeSettings
 from dfml.errors import DfmlError
@@ -22,10 +26,6 @@ from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.replay import ReplayReport, last_fast_weights, replay
 from dfml.methods.base import Context, Snapshot
 from dfml.methods.iterate import iterate
-from dfml.runtime.optimisers import Adam
-from dfml.runtime.seeds import torch_generator
-from dfml.runtime.timeline import Timeline
-from dfml.runtime.workers import private_copy
 from dfml.zoo.pool import PoolModel
 
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dfml.compute.placement import send
+from dfml.compute.seeds import torch_generator
 from dfml.config.methods.heads import HeadsAloneSettings, HeadsSettings
 from dfml.errors import DfmlError
 from dfml.metalearning.heads import HeadsDistillation
 from dfml.metalearning.questions import CHUNK, ask
 from dfml.metalearning.variation import mix, recolour
 from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, zero_head
-from dfml.runtime.seeds import torch_generator
-from dfml.runtime.transfer import send
 
 
 @dataclass(frozen=True)

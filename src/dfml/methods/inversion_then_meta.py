@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from dfml.compute.seeds import torch_generator
 from dfml.config.methods.inversion_then_meta import InversionThenMetaSettings
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.recover import BANK
@@ -11,7 +12,6 @@ from dfml.metalearning.replay import replay
 from dfml.methods.base import Context, Fitted
 from dfml.methods.iterate import iterate
 from dfml.methods.learner_loop import LearnerLoop
-from dfml.runtime.seeds import torch_generator
 
 
 def fit(context: Context) -> Fitted:

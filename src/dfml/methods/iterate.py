@@ -4,9 +4,9 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from dfml.compute.timeline import Timeline
 from dfml.metalearning.inner_loop import Parameters
 from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
-from dfml.runtime.timeline import Timeline
 
 
 class Iterated(Protocol):

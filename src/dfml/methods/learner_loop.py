@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfml.compute.optimisers import Adam
+from dfml.compute.timeline import Timeline
 from dfml.errors import DfmlError
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.base import Context
-from dfml.runtime.optimisers import Adam
-from dfml.runtime.timeline import Timeline
 
 
 class LearnerLoop:

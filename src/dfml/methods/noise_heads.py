@@ -6,10 +6,10 @@ What this learner can do, it owes to the models' answers and its starting point,
 import torch
 from torch import Tensor
 
+from dfml.compute.placement import send
 from dfml.config.methods.heads import NoiseHeadsSettings
 from dfml.methods.base import Context, Fitted
 from dfml.methods.heads import fit_heads
-from dfml.runtime.transfer import send
 
 
 def fit(context: Context) -> Fitted:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.config.methods.purer import PurerSettings
 from dfml.inversion.dynamic_set import DynamicImages, DynamicSet
 from dfml.inversion.pixel_loss import PixelLoss, Question
@@ -14,7 +15,6 @@ from dfml.metalearning.outer_steps import make_outer_step
 from dfml.methods.average import averaged
 from dfml.methods.base import Context
 from dfml.methods.learner_loop import LearnerLoop
-from dfml.runtime.seeds import numpy_rng, torch_generator
 from dfml.zoo.pool import PoolModel
 
 

@@ -7,6 +7,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from dfml.compute.optimisers import Adam, Optimiser
+from dfml.compute.seeds import derive_seed, numpy_rng
+from dfml.compute.timeline import Timeline
 from dfml.config.methods.supervised import SupervisedProtonetSettings, SupervisedSettings
 from dfml.data.augment import normalise
 from dfml.data.episodes import gather, sample_episodes
@@ -15,9 +18,6 @@ from dfml.metalearning.inner_loop import Parameters, parameters_of
 from dfml.metalearning.meta_step import MetaStep
 from dfml.methods.base import Context, Fitted, zero_head
 from dfml.methods.iterate import iterate
-from dfml.runtime.optimisers import Adam, Optimiser
-from dfml.runtime.seeds import derive_seed, numpy_rng
-from dfml.runtime.timeline import Timeline
 
 
 class Step(Protocol):

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.config.methods.tgr import TgrSettings
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
@@ -21,7 +22,6 @@ from dfml.methods.base import Context, Fitted, Snapshot
 from dfml.methods.iterate import iterate
 from dfml.methods.learner_loop import LearnerLoop
 from dfml.methods.tgr_embedding import embed
-from dfml.runtime.seeds import numpy_rng, torch_generator
 
 
 def fit(context: Context) -> Fitted:

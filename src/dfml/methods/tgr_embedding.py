@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dfml.compute.seeds import torch_generator
 from dfml.config.methods.tgr import TgrSettings
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.per_model import FromScratch
+from dfml.jobs.checkpoint import Checkpoint
 from dfml.metalearning.fisher import batch_size, fisher_diagonal
 from dfml.metalearning.grouping import eligible, similarity
 from dfml.metalearning.probes import Probe, imagenet_resnet34, learner_probe, random_resnet34, self_probe
 from dfml.methods.base import Context, load_body
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.seeds import torch_generator
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfml.runtime.layout import laid_out
+from dfml.compute.placement import laid_out
 
 
 class Generator(nn.Module):

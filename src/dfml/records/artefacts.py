@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from dfml.artefacts.base import Name, Text
 from dfml.errors import DfmlError
-from dfml.formats import Name, Text
 from dfml.records.reading import Artefact, Count, NonNegative, Percent, read_artefact
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dfml.artefacts.base import LONGEST_TEXT
 from dfml.errors import DfmlError, FileFormatError, is_printable
-from dfml.formats import LONGEST_TEXT
+from dfml.files.atomic import atomic_write
+from dfml.files.reading import MEBIBYTE, read_at_most
 from dfml.records.record import Record, read_record
-from dfml.runtime.files import MEBIBYTE, atomic_write, read_at_most
 
 _CELL = ["experiment", "pool", "method", "ways", "shots", "seed"]
 _KEY = [*_CELL, "dataset", "rule", "batch_norm"]

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from dfml.files.atomic import write_json
 from dfml.records.collect import read_results_csv
 from dfml.records.summary import average_over_seeds
-from dfml.runtime.files import write_json
 
 
 def write_metrics(results: Path, output: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from dfml.formats import RECORD_FORMAT, RECORD_VERSION, Name, Text
+from dfml.artefacts.base import RECORD_FORMAT, RECORD_VERSION, Name, Text
 from dfml.records.reading import Artefact, Count, NonNegative, Percent, read_artefact
 
 Positive = Annotated[int, Field(ge=1)]

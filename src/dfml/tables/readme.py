@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dfml.errors import FileFormatError
-from dfml.runtime.files import atomic_write
+from dfml.files.atomic import atomic_write
 
 
 def update_readme(readme: Path, table: Path, *, name: str = "main") -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from dfml.runtime.files import atomic_write
+from dfml.files.atomic import atomic_write
 from dfml.tables.page import to_html
 from dfml.tables.table import Cell, Column, Section, Table
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dfml.formats import Name
+from dfml.artefacts.base import Name
 from dfml.networks.build import NetworkSpec
 
 FORMAT, VERSION = "dfml.zoo", 1

@@ -7,12 +7,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dfml.artefacts.base import read_manifest_as
+from dfml.compute.placement import settle
 from dfml.errors import FileFormatError
+from dfml.files.atomic import atomic_write, write_json
+from dfml.files.reading import sha256_file
+from dfml.files.tensors import layout_of, read_tensors
 from dfml.networks.build import NetworkSpec, build_network, outline
-from dfml.runtime.files import atomic_write, sha256_file, write_json
-from dfml.runtime.layout import settle
-from dfml.runtime.manifests import read_manifest_as
-from dfml.runtime.tensors import layout_of, read_tensors
 from dfml.zoo.manifest import FORMAT, JUDGES, MANIFEST, VERSION, WEIGHTS, ZooManifest
 
 State = dict[str, Tensor]

@@ -8,17 +8,16 @@ from typing import Any
 
 import torch
 
+from dfml.compute.seeds import derive_seed, numpy_rng
+from dfml.compute.workers import side_by_side
 from dfml.config.data import NetworkSettings
 from dfml.config.zoo import ZooSettings
 from dfml.data.images import load_images, load_manifest
 from dfml.errors import DataError
+from dfml.files.reading import digest_json, sha256_file
+from dfml.jobs.checkpoint import Checkpoint
+from dfml.jobs.job import Job
 from dfml.networks.build import NetworkSpec
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.digests import digest_json
-from dfml.runtime.files import sha256_file
-from dfml.runtime.job import Job
-from dfml.runtime.seeds import derive_seed, numpy_rng
-from dfml.runtime.workers import side_by_side
 from dfml.zoo.manifest import JUDGES, WEIGHTS, ModelEntry, ZooManifest
 from dfml.zoo.store import State, save_manifest, save_weights
 from dfml.zoo.task import make_task

@@ -9,15 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfml.compute.capture import Recording
+from dfml.compute.optimisers import SGD, Adam, Optimiser
+from dfml.compute.placement import laid_out, send, settle
+from dfml.compute.seeds import torch_generator
+from dfml.compute.workers import still_wanted
 from dfml.config.zoo import OptimiserSettings, ZooSettings
 from dfml.data.augment import Moves, draw_moves, move, normalise
 from dfml.networks.build import NetworkSpec, build_network
-from dfml.runtime.capture import Recording
-from dfml.runtime.layout import laid_out, settle
-from dfml.runtime.optimisers import SGD, Adam, Optimiser
-from dfml.runtime.seeds import torch_generator
-from dfml.runtime.transfer import send
-from dfml.runtime.workers import still_wanted
 from dfml.zoo.store import State
 from dfml.zoo.task import Task
 

@@ -10,7 +10,7 @@ from dfml.cli import verify as module
 from dfml.cli.main import main
 from dfml.cli.tools import Output
 from dfml.cli.verify import Finding, examine
-from dfml.runtime.receipt import write_receipt
+from dfml.jobs.provenance import write_receipt
 
 SHELF = Path("results/demo")
 ZOO, LEARNER, RECORD = (f"results/demo/{name}" for name in ("zoo/zoo.json", "metalearning/learner.json", "record.json"))
@@ -28,7 +28,7 @@ def shelf(tmp_path, monkeypatch):
 
 
 def provenance(inputs):
-    from dfml.runtime.provenance import digests
+    from dfml.jobs.provenance import digests
 
     return {"inputs": digests(inputs)}
 

@@ -4,7 +4,7 @@ import torch
 
 from dfml.data.images import ClassImages, class_images, load_images, load_manifest, save_images
 from dfml.errors import DataError, FileFormatError
-from dfml.runtime.files import sha256_file
+from dfml.files.reading import sha256_file
 
 
 def make(split="meta_train", *, names=("ant", "bee"), counts=(3, 2), side=4, seed=0, dataset="toy"):

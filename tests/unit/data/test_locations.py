@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from dfml.data.locations import real_image_folders
+from dfml.jobs.wall import real_image_folders
 
 
 def test_the_wall_stands_around_every_place_of_real_images():

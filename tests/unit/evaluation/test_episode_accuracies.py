@@ -13,8 +13,8 @@ from dfml.data.episodes import gather
 from dfml.data.images import ClassImages
 from dfml.errors import DataError
 from dfml.evaluation import EpisodeSet, episode_accuracies
+from dfml.files.reading import digest_tensors
 from dfml.metalearning.learner import BATCH_NORM_MODES, RULES
-from dfml.runtime.digests import digest_tensors
 from dfml.statistics import interval95
 from support.learners import encoder, learner
 from support.zoo import CPU, SIDE, WAYS, pattern_images

@@ -14,11 +14,11 @@ from dfml.config.evaluation import EvaluationSettings
 from dfml.data.images import SPLITS, load_images, save_images
 from dfml.errors import ConfigError, FileFormatError
 from dfml.evaluation import EpisodeSet, episode_accuracies, evaluate
+from dfml.files.reading import sha256_file
 from dfml.metalearning.learner_store import load_learner, save_learner
 from dfml.networks.build import NetworkSpec, build_network
 from dfml.networks.cost import forward_macs
 from dfml.records import read_record
-from dfml.runtime.files import sha256_file
 from dfml.statistics import interval95
 from support.learners import SPEC, encoder
 from support.zoo import CPU, WAYS, QuietJob, pattern_images, save_pattern_images

@@ -9,8 +9,8 @@ import pytest
 
 from dfml.data.images import load_images, load_manifest
 from dfml.errors import FileFormatError
+from dfml.files import arrays as archives
 from dfml.inversion.bank import ImageBank
-from dfml.runtime import archives
 from support.containers import zip_bytes
 from support.specimens import edit_json
 from support.zoo import CPU, save_pattern_images

@@ -8,8 +8,7 @@ from rich.console import Console
 
 from dfml.cli.verify import Finding, show
 from dfml.errors import ConfigError, DfmlError, FileFormatError, printable
-from dfml.runtime.files import LARGEST_JSON, open_ordinary, read_json
-from dfml.runtime.json_text import DEEPEST_JSON
+from dfml.files.reading import DEEPEST_JSON, LARGEST_JSON, open_ordinary, read_json
 from dfml.zoo.store import read_manifest
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dfml.data.sources.folder import list_classes, read_classes
 from dfml.errors import DataError
-from dfml.runtime.checkpoint import Checkpoint
+from dfml.jobs.checkpoint import Checkpoint
 
 
 def chunk(kind, data):

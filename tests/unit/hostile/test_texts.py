@@ -7,9 +7,9 @@ from dfml.config import load_config
 from dfml.config.yaml_files import LARGEST_YAML, MOST_VALUES, read_yaml
 from dfml.data.splits import read_split
 from dfml.errors import ConfigError, DataError, FileFormatError
+from dfml.files.atomic import write_json
+from dfml.jobs.provenance import read_receipt, write_receipt
 from dfml.records import collect_records, read_record, read_results_csv, read_speeds
-from dfml.runtime.files import write_json
-from dfml.runtime.receipt import read_receipt, write_receipt
 from support import results
 from support.specimens import edit_json
 

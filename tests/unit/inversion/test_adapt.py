@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch.nn.modules.module import register_module_forward_hook
 
+from dfml.compute.seeds import torch_generator
 from dfml.errors import DfmlError
 from dfml.inversion.meta_generator import interleaved_targets
 from dfml.networks.generator import Generator
-from dfml.runtime.seeds import torch_generator
 from support.inversion import linear_model, meta_generator, objective, parameters
 from support.zoo import SIDE, WAYS, random_model, storages
 

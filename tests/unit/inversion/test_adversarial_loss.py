@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dfml.compute.seeds import torch_generator
 from dfml.inversion.losses import adversarial_loss
-from dfml.runtime.seeds import torch_generator
 
 DIVERGENCES = ("kl_ts", "kl_st", "js")
 KINDS = (*DIVERGENCES, "inner_product", "l1")

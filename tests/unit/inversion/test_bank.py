@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
-from dfml.runtime.seeds import numpy_rng, torch_generator
 from support.inversion import recovered
 from support.zoo import CPU, SIDE, WAYS, random_model, same_bits
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from dfml.compute.seeds import torch_generator
 from dfml.errors import FileFormatError
 from dfml.inversion.bank import ImageBank
-from dfml.runtime.seeds import torch_generator
 from support.inversion import recovered
 from support.zoo import CPU, SIDE, random_model, same_bits
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dfml.compute.capture import WARM_UP
+from dfml.compute.seeds import torch_generator
 from dfml.config.inversion import FiveSettings
 from dfml.inversion.meta_generator import MetaGenerator
-from dfml.runtime.capture import WARM_UP
-from dfml.runtime.seeds import torch_generator
 from support.inversion import generator, objective
 from support.zoo import random_model
 

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from dfml.compute.seeds import torch_generator
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.recover import BANK, GENERATOR, GRID, RECORD, Restart
-from dfml.runtime.seeds import torch_generator
 from dfml.zoo.pool import Pool
 from support.inversion import generator as toy_generator
 from support.inversion import inversion_settings

@@ -6,14 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dfml.compute.seeds import torch_generator
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.meta_generator import MetaGenerator, interleaved_targets
 from dfml.inversion.objective import make_objective
 from dfml.inversion.one_by_one import one_by_one
 from dfml.inversion.per_model import draw_generator
 from dfml.inversion.recover import recover_with_five
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.seeds import torch_generator
+from dfml.jobs.checkpoint import Checkpoint
 from dfml.zoo.pool import Pool
 from support.inversion import inversion_settings
 from support.zoo import CPU, SIDE, WAYS, QuietJob, save_pattern_images, train_tiny_zoo

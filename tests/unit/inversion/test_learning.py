@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from dfml.runtime.seeds import torch_generator
+from dfml.compute.seeds import torch_generator
 from support.inversion import linear_model, meta_generator, objective
 
 MODEST = {"dtype": torch.float32, "learning_rate": 0.005, "latent_learning_rate": 0.005}

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from dfml.compute.seeds import torch_generator
 from dfml.inversion.losses import MovingStatistics, StatisticsGap
 from dfml.inversion.objective import Objective
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
-from dfml.runtime.seeds import torch_generator
 from support.inversion import meta_generator, objective
 from support.zoo import random_model
 

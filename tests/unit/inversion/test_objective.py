@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dfml.compute.seeds import torch_generator
 from dfml.inversion.losses import StatisticsGap, adversarial_loss
 from dfml.inversion.objective import Adversary
-from dfml.runtime.seeds import torch_generator
 from support.inversion import objective
 from support.zoo import WAYS, random_model
 

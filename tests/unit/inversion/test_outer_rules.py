@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dfml.runtime.seeds import torch_generator
+from dfml.compute.seeds import torch_generator
 from support.inversion import meta_generator, objective, parameters
 from support.zoo import random_model
 

@@ -5,12 +5,12 @@ import itertools
 import pytest
 import torch
 
+from dfml.compute.seeds import torch_generator
 from dfml.data.augment import normalise
 from dfml.inversion import pixels
 from dfml.inversion.keeper import Keeper
 from dfml.inversion.pixels import DeepInversion
 from dfml.inversion.priors import rolled, total_variation
-from dfml.runtime.seeds import torch_generator
 from support.inversion import inversion_settings
 from support.zoo import CPU, SIDE, random_model, storages
 

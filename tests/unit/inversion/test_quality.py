@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from dfml.compute.seeds import torch_generator
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.grid import save_grid
 from dfml.inversion.quality import CROSS_IMAGES, cross_model_accuracy, judge_scores, teacher_scores
-from dfml.runtime.seeds import torch_generator
 from dfml.zoo.pool import Pool
 from support.inversion import recovered
 from support.zoo import CPU, SIDE, random_model

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from dfml.compute.seeds import torch_generator
 from dfml.inversion.losses import StatisticsGap
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
-from dfml.runtime.seeds import torch_generator
 from support.inversion import meta_generator, objective
 from support.zoo import random_model
 

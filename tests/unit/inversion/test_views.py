@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dfml.compute.seeds import torch_generator
 from dfml.data.augment import Moves
 from dfml.inversion.views import Views
-from dfml.runtime.seeds import torch_generator
 from support.zoo import SIDE, random_model
 
 CANVAS = 24

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dfml.compute.seeds import torch_generator
 from dfml.inversion import zeroth_order
 from dfml.inversion.meta_generator import interleaved_targets
 from dfml.inversion.objective import Adversary, Objective
 from dfml.inversion.per_model import FromScratch
 from dfml.inversion.views import Views
 from dfml.inversion.zeroth_order import BlackBoxObjective, estimated_gradient
-from dfml.runtime.seeds import torch_generator
 from dfml.zoo.access import LogitsOnly
 from support.inversion import inversion_settings, linear_model
 from support.zoo import CPU, SIDE, WAYS, random_model

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
+from dfml.compute.optimisers import Adam
 from dfml.config.methods.free import BellSettings
 from dfml.inversion.views import Views
 from dfml.metalearning import alignment
 from dfml.metalearning.alignment import SequentialSteps, outer_step
-from dfml.runtime.optimisers import Adam
 from support.learners import generator, recovered, wrapped
 
 WAYS = 2

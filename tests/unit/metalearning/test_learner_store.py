@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dfml.errors import FileFormatError
+from dfml.files.reading import sha256_file
 from dfml.metalearning.learner_store import (
     MANIFEST,
     WEIGHTS,
@@ -15,7 +16,6 @@ from dfml.metalearning.learner_store import (
     save_learner,
 )
 from dfml.networks.build import NetworkSpec
-from dfml.runtime.files import sha256_file
 from support.learners import SPEC, encoder
 
 CPU = torch.device("cpu")

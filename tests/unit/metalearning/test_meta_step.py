@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from dfml.compute.capture import WARM_UP
+from dfml.compute.optimisers import Adam
 from dfml.metalearning.inner_loop import meta_gradient, parameters_of, set_gradients
 from dfml.metalearning.meta_step import MetaStep
-from dfml.runtime.capture import WARM_UP
-from dfml.runtime.optimisers import Adam
 from support.learners import SIDE, WAYS, encoder, generator
 
 INNER = {"steps": 3, "learning_rate": 0.1, "first_order": False}

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dfml.compute.optimisers import SGD
 from dfml.metalearning.inner_loop import adapt, meta_gradient, parameters_of
 from dfml.metalearning.prototypes import PrototypeStep
-from dfml.runtime.optimisers import SGD
 from support.learners import SIDE, WAYS, encoder, generator, learner, task
 
 RATE = 0.1

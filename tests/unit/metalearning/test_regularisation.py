@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
+from dfml.compute.optimisers import Adam
 from dfml.metalearning.alignment import distillation_loss
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.metalearning.regularisation import RegularisedStep, TaughtSet
-from dfml.runtime.optimisers import Adam
 from support.learners import SPEC, encoder, generator
 from support.zoo import SIDE, WAYS
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from dfml.compute.optimisers import Adam
 from dfml.config.methods.replay import ReplaySettings
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
@@ -14,7 +15,6 @@ from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import MetaGradient, adapt, parameters_of
 from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.replay import Patience, last_fast_weights, replay
-from dfml.runtime.optimisers import Adam
 from dfml.zoo.pool import Pool
 from support.learners import SIDE, WAYS, encoder, generator, recovered, wrapped
 from support.zoo import random_model

@@ -8,13 +8,13 @@ import torch
 
 from dfml.config.methods.bidf_mkd import BidfMkdBlackBoxSettings, BidfMkdSettings
 from dfml.errors import DfmlError
+from dfml.jobs.checkpoint import Checkpoint
+from dfml.jobs.progress import NullProgress
 from dfml.metalearning.inner_loop import meta_gradient
 from dfml.metalearning.learner_store import load_learner
 from dfml.methods import bidf_mkd
 from dfml.methods.bidf_mkd import BidfMkdLoop, fit
 from dfml.methods.iterate import iterate
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.progress import NullProgress
 from dfml.zoo.access import AccessError, GradientsOnly, LogitsOnly
 from support.cells import INVERSION, InterruptedJobError, InterruptedProgress, context, fit_cell
 from support.zoo import CPU, WAYS, write_random_zoo

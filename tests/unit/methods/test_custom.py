@@ -3,7 +3,7 @@
 import pytest
 
 from dfml.errors import DfmlError
-from dfml.runtime.wall import WallError, data_free_wall
+from dfml.jobs.wall import WallError, data_free_wall
 from support.cells import fit_cell
 
 GOOD = """

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from support.cells import fit_cell, free_options, official_options
 from support.zoo import write_random_zoo
-from dfml.runtime.device import configure_torch
-from dfml.runtime.files import sha256_file
+from dfml.compute.device import configure_torch
+from dfml.files.reading import sha256_file
 
 configure_torch(1, torch.device("cpu"))
 root = Path(sys.argv[1])

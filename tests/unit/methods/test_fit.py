@@ -5,11 +5,11 @@ import csv
 import pytest
 import torch
 
+from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION
 from dfml.errors import FileFormatError
-from dfml.formats import INVERSION_FORMAT, INVERSION_VERSION
+from dfml.files.atomic import write_json
 from dfml.inversion.recover import RECORD
 from dfml.metalearning.learner_store import load_learner, read_learner_manifest
-from dfml.runtime.files import write_json
 from support.cells import fit_cell, free_options, supervised_options, write_inversion
 from support.learners import SPEC
 from support.zoo import CPU, MEAN

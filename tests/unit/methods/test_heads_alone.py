@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from dfml.config.methods.heads import NoiseHeadsSettings, UnlabelledHeadsSettings
 from dfml.data.images import SPLITS, ClassImages, load_images, save_images
 from dfml.errors import DfmlError
+from dfml.jobs.wall import WallError, data_free_wall
 from dfml.methods import heads as shared
-from dfml.runtime.wall import WallError, data_free_wall
 from dfml.zoo.pool import Pool
 from support.cells import InterruptedJobError, InterruptedProgress, context, fit_cell
 from support.zoo import CPU, SIDE, save_pattern_images, write_random_zoo

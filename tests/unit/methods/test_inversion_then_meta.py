@@ -5,15 +5,15 @@ import math
 import pytest
 import torch
 
+from dfml.compute.seeds import torch_generator
 from dfml.config.methods.inversion_then_meta import InversionThenMetaSettings
 from dfml.config.methods.names import SECTIONS
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.recover import BANK
+from dfml.jobs.checkpoint import Checkpoint
 from dfml.methods.catalogue import METHODS
 from dfml.methods.inversion_then_meta import StaticBankLoop, fit
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.seeds import torch_generator
 from support.cells import REPLAY, InterruptedJobError, InterruptedProgress, context, fit_cell, write_inversion
 from support.inversion import recovered
 from support.zoo import CPU, SIDE, WAYS

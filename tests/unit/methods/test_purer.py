@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from dfml.compute.optimisers import Adam
 from dfml.config.methods.purer import PurerSettings
 from dfml.errors import DfmlError
 from dfml.inversion.dynamic_set import DynamicImages
+from dfml.jobs.checkpoint import Checkpoint
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.metalearning.meta_step import MetaStep
@@ -13,8 +15,6 @@ from dfml.metalearning.prototypes import PrototypeStep
 from dfml.methods.average import averaged
 from dfml.methods.purer import fit
 from dfml.methods.purer_loop import PurerLoop
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.optimisers import Adam
 from dfml.zoo.pool import Pool
 from support.cells import InterruptedJobError, InterruptedProgress, context
 from support.learners import encoder, generator

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dfml.config.methods.free import FreeOfficialSettings, FreeSettings
+from dfml.jobs.checkpoint import Checkpoint
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.free_loop import FreeLoop
-from dfml.runtime.checkpoint import Checkpoint
 from support.cells import (
     FIVE,
     InterruptedJobError,

@@ -5,16 +5,16 @@ import json
 import pytest
 import torch
 
+from dfml.compute.seeds import torch_generator
 from dfml.config import load_config
 from dfml.config.inversion import PerModelSettings
 from dfml.config.methods.tgr import TgrSettings
 from dfml.errors import ConfigError, DfmlError
 from dfml.inversion.per_model import FromScratch
+from dfml.jobs.checkpoint import Checkpoint
 from dfml.methods import tgr_embedding
 from dfml.methods.tgr import TgrLoop, fit
 from dfml.methods.tgr_embedding import embed, make_probe
-from dfml.runtime.checkpoint import Checkpoint
-from dfml.runtime.seeds import torch_generator
 from dfml.zoo.pool import Pool
 from support.cells import INVERSION, REPLAY, InterruptedJobError, InterruptedProgress, context, fit_cell
 from support.inversion import objective

@@ -7,9 +7,9 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from dfml.compute.seeds import torch_generator
 from dfml.errors import DfmlError
 from dfml.networks.build import NetworkSpec, build_network
-from dfml.runtime.seeds import torch_generator
 
 FAMILIES = ("conv4", "resnet10", "resnet18")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dfml.compute.seeds import torch_generator
 from dfml.networks.generator import Generator, convolve_upsampled
-from dfml.runtime.seeds import torch_generator
 
 
 def generator(seed=0, **sizes):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dfml.data.arrays import read_arrays, texts
+from dfml.compute.seeds import numpy_rng
 from dfml.data.sources.colour import colour_masks
 from dfml.errors import DataError, FileFormatError
-from dfml.runtime.seeds import numpy_rng
+from dfml.files.arrays import read_arrays, texts
 
 # Data set -> the file, and the class split, that it is made from.
 FILES = {"icons": "icons", "icons_colour": "icons", "emoji": "emoji", "glyphs": "glyphs"}

@@ -1,0 +1,155 @@
+"""Which device a job runs on, and how torch and the C allocator behave there."""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import itertools
+import logging
+import os
+import platform
+import resource
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dfml.files.atomic import try_lock
+
+if TYPE_CHECKING:
+    import torch
+
+
+log = logging.getLogger(__name__)
+
+# The device of this process and the lock on it, which must stay open as long as the process lives.
+_held: list[tuple[torch.device, int]] = []
+
+
+def select_device(gpu: int) -> torch.device:
+    """Return the device of this process: the CPU for `gpu` 0, otherwise a CUDA device.
+
+    Jobs on one machine get distinct devices by file locks; when there are more jobs than
+    devices, they share evenly, with a warning. Without CUDA it is the CPU.
+    """
+    import torch
+
+    if gpu < 1:
+        return torch.device("cpu")
+    if _held:
+        return _held[0][0]
+    names = _cuda_names()
+    if not names:
+        log.info("no CUDA device found: running on the CPU")
+        return torch.device("cpu")
+    for share in itertools.count():
+        for index, name in enumerate(names):
+            lock = try_lock(f"cuda-{name}-{share}")
+            if lock is not None:
+                if share:
+                    log.warning("cuda:%d is shared with %d other jobs of dfml", index, share)
+                _held.append((torch.device("cuda", index), lock))
+                # Or whatever leaves a stream would go back to the first device, and take memory there.
+                torch.cuda.set_device(index)
+                return _held[0][0]
+    raise AssertionError("unreachable: some share is always free")
+
+
+def _cuda_names() -> list[str]:
+    """Return what identifies each visible device machine-wide, since indices depend on the job."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    count = torch.cuda.device_count()
+    return [str(torch.cuda.get_device_properties(index).uuid) for index in range(count)]
+
+
+def configure_torch(threads: int, device: torch.device, *, tf32: bool = False) -> None:
+    """Make torch use `threads` CPU threads, the wanted precision and repeatable algorithms.
+
+    `tf32` lets a GPU round the inputs of convolutions and matrix products to 10 bits of mantissa;
+    without it they are in full float32.
+
+    On the CPU an operation without a repeatable algorithm is an error, on CUDA a warning, as
+    some operations have none there.
+    """
+    import torch
+
+    if device.type == "cuda":
+        # Read when cuBLAS starts; without it its reductions are not repeatable.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    keep_freed_memory()
+    torch.set_num_threads(max(1, threads))
+    if torch.get_num_interop_threads() != 1:
+        try:
+            torch.set_num_interop_threads(1)
+        except RuntimeError:  # torch allows it only before its first parallel work
+            log.warning("torch had already started its inter-operation threads")
+    # As use_deterministic_algorithms(True), which would spend seconds on importing the compiler.
+    torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "warn")
+    # Filling each new tensor costs memory traffic and only serves to find unset values.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+
+
+def describe_device(device: torch.device) -> str:
+    """Return the device for records and logs, such as `cpu (x86_64)` or `cuda (NVIDIA H100)`."""
+    if device.type == "cuda":
+        import torch
+
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({platform.machine()})"
+
+
+def peak_memory_mb(device: torch.device | None = None) -> float:
+    """Return the most memory held so far, in MiB: on a CUDA device its own, else the process's."""
+    if device is not None and device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would count the process that started this one
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
+_KEEP = 1 << 30
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed blocks below 1 GiB instead of giving them back, and torch to ask for huge pages.
+
+    Activations of a few MiB are freed and made again at every step; by default each time costs a system call and
+    a page fault per 4 KiB, which more than doubles the time of a Conv4 forward pass on a CPU. Where a block has to
+    come from the kernel all the same (above 64 MiB in any thread but the first), huge pages make it 512 times fewer
+    faults; torch looks at its variable at its first tensor of 2 MiB.
+
+    Returns:
+        Whether the allocator took the setting; False where there is no glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_MMAP_THRESHOLD, _KEEP)) and bool(mallopt(_TRIM_THRESHOLD, _KEEP))
+
+
+_DEVICES = "/dev/nvidia[0-9]*"
+_WINDOWS_BRIDGE = "/dev/dxg"  # the Windows subsystem for Linux shows no device files of its own
+
+
+def gpu_is_visible() -> bool:
+    """Whether CUDA programs started here would find a device; `CUDA_VISIBLE_DEVICES` may hide all of them."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in {"", "-1"}:
+        return False
+    return bool(glob.glob(_DEVICES)) or (os.path.exists(_WINDOWS_BRIDGE) and bool(shutil.which("nvidia-smi")))

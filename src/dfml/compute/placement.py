@@ -1,0 +1,29 @@
+"""Where tensors lie: their memory format, and small ones on their way to the device."""
+
+import torch
+from torch import Tensor, nn
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Channels last on a CPU, where convolutions in float32 need no reordering then; torch's own elsewhere."""
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+
+def laid_out(images: Tensor) -> Tensor:
+    """A batch ``[B, C, H, W]`` in the memory format of its device."""
+    return images.contiguous(memory_format=memory_format(images.device))
+
+
+def settle(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network itself, on ``device`` and in its memory format."""
+    return network.to(device, memory_format=memory_format(device))
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on ``device``, without waiting for what the device is doing.
+
+    A copy from ordinary memory to a GPU waits until all earlier work there is done; one from pinned memory does not.
+    """
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -1,0 +1,129 @@
+"""Reading files that may be damaged or hostile: bounded sizes, JSON with bounded contents, digests."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import stat
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dfml.errors import FileFormatError
+
+MEBIBYTE = 2**20
+
+# Far more than the largest run writes; what is read may take twenty times as much memory as its text.
+LARGEST_JSON = 16 * MEBIBYTE
+
+
+def open_ordinary(path: Path | str) -> BinaryIO:
+    """Open a file to read its bytes; one that has no end or is waited for, such as a pipe, is refused.
+
+    Raises OSError.
+    """
+    # Opening a pipe that nobody writes to would wait otherwise; files on disk do not care.
+    stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - returned
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "not an ordinary file")
+    return stream
+
+
+def read_at_most(path: Path | str, limit: int) -> bytes:
+    """Return the content of a file of at most `limit` bytes; raises OSError, also for a larger one."""
+    with open_ordinary(path) as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit / MEBIBYTE:.0f} MiB, which no such file should be")
+    return content
+
+
+def read_json(path: Path | str, *, format: str, version: int) -> dict[str, Any]:
+    """Read a JSON artefact and check its `format` and `version` entries.
+
+    Whole numbers have 64 bits, others are finite, and no key stands twice.
+
+    Raises FileFormatError for a file that is missing, damaged, foreign, too large, or of another version.
+    """
+    path = Path(path)
+    try:
+        obj = parse_json(read_at_most(path, LARGEST_JSON))
+    except OSError as error:
+        raise FileFormatError(f"cannot read {path} ({error.strerror}); run the step that makes it") from error
+    except ValueError as error:
+        raise FileFormatError(
+            f"{path} is not whole JSON ({error}); delete it and run the step that makes it again"
+        ) from error
+    found = obj.get("format") if isinstance(obj, dict) else None
+    if found != format:
+        raise FileFormatError(f"{path} is not a {format} file (its format is {found!r}); give the right file")
+    if obj.get("version") != version:
+        raise FileFormatError(
+            f"{path} has {format} version {obj.get('version')!r}, this program reads version "
+            f"{version}; make the file again or use the matching dfml"
+        )
+    return obj
+
+
+def sha256_file(path: Path | str) -> str:
+    """Return the hexadecimal SHA-256 of a file's content."""
+    with open_ordinary(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# Ours have some ten levels; Python's own limits are at hundreds, in whatever function walks through the content next.
+DEEPEST_JSON = 64
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse JSON that may be hostile; raises ValueError."""
+    text = content.decode("utf-8-sig")
+    if text.count("[") + text.count("{") > DEEPEST_JSON:
+        brackets = re.finditer(r"[\[\]{}]", _STRING.sub("", text))
+        depths = accumulate(1 if bracket.group() in "[{" else -1 for bracket in brackets)
+        if any(depth > DEEPEST_JSON for depth in depths):
+            raise ValueError(f"nested deeper than {DEEPEST_JSON} levels")
+    obj = json.loads(
+        text, object_pairs_hook=_distinct, parse_int=_whole, parse_float=_finite, parse_constant=_no_number
+    )
+    if _HALF_CHARACTER.search(text):
+        json.dumps(obj, ensure_ascii=False).encode()  # fails where one half of a character stands alone
+    return obj
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    obj = dict(pairs)
+    if len(obj) < len(pairs):
+        raise ValueError("a key is given twice")
+    return obj
+
+
+def _whole(text: str) -> int:
+    # As text first: making a number of very many digits takes long.
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"{text[:20]}… is beyond 64 bits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large")
+    return number
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number in JSON")
+
+
+def digest_json(obj: Any) -> str:
+    """Return the hexadecimal SHA-256 of plain JSON data; the order of keys does not matter."""
+    text = json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

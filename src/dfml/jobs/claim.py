@@ -1,0 +1,49 @@
+"""Which of two processes that do one job may write: the one that began last.
+
+A job outlives a Snakemake that was killed. Were it to end after its successor, it would put results of older settings
+in the place of new ones.
+"""
+
+import contextlib
+import os
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from dfml.errors import DfmlError
+from dfml.files.atomic import atomic_write, before_each_write
+
+
+def claim_path(log: Path, experiment: str) -> Path:
+    """Where the claim of the job with this log belongs."""
+    return Path("results", experiment, "resume", log.relative_to(Path("logs", experiment))).with_suffix(".claim")
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Hold the claim at ``path``; while another process holds it, every `atomic_write` of this one fails.
+
+    Raises:
+        DfmlError: from a write, when the job was begun again elsewhere.
+    """
+    own = f"{platform.node()} {os.getpid()} {time.time_ns()}\n".encode()
+
+    def check() -> None:
+        if _content(path) != own:
+            raise DfmlError("this job was begun again by another process, which is to write its results; it ends here")
+
+    atomic_write(path, own)
+    try:
+        with before_each_write(check):
+            yield
+    finally:
+        if _content(path) == own:
+            path.unlink()
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,203 @@
+"""Runs the function behind a workflow rule: log, errors, device, provenance."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dfml.compute.device import configure_torch, describe_device, peak_memory_mb, select_device
+from dfml.errors import DfmlError
+from dfml.jobs.claim import claim_path, claimed
+from dfml.jobs.progress import Progress, duration, make_progress
+from dfml.jobs.provenance import circumstances, digests, plain_params, receipt_path, write_receipt
+
+if TYPE_CHECKING:
+    import torch
+
+
+log = logging.getLogger(__name__)
+
+
+class Terminated(BaseException):
+    """The process was asked to end (SIGTERM).
+
+    It may come in the middle of an iteration: save on it only a state that is whole.
+    """
+
+
+class Job:
+    """What a stage may know about the process it runs in.
+
+    Attributes:
+        rule: The rule's name.
+        threads: CPU threads granted.
+        gpu: GPUs granted, 0 or 1.
+        progress: Where loops report to.
+        tf32: Whether a GPU may round to TF32.
+        settings: Everything that was set for it, as plain values.
+        inputs: The files it was given.
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        threads: int,
+        gpu: int,
+        progress: Progress,
+        *,
+        tf32: bool = False,
+        settings: Mapping[str, Any] | None = None,
+        inputs: Sequence[str] = (),
+    ) -> None:
+        self.rule = rule
+        self.settings, self.inputs = dict(settings or {}), tuple(inputs)
+        self.threads = threads
+        self.gpu = gpu
+        self.progress = progress
+        self.tf32 = tf32
+        self._device: torch.device | None = None
+        self._start = time.perf_counter()
+
+    @property
+    def device(self) -> torch.device:
+        """The device to run on, with torch configured for it; first use imports torch."""
+        if self._device is None:
+            self._device = select_device(self.gpu)
+            configure_torch(self.threads, self._device, tf32=self.tf32)
+        return self._device
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the job began."""
+        return time.perf_counter() - self._start
+
+    @property
+    def peak_memory_mb(self) -> float:
+        """The most memory held so far on the job's device, in MiB."""
+        return peak_memory_mb(self._device)
+
+    def provenance(self) -> dict[str, Any]:
+        """Where a result comes from: what a record says of the job that made it.
+
+        `command` is what was typed, None if that is not known. `git_commit` is None outside a repository and ends
+        in `-dirty` where the package differs from the commit. `device` is None as long as the job has not used one.
+        `inputs` has the SHA-256 of each file that the job was given.
+        """
+        return {
+            "rule": self.rule,
+            **circumstances(),
+            "device": None if self._device is None else describe_device(self._device),
+            "tf32": self.tf32,
+            "settings": self.settings,
+            "inputs": self._input_digests,
+        }
+
+    @cached_property
+    def _input_digests(self) -> dict[str, str]:
+        return digests(self.inputs)
+
+
+def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
+    """Call `function(snakemake, job)` the way every rule's script does.
+
+    Logging, warnings and errors go to the rule's log, line by line. A DfmlError ends the process
+    with one line on stderr and exit code 1; any other error does too, and its traceback is in
+    the log. SIGTERM reaches the function as Terminated, so that it may still save its state. If the
+    same job is begun again meanwhile, this one writes nothing more.
+    """
+    path = Path(snakemake.log[0]) if len(snakemake.log) else None
+    with _logging_to(path), _sigterm_raises():
+        gpu = int(getattr(snakemake.resources, "gpu", 0))
+        tf32 = bool(snakemake.config["runtime"]["tf32"])
+        job = Job(
+            str(snakemake.rule),
+            int(snakemake.threads),
+            gpu,
+            make_progress(),
+            tf32=tf32,
+            settings=plain_params(snakemake.params),
+            inputs=[str(file) for file in snakemake.input],
+        )
+        try:
+            wildcards = " ".join(f"{name}={value}" for name, value in snakemake.wildcards.items())
+            log.info("%s, threads=%d gpu=%d %s", job.rule, job.threads, job.gpu, wildcards)
+            if "torch" in sys.modules:
+                job.device  # noqa: B018 - configures torch also for a stage that never asks
+            log.info("%s", json.dumps(job.provenance()))
+            if path is None:
+                function(snakemake, job)
+            else:
+                experiment, outputs = snakemake.config["experiment"], [str(file) for file in snakemake.output]
+                with claimed(claim_path(path, experiment)):
+                    function(snakemake, job)
+                    write_receipt(receipt_path(path, experiment), job.provenance(), outputs)
+            log.info("finished in %s, peak %.0f MiB", duration(job.seconds), job.peak_memory_mb)
+        except DfmlError as error:
+            log.error("%s", error)
+            _exit(1, job.rule, str(error))
+        except KeyboardInterrupt:
+            log.error("interrupted")
+            _exit(128 + signal.SIGINT, job.rule, "interrupted")
+        except Terminated:
+            log.error("terminated")
+            _exit(128 + signal.SIGTERM, job.rule, "terminated")
+        except Exception as error:
+            log.exception("failed")
+            where = f" (traceback in {path})" if path else ""
+            _exit(1, job.rule, f"{type(error).__name__}: {error}{where}")
+
+
+def _exit(code: int, rule: str, message: str) -> NoReturn:
+    sys.stderr.write(f"{rule}: {' '.join(message.split())}\n")
+    sys.stderr.flush()
+    raise SystemExit(code)
+
+
+@contextmanager
+def _logging_to(path: Path | None) -> Iterator[None]:
+    """Send logging and warnings to the file, or to stderr without one; handlers flush each line."""
+    if path is None:
+        handler: logging.StreamHandler[Any] = logging.StreamHandler()
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # a file of its own: a job that outlived its Snakemake may still write to that one
+        handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.setLevel(level)
+        root.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
+
+    def terminate(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the saving short
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,1 +1,0 @@
-"""What every stage needs to run: seeds, files, progress, checkpoints, the wall, devices, jobs."""

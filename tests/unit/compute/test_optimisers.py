@@ -1,0 +1,79 @@
+"""Our optimisers against torch's."""
+
+import pytest
+import torch
+
+from dfml.compute.optimisers import SGD, Adam
+
+CASES = {
+    "adam": (lambda p: Adam([p], [0.01]), lambda p: torch.optim.Adam(p, lr=0.01)),
+    "adam_betas_decay": (
+        lambda p: Adam([p], [0.01], betas=(0.5, 0.999), weight_decay=0.1),
+        lambda p: torch.optim.Adam(p, lr=0.01, betas=(0.5, 0.999), weight_decay=0.1),
+    ),
+    "sgd": (lambda p: SGD([p], [0.01]), lambda p: torch.optim.SGD(p, lr=0.01)),
+    "sgd_momentum_decay": (
+        lambda p: SGD([p], [0.01], momentum=0.9, weight_decay=0.1),
+        lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, weight_decay=0.1),
+    ),
+}
+
+
+def parameters():
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randn(4, 3, 3, 3, generator=draws)
+    tensors = (torch.randn(5, generator=draws), images, images.contiguous(memory_format=torch.channels_last))
+    return [t.clone().requires_grad_() for t in tensors]
+
+
+def set_gradients(tensors, step):
+    """Gradients in the plain memory format, whatever that of their parameter."""
+    draws = torch.Generator().manual_seed(step)
+    for tensor in tensors:
+        tensor.grad = torch.randn(tensor.shape, generator=draws)
+
+
+def walk(optimiser, tensors, steps):
+    for step in steps:
+        set_gradients(tensors, step)
+        optimiser.step()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_same_updates_as_torch_in_every_memory_format(case):
+    ours, theirs = CASES[case]
+    found, expected = parameters(), parameters()
+    walk(ours(found), found, range(4))
+    walk(theirs(expected), expected, range(4))
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+        assert a.stride() == b.stride()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_resumed_optimiser_continues_bit_for_bit(case):
+    make, _ = CASES[case]
+    straight, broken = parameters(), parameters()
+    walk(make(straight), straight, range(4))
+    first, second = make(broken), make(broken)
+    walk(first, broken, range(2))
+    second.load_state(first.state())
+    walk(second, broken, range(2, 4))
+    assert all(torch.equal(a, b) for a, b in zip(straight, broken, strict=True))
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+def test_groups_have_rates_and_a_parameter_without_gradient_stays(kind):
+    first, second, third = parameters()
+    before = [p.detach().clone() for p in (first, second, third)]
+    optimiser = kind([[first, second], [third]], [0.1, 0.2])
+    for tensor in (first, third):
+        tensor.grad = torch.ones_like(tensor)
+    optimiser.step()
+    torch.testing.assert_close(first, before[0] - 0.1)
+    assert torch.equal(second, before[1])
+    torch.testing.assert_close(third, before[2] - 0.2)
+    optimiser.set_rate(0.5)
+    assert optimiser.rates == [0.5, 0.5]
+    optimiser.zero_grad()
+    assert first.grad is None and third.grad is None

@@ -1,0 +1,46 @@
+"""Of two processes that do one job, the one that began last may write."""
+
+from pathlib import Path
+
+import pytest
+
+from dfml.errors import DfmlError
+from dfml.files.atomic import atomic_write
+from dfml.jobs.claim import claim_path, claimed
+
+
+@pytest.fixture
+def claim(tmp_path):
+    return tmp_path / "resume" / "job.claim"
+
+
+def test_a_job_begun_again_stops_the_first_before_it_writes(tmp_path, claim):
+    result = tmp_path / "result"
+    with pytest.raises(DfmlError, match="begun again by another process"), claimed(claim):
+        atomic_write(result, b"first")
+        claim.write_bytes(b"elsewhere 7 1")
+        atomic_write(result, b"too late")
+    assert result.read_bytes() == b"first"
+    assert claim.read_bytes() == b"elsewhere 7 1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["result", "resume"]
+
+
+def test_also_after_the_second_has_ended(tmp_path, claim):
+    with pytest.raises(DfmlError, match="begun again"), claimed(claim):
+        claim.unlink()
+        atomic_write(tmp_path / "result", b"too late")
+    assert not (tmp_path / "result").exists()
+
+
+def test_nothing_is_left_and_later_writes_are_free(tmp_path, claim):
+    with claimed(claim):
+        atomic_write(tmp_path / "result", b"one")
+        assert claim.exists()
+    assert not claim.exists()
+    atomic_write(tmp_path / "result", b"two")
+    assert (tmp_path / "result").read_bytes() == b"two"
+
+
+def test_every_job_has_its_own():
+    log = Path("logs/demo/train_zoo/icons/conv4/seed0.log")
+    assert claim_path(log, "demo") == Path("results/demo/resume/train_zoo/icons/conv4/seed0.claim")
