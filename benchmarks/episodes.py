@@ -10,13 +10,13 @@ from torch import Tensor
 from benchmarks.arms import Arm, Case
 from benchmarks.reference import maml
 from benchmarks.report import run
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.optimisers import Adam
 from dfml.compute.placement import settle
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.metalearning.meta_step import MetaStep
-from dfml.networks.build import NetworkSpec, build_network
+from dfml.networks.build import build_network, forward_macs
 from dfml.networks.conv4 import Conv4
-from dfml.networks.cost import forward_macs
 
 QUERIES, STEPS, RATE, OUTER_RATE = 15, 5, 0.01, 1e-3
 

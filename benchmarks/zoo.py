@@ -11,12 +11,11 @@ from torch import Tensor
 from benchmarks.arms import Arm, Case
 from benchmarks.reference import zoo as plain
 from benchmarks.report import run
-from dfml.config.zoo import ZooSettings
-from dfml.networks.build import NetworkSpec, build_network
-from dfml.networks.cost import forward_macs
-from dfml.zoo.task import Task
-from dfml.zoo.train import train_models
-from dfml.zoo.training import ModelTraining
+from dfml.artefacts.zoo import NetworkSpec
+from dfml.networks.build import build_network, forward_macs
+from dfml.zoo.settings import ZooSettings
+from dfml.zoo.stage import train_models
+from dfml.zoo.training import ModelTraining, Task
 
 WAYS, WIDTH = 5, 32
 

@@ -35,7 +35,7 @@ def expected_jobs(config) -> dict[str, int]:
 
 @pytest.mark.parametrize("name", ["smoke", "paper"])
 def test_a_configuration_asks_for_its_grid(fresh, name):
-    from dfml.config import load_config
+    from dfml.config.load import load_config
 
     config = load_config([ROOT / "config" / "config.yaml", ROOT / "config" / f"{name}.yaml"])
     run = fresh.dry_run("--configfile", f"config/{name}.yaml", "--quiet", "rules")
@@ -43,7 +43,7 @@ def test_a_configuration_asks_for_its_grid(fresh, name):
 
 
 def test_the_default_experiment(fresh):
-    from dfml.config import load_config
+    from dfml.config.load import load_config
 
     run = fresh.dry_run(CUDA_VISIBLE_DEVICES="")
     assert run.jobs == expected_jobs(load_config([ROOT / "config" / "config.yaml"]))

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from dfml.config import load_config
+from dfml.config.load import load_config
 from dfml.data.images import load_images
-from dfml.evaluation import EpisodeSet, episode_accuracies
+from dfml.evaluation.episodes import EpisodeSet, episode_accuracies
 from dfml.metalearning.learner_store import load_learner
 from support.repository import ROOT
 from support.workflow import Workflow

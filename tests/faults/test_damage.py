@@ -9,11 +9,11 @@ import torch
 
 from dfml.cli.tools import Output
 from dfml.cli.verify import ASIDE, examine
-from dfml.config.inversion import InversionSettings
 from dfml.data.images import load_images, load_manifest
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.recover import load_meta_generator
+from dfml.inversion.settings import InversionSettings
 from dfml.jobs.provenance import read_receipt
 from dfml.metalearning.learner_store import load_learner
 from dfml.records.artefacts import read_inversions, read_speeds, read_zoos

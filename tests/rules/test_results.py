@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dfml.config import load_config
+from dfml.config.load import load_config
 from support.imports import Package, read_imports
 from support.repository import ROOT
 from support.results import inversion, speed, write, write_demo, zoo

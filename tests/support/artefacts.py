@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from dfml.config import load_config
+from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS
+from dfml.config.load import load_config
 from dfml.data.images import load_images, load_manifest
 from dfml.data.sources.folder import list_classes, read_classes
 from dfml.data.splits import read_split
@@ -26,7 +27,6 @@ from dfml.records import (
     read_speeds,
     read_zoos,
 )
-from dfml.zoo.manifest import JUDGES, MANIFEST, WEIGHTS
 from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_judges, read_manifest
 from support import results

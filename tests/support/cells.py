@@ -11,21 +11,21 @@ from safetensors.torch import save_file
 
 from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION
 from dfml.compute.seeds import torch_generator
-from dfml.config import Cell
-from dfml.config.data import NetworkSettings
-from dfml.config.inversion import InversionSettings
 from dfml.config.methods.free import FreeOfficialSettings, FreeSettings
 from dfml.config.methods.free_heads import FreeHeadsSettings
 from dfml.config.methods.heads import HeadsSettings
 from dfml.config.methods.supervised import SupervisedSettings
+from dfml.config.root import Cell
 from dfml.files.atomic import write_json
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.per_model import draw_generator
 from dfml.inversion.recover import BANK, GENERATOR, RECORD
+from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.progress import Progress
 from dfml.methods.base import Context
 from dfml.methods.fit import fit_method
+from dfml.networks.settings import NetworkSettings
 from dfml.zoo.pool import Pool
 from support.learners import recovered
 from support.zoo import CPU, SIDE, WAYS, WIDTH, QuietJob

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dfml.config import validate_config
+from dfml.config.load import validate_config
 from dfml.errors import ConfigError
 
 

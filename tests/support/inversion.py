@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from dfml.compute.seeds import torch_generator
-from dfml.config.inversion import FiveSettings, InversionSettings
 from dfml.inversion.meta_generator import MetaGenerator, Recovered, interleaved_targets
 from dfml.inversion.objective import Objective
+from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.inversion.views import Views
 from dfml.networks.generator import Generator
 from dfml.zoo.pool import PoolModel

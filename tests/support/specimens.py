@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.seeds import torch_generator
 from dfml.data.images import SPLITS, save_images
 from dfml.files.atomic import write_json
@@ -18,7 +19,6 @@ from dfml.inversion.recover import BANK, GENERATOR
 from dfml.jobs import provenance as receipt
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.metalearning.learner_store import save_learner
-from dfml.networks.build import NetworkSpec
 from dfml.records import (
     collect_records,
 )

@@ -8,16 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dfml.artefacts.zoo import JUDGES, WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
 from dfml.compute.seeds import numpy_rng, torch_generator
-from dfml.config.data import NetworkSettings
-from dfml.config.zoo import OptimiserSettings, ZooSettings
 from dfml.data.images import SPLITS, ClassImages, save_images
 from dfml.jobs.progress import NullProgress, Progress
-from dfml.networks.build import NetworkSpec, build_network
-from dfml.zoo.manifest import JUDGES, WEIGHTS, ModelEntry, ZooManifest
+from dfml.networks.build import build_network
+from dfml.networks.settings import NetworkSettings
 from dfml.zoo.pool import PoolModel
+from dfml.zoo.settings import OptimiserSettings, ZooSettings
+from dfml.zoo.stage import train_zoo
 from dfml.zoo.store import save_manifest, save_weights
-from dfml.zoo.train import train_zoo
 
 CPU = torch.device("cpu")
 SIDE, WIDTH, WAYS = 16, 4, 3

@@ -13,7 +13,8 @@ from benchmarks.reference import maml
 from benchmarks.reference.free import PublishedLoop
 from benchmarks.reference.inversion import Upsampler
 from benchmarks.report import arguments, floor_ms, measure_all, parsed, to_markdown, write
-from dfml.networks.build import NetworkSpec, build_network
+from dfml.artefacts.zoo import NetworkSpec
+from dfml.networks.build import build_network
 from dfml.networks.generator import Generator
 from support.repository import ROOT
 

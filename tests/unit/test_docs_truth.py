@@ -25,7 +25,7 @@ DOCUMENTS = (
 @pytest.fixture(scope="module")
 def existing() -> Existing:
     # Here, so that a broken configuration leaves the tests of the check itself running.
-    from dfml.config import Config
+    from dfml.config.root import Config
 
     return Existing(ROOT, Config.model_json_schema())
 

@@ -5,8 +5,8 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
-from dfml.config import Cell
-from dfml.config.inversion import Inverter
+from dfml.config.root import Cell
+from dfml.inversion.settings import Inverter
 from dfml.data.sources.embedded import FILES
 from dfml.data.sources.folder import list_classes
 from dfml.data.sufficiency import check_prepared

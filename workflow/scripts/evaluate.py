@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from dfml.config.evaluation import EvaluationSettings
-from dfml.evaluation import evaluate
+from dfml.evaluation.settings import EvaluationSettings
+from dfml.evaluation.stage import evaluate
 from dfml.jobs.job import Job, run_job
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from dfml.config.inversion import InversionSettings
 from dfml.inversion.recover import invert
+from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import resume_path
 from dfml.jobs.job import Job, run_job
 from dfml.jobs.wall import data_free_wall, real_image_folders

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from dfml.config.data import NetworkSettings
-from dfml.config.inversion import InversionSettings
+from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import resume_path
 from dfml.jobs.job import Job, run_job
 from dfml.jobs.wall import data_free_wall, real_image_folders
 from dfml.methods.fit import fit_method
+from dfml.networks.settings import NetworkSettings
 
 
 def _main(snakemake: Any, job: Job) -> None:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from dfml.config.data import DatasetSettings
 from dfml.data.prepare import prepare_images
+from dfml.data.settings import DatasetSettings
 from dfml.jobs.job import Job, run_job
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from dfml.config.inversion import InversionSettings
+from dfml.inversion.settings import InversionSettings
 from dfml.inversion.timing import time_inversion
 from dfml.jobs.job import Job, run_job
 from dfml.jobs.wall import data_free_wall, real_image_folders

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from dfml.config.data import NetworkSettings
-from dfml.config.zoo import ZooSettings
 from dfml.jobs.checkpoint import resume_path
 from dfml.jobs.job import Job, run_job
-from dfml.zoo.train import train_zoo
+from dfml.networks.settings import NetworkSettings
+from dfml.zoo.settings import ZooSettings
+from dfml.zoo.stage import train_zoo
 
 
 def _main(snakemake: Any, job: Job) -> None:

@@ -6,18 +6,13 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from dfml.errors import FileFormatError, is_printable
-from dfml.files.reading import read_json
+from dfml.files.reading import LONGEST_NAME, LONGEST_TEXT, read_json
 
 RECORD_FORMAT = "dfml.record"
 RECORD_VERSION = 3
 
 INVERSION_FORMAT = "dfml.inversion"
 INVERSION_VERSION = 1
-
-LONGEST_TEXT = 1_000
-
-# What a file system allows for one name: names of classes, data sets and pools become names of folders.
-LONGEST_NAME = 255
 
 
 def _printable(text: str) -> str:
@@ -31,12 +26,6 @@ Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_printable)
 
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_printable)]
 """What something is called."""
-
-
-def is_name(text: str) -> bool:
-    """Whether a text can be a `Name`."""
-    return 0 < len(text) <= LONGEST_NAME and is_printable(text)
-
 
 Manifest = TypeVar("Manifest", bound=BaseModel)
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
-from dfml.config.base import Problem, unknown
 from dfml.config.methods.free import FreeSettings
 from dfml.config.methods.names import FUSIONS, SECTIONS, MethodName
+from dfml.settings import Problem, unknown
 
 if TYPE_CHECKING:
     from dfml.config.root import Config

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from dfml.config.base import DisagreementError, nearest
 from dfml.config.describe import describe
 from dfml.config.tree import ANY_NAME, children, keys, locate, section_of
+from dfml.settings import DisagreementError, nearest
 
 Location = tuple[str | int, ...]
 """Keys, chosen names and positions in lists, from the top."""

@@ -7,11 +7,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from dfml.config.base import overlay
 from dfml.config.explain import Finding, Location, findings
 from dfml.config.root import Config
 from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
+from dfml.settings import overlay
 
 # No number, truth value or null is longer.
 _LONGEST_VALUE = 40

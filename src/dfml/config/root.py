@@ -5,11 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dfml.config.base import DisagreementError, Section, distinct
 from dfml.config.checks import disagreements
-from dfml.config.data import DatasetSettings, LearnerSettings, Name, NetworkSettings, PoolSettings
-from dfml.config.evaluation import EvaluationSettings, RuntimeSettings
-from dfml.config.inversion import InversionSettings
 from dfml.config.methods.bidf_mkd import BidfMkdBlackBoxSettings, BidfMkdSettings
 from dfml.config.methods.free import FreeOfficialSettings, FreeSettings
 from dfml.config.methods.free_heads import FreeHeadsSettings
@@ -20,7 +16,13 @@ from dfml.config.methods.names import FUSIONS, LEVELS, SECTIONS, MethodName, nee
 from dfml.config.methods.purer import PurerSettings
 from dfml.config.methods.supervised import SupervisedProtonetSettings, SupervisedSettings
 from dfml.config.methods.tgr import TgrSettings
-from dfml.config.zoo import ZooSettings
+from dfml.data.settings import DatasetSettings
+from dfml.evaluation.settings import EvaluationSettings
+from dfml.inversion.settings import InversionSettings
+from dfml.jobs.settings import RuntimeSettings
+from dfml.networks.settings import LearnerSettings, NetworkSettings
+from dfml.settings import DisagreementError, Name, Section, distinct
+from dfml.zoo.settings import PoolSettings, ZooSettings
 
 
 @dataclass(frozen=True, order=True)

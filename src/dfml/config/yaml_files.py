@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from dfml.config.base import nearest
 from dfml.errors import ConfigError
 from dfml.files.reading import MEBIBYTE, read_at_most
+from dfml.settings import nearest
 
 # The default configuration with every key spelled out has 9 KiB and 500 lines; the limits stop a file whose aliases
 # multiply: ten lines can stand for a billion values.

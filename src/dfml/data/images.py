@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfml.artefacts.base import is_name
-from dfml.data.manifest import FORMAT, MANIFEST, SPLITS, VERSION, read_images_manifest
+from dfml.artefacts.images import FORMAT, MANIFEST, SPLITS, VERSION, read_images_manifest
 from dfml.errors import DataError, FileFormatError
 from dfml.files.arrays import read_arrays, texts, whole
 from dfml.files.atomic import atomic_write, write_json
-from dfml.files.reading import sha256_file
+from dfml.files.reading import is_name, sha256_file
 
 _ARRAYS = frozenset({"format", "version", "dataset", "split", "licence", "names", "x", "y"})
 

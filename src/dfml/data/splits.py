@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfml.artefacts.base import is_name
 from dfml.compute.seeds import numpy_rng
 from dfml.errors import DataError
-from dfml.files.reading import read_json
+from dfml.files.reading import is_name, read_json
 
 FORMAT = "dfml.split"
 VERSION = 1

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dfml.data.manifest import read_images_manifest
+from dfml.artefacts.images import read_images_manifest
 from dfml.errors import DataError
 
 

@@ -11,9 +11,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dfml.artefacts.base import LONGEST_TEXT
 from dfml.errors import FileFormatError, is_printable
-from dfml.files.reading import open_ordinary
+from dfml.files.reading import LONGEST_TEXT, open_ordinary
 
 # Ours are not compressed, but for the embedded images: 12 MiB each.
 LARGEST_INFLATED = 256 * 2**20

@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dfml.errors import FileFormatError
+from dfml.errors import FileFormatError, is_printable
 
 MEBIBYTE = 2**20
 
@@ -127,3 +127,14 @@ def digest_json(obj: Any) -> str:
     """Return the hexadecimal SHA-256 of plain JSON data; the order of keys does not matter."""
     text = json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+LONGEST_TEXT = 1_000
+
+# What a file system allows for one name: names of classes, data sets and pools become names of folders.
+LONGEST_NAME = 255
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be a `Name`."""
+    return 0 < len(text) <= LONGEST_NAME and is_printable(text)

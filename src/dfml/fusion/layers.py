@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dfml.networks.build import NetworkSpec
+from dfml.artefacts.zoo import NetworkSpec
 
 IMAGE = "image"
 

@@ -7,8 +7,8 @@ import ot
 import torch
 from torch import Tensor
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.fusion.layers import IMAGE, FusedLayer, fused_layers
-from dfml.networks.build import NetworkSpec
 
 State = Mapping[str, Tensor]
 

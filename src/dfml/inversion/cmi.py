@@ -5,8 +5,7 @@ import torch
 from dfml.compute.optimisers import Adam
 from dfml.compute.placement import laid_out, send, settle
 from dfml.compute.workers import still_wanted
-from dfml.config.inversion import InversionSettings
-from dfml.data.windows import draw_windows, look_through
+from dfml.imaging.windows import draw_windows, look_through
 from dfml.inversion.contrast import FeatureMemory, NormInputs, ProjectionHead, contrastive_loss
 from dfml.inversion.finite import check_finite
 from dfml.inversion.inner_steps import BETAS
@@ -14,6 +13,7 @@ from dfml.inversion.keeper import Keeper
 from dfml.inversion.meta_generator import Recovered, interleaved_targets
 from dfml.inversion.objective import make_objective
 from dfml.inversion.per_model import draw_generator
+from dfml.inversion.settings import InversionSettings
 from dfml.zoo.pool import PoolModel
 
 

@@ -11,10 +11,10 @@ from torch.func import functional_call
 from dfml.compute.capture import Recorded
 from dfml.compute.optimisers import SGD, Adam
 from dfml.compute.placement import settle
-from dfml.config.inversion import FiveSettings
-from dfml.data.augment import Moves
+from dfml.imaging.crop_flip import Moves
 from dfml.inversion.keeper import Keeper
 from dfml.inversion.objective import Objective
+from dfml.inversion.settings import FiveSettings
 from dfml.networks.build import build_network
 from dfml.networks.generator import Generator
 from dfml.zoo.pool import PoolModel

@@ -12,11 +12,11 @@ from dfml.compute.capture import overlapped
 from dfml.compute.optimisers import SGD, Adam, Optimiser
 from dfml.compute.placement import send, settle
 from dfml.compute.workers import side_by_side
-from dfml.config.inversion import FiveSettings
-from dfml.data.augment import Moves
+from dfml.imaging.crop_flip import Moves
 from dfml.inversion.finite import not_finite
 from dfml.inversion.inner_steps import BETAS, Found, InnerSteps
 from dfml.inversion.objective import Objective
+from dfml.inversion.settings import FiveSettings
 from dfml.networks.generator import Generator
 from dfml.zoo.pool import PoolModel
 

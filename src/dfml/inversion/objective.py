@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfml.config.inversion import InversionSettings
-from dfml.data.augment import Moves
+from dfml.imaging.crop_flip import Moves
 from dfml.inversion.losses import MovingStatistics, StatisticsGap, adversarial_loss
+from dfml.inversion.settings import InversionSettings
 from dfml.inversion.views import Views
 from dfml.zoo.pool import PoolModel
 

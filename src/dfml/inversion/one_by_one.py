@@ -8,13 +8,13 @@ import torch
 
 from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.compute.workers import side_by_side
-from dfml.config.inversion import InversionSettings
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.cmi import ContrastiveInversion
 from dfml.inversion.meta_generator import Recovered
 from dfml.inversion.objective import make_objective
 from dfml.inversion.per_model import FromScratch
 from dfml.inversion.pixels import DeepInversion
+from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.zoo.pool import Pool, PoolModel

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import torch
 
-from dfml.config.inversion import FiveSettings, InversionSettings
 from dfml.inversion.meta_generator import MetaGenerator, Recovered
 from dfml.inversion.objective import Objective
+from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.networks.generator import Generator
 from dfml.zoo.pool import PoolModel
 

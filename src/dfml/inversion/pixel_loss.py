@@ -10,7 +10,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from dfml.compute.placement import laid_out
 from dfml.compute.workers import side_by_side
-from dfml.data.augment import denormalise
+from dfml.imaging.pixels import denormalise
 from dfml.inversion.losses import StatisticsGap
 from dfml.inversion.priors import rolled, total_variation
 from dfml.zoo.pool import PoolModel

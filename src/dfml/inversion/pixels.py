@@ -6,13 +6,13 @@ from torch import Tensor
 from dfml.compute.optimisers import Adam
 from dfml.compute.placement import send
 from dfml.compute.workers import still_wanted
-from dfml.config.inversion import InversionSettings
-from dfml.data.augment import denormalise, normalise
+from dfml.imaging.pixels import denormalise, normalise
 from dfml.inversion.finite import check_finite
 from dfml.inversion.keeper import Keeper
 from dfml.inversion.meta_generator import Recovered, interleaved_targets
 from dfml.inversion.objective import make_objective
 from dfml.inversion.priors import rolled, total_variation
+from dfml.inversion.settings import InversionSettings
 from dfml.zoo.pool import PoolModel
 
 BETAS = (0.5, 0.99)

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION
+from dfml.artefacts.zoo import MANIFEST
 from dfml.compute.seeds import numpy_rng, torch_generator
-from dfml.config.inversion import FastSettings, FiveSettings, InversionSettings
 from dfml.config.methods.names import needed_access
 from dfml.files.atomic import atomic_write, write_json
 from dfml.files.reading import digest_json, sha256_file
@@ -24,10 +24,10 @@ from dfml.inversion.objective import Objective, make_objective
 from dfml.inversion.one_by_one import Recovery, one_by_one, recover_one_by_one
 from dfml.inversion.per_model import draw_generator
 from dfml.inversion.quality import cross_model_accuracy, judge_scores, teacher_scores
+from dfml.inversion.settings import FastSettings, FiveSettings, InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.networks.generator import Generator
-from dfml.zoo.manifest import MANIFEST
 from dfml.zoo.pool import Pool, PoolModel
 from dfml.zoo.store import load_judges
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dfml.compute.placement import laid_out
-from dfml.data.augment import Moves, draw_moves, move
+from dfml.imaging.crop_flip import Moves, draw_moves, move
 from dfml.zoo.pool import PoolModel
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dfml.compute.placement import laid_out
-from dfml.data.augment import Moves
+from dfml.imaging.crop_flip import Moves
 from dfml.inversion.losses import agreement, disagreement
 from dfml.inversion.objective import Objective
 from dfml.zoo.pool import PoolModel

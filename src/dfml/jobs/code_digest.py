@@ -22,7 +22,7 @@ def code_digest(module: str, package_root: Path) -> str:
     imports under `if TYPE_CHECKING:` are not, since they never run.
 
     Args:
-        module: Dotted name, such as `dfml.zoo.train`.
+        module: Dotted name, such as `dfml.zoo.stage`.
         package_root: The package's folder, such as `src/dfml`.
 
     Raises DfmlError if there is no such module.

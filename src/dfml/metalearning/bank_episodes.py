@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from dfml.compute.placement import send
-from dfml.data.resize import resized
-from dfml.metalearning.variation import recolour
+from dfml.imaging.colour import recolour
+from dfml.imaging.pixels import resized
 from dfml.zoo.pool import Pool
 
 Trait = TypeVar("Trait", int, str)

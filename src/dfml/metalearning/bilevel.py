@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dfml.compute.workers import private_copy
-from dfml.data.augment import Moves
+from dfml.imaging.crop_flip import Moves
 from dfml.inversion.meta_generator import Recovered
 from dfml.inversion.views import Views
 from dfml.metalearning.alignment import distillation_loss

@@ -15,7 +15,8 @@ from dfml.compute.capture import Recorded
 from dfml.compute.optimisers import Adam
 from dfml.compute.placement import laid_out, send
 from dfml.config.methods.heads import HeadsSettings
-from dfml.data.augment import Moves, draw_moves, move, normalise
+from dfml.imaging.crop_flip import Moves, draw_moves, move
+from dfml.imaging.pixels import normalise
 
 WARMUP_STEPS = 20
 

@@ -10,9 +10,8 @@ from torch.func import functional_call
 
 from dfml.compute.placement import laid_out
 from dfml.compute.workers import private_copy
-from dfml.data.augment import normalise
-from dfml.data.resize import resized
 from dfml.errors import DfmlError
+from dfml.imaging.pixels import normalise, resized
 from dfml.metalearning.inner_loop import Parameters, adapt, parameters_of
 from dfml.networks.batch_norm import statistics_of_first
 

@@ -9,13 +9,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dfml.artefacts.base import Name, read_manifest_as
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.placement import settle
 from dfml.errors import FileFormatError
 from dfml.files.atomic import atomic_write, write_json
 from dfml.files.reading import sha256_file
 from dfml.files.tensors import Layout, layout_of, read_tensors
 from dfml.metalearning.learner import Learner
-from dfml.networks.build import NetworkSpec, build_network, outline
+from dfml.networks.build import build_network, outline
 
 FORMAT, VERSION = "dfml.learner", 2
 WEIGHTS, MANIFEST, HISTORY = "learner.safetensors", "learner.json", "history.csv"

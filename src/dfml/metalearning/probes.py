@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.placement import laid_out, settle
-from dfml.data.augment import normalise
-from dfml.data.resize import resized
 from dfml.errors import DfmlError
 from dfml.files.tensors import layout_of, read_tensors
-from dfml.networks.build import NetworkSpec, build_network
+from dfml.imaging.pixels import normalise, resized
+from dfml.networks.build import build_network
 from dfml.networks.initialise import initialise
 from dfml.zoo.pool import Pool, PoolModel
 

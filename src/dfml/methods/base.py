@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.placement import settle
 from dfml.compute.seeds import torch_generator
-from dfml.config.data import NetworkSettings
-from dfml.config.inversion import InversionSettings
 from dfml.config.methods.names import needed_access
+from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
-from dfml.networks.build import NetworkSpec, build_network
+from dfml.networks.build import build_network
+from dfml.networks.settings import NetworkSettings
 from dfml.zoo.pool import Pool, PoolModel
 
 

@@ -10,11 +10,11 @@ from torch.func import functional_call
 from dfml.compute.capture import Recorded
 from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.compute.workers import private_copy
-from dfml.config.inversion import InversionSettings
 from dfml.config.methods.bidf_mkd import BidfMkdBlackBoxSettings, BidfMkdSettings
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.objective import Adversary, Objective
 from dfml.inversion.per_model import FromScratch
+from dfml.inversion.settings import InversionSettings
 from dfml.inversion.views import Views
 from dfml.inversion.zeroth_order import BlackBoxObjective
 from dfml.metalearning.bank_episodes import BankEpisodes

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION
-from dfml.config.data import NetworkSettings
-from dfml.config.inversion import InversionSettings
 from dfml.errors import FileFormatError
 from dfml.files.atomic import atomic_write
 from dfml.files.reading import digest_json, read_json, sha256_file
+from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.metalearning.learner_store import HISTORY, save_learner
 from dfml.methods.base import Context, Fitted
 from dfml.methods.catalogue import METHODS
 from dfml.methods.custom import load_fit
+from dfml.networks.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from dfml.config.root import Cell  # configuration as a whole is no part of what this stage computes

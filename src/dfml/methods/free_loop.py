@@ -10,7 +10,6 @@ from dfml.compute.optimisers import Adam
 from dfml.compute.seeds import torch_generator
 from dfml.compute.timeline import Timeline
 from dfml.compute.workers import private_copy
-from dfml.config.inversion import FiveSettings, InversionSettings
 from dfml.config.methods.free import FreeSettings
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
@@ -18,6 +17,7 @@ from dfml.inversion.meta_generator import MetaGenerator, Recovered, interleaved_
 from dfml.inversion.objective import Adversary, Objective
 from dfml.inversion.per_model import draw_generator
 from dfml.inversion.recover import BANK, ModelSampler, load_meta_generator
+from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.inversion.views import Views
 from dfml.metalearning.alignment import SequentialSteps, outer_step
 from dfml.metalearning.bank_episodes import BankEpisodes

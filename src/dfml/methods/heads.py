@@ -17,9 +17,9 @@ from dfml.compute.placement import send
 from dfml.compute.seeds import torch_generator
 from dfml.config.methods.heads import HeadsAloneSettings, HeadsSettings
 from dfml.errors import DfmlError
+from dfml.imaging.colour import mix, recolour
 from dfml.metalearning.heads import HeadsDistillation
 from dfml.metalearning.questions import CHUNK, ask
-from dfml.metalearning.variation import mix, recolour
 from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, zero_head
 
 

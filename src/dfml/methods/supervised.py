@@ -11,9 +11,9 @@ from dfml.compute.optimisers import Adam, Optimiser
 from dfml.compute.seeds import derive_seed, numpy_rng
 from dfml.compute.timeline import Timeline
 from dfml.config.methods.supervised import SupervisedProtonetSettings, SupervisedSettings
-from dfml.data.augment import normalise
 from dfml.data.episodes import gather, sample_episodes
 from dfml.data.images import load_images, load_manifest
+from dfml.imaging.pixels import normalise
 from dfml.metalearning.inner_loop import Parameters, parameters_of
 from dfml.metalearning.meta_step import MetaStep
 from dfml.methods.base import Context, Fitted, zero_head

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dfml.config.methods.heads import UnlabelledHeadsSettings
 from dfml.data.images import load_images
-from dfml.data.resize import resized
+from dfml.imaging.pixels import resized
 from dfml.methods.base import Context, Fitted
 from dfml.methods.heads import drawn, fit_heads
 

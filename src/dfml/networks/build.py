@@ -1,26 +1,12 @@
-"""One place that turns a description into a network."""
-
-from typing import Literal
+"""One place that turns a description into a network, and what a forward pass of it costs."""
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.networks.conv4 import Conv4
 from dfml.networks.initialise import initialise
 from dfml.networks.resnet import ResNet
-
-
-class NetworkSpec(BaseModel):
-    """All that is needed to rebuild a classifier's module; stored beside its weights."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    family: Literal["conv4", "resnet10", "resnet18"]
-    width: int = Field(ge=1, le=4096)
-    ways: int = Field(ge=1, le=100_000)
-    side: int | None = Field(ge=16, le=1024)
-    stem_relu: bool = True
 
 
 def build_network(spec: NetworkSpec, *, generator: torch.Generator | None = None, episodic: bool = False) -> nn.Module:
@@ -53,3 +39,24 @@ def outline(spec: NetworkSpec, *, episodic: bool = False) -> nn.Module:
     """
     with torch.device("meta"):
         return build_network(spec, episodic=episodic)
+
+
+@torch.no_grad()
+def forward_macs(network: nn.Module, side: int) -> int:
+    """Multiply-adds of the features and head for one image ``[3, side, side]``: convolutions and linear layers."""
+    counts: list[int] = []
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        if isinstance(module, nn.Conv2d):
+            counts.append(output[0].numel() * module.weight[0].numel())
+        elif isinstance(module, nn.Linear):
+            counts.append(module.weight.numel())
+
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    try:
+        device = next(network.parameters()).device
+        network(torch.zeros(2, 3, side, side, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(counts)

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dfml.artefacts.base import LONGEST_TEXT
 from dfml.errors import DfmlError, FileFormatError, is_printable
 from dfml.files.atomic import atomic_write
-from dfml.files.reading import MEBIBYTE, read_at_most
+from dfml.files.reading import LONGEST_TEXT, MEBIBYTE, read_at_most
 from dfml.records.record import Record, read_record
 
 _CELL = ["experiment", "pool", "method", "ways", "shots", "seed"]

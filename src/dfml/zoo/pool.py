@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.config.methods.names import Access
-from dfml.data.augment import normalise
-from dfml.data.resize import resized
 from dfml.errors import DfmlError
-from dfml.networks.build import NetworkSpec
+from dfml.imaging.pixels import normalise, resized
 from dfml.zoo.access import GradientsOnly, LogitsOnly
 from dfml.zoo.store import load_zoo
 

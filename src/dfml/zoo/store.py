@@ -8,13 +8,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dfml.artefacts.base import read_manifest_as
+from dfml.artefacts.zoo import FORMAT, JUDGES, MANIFEST, VERSION, WEIGHTS, NetworkSpec, ZooManifest
 from dfml.compute.placement import settle
 from dfml.errors import FileFormatError
 from dfml.files.atomic import atomic_write, write_json
 from dfml.files.reading import sha256_file
 from dfml.files.tensors import layout_of, read_tensors
-from dfml.networks.build import NetworkSpec, build_network, outline
-from dfml.zoo.manifest import FORMAT, JUDGES, MANIFEST, VERSION, WEIGHTS, ZooManifest
+from dfml.networks.build import build_network, outline
 
 State = dict[str, Tensor]
 

@@ -1,24 +1,70 @@
-"""Training one classifier of a zoo, or several at once (docs/method.md §2.3)."""
+"""The task of one zoo model, and training one classifier of a zoo or several at once (docs/method.md §2.3)."""
 
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.capture import Recording
 from dfml.compute.optimisers import SGD, Adam, Optimiser
 from dfml.compute.placement import laid_out, send, settle
 from dfml.compute.seeds import torch_generator
 from dfml.compute.workers import still_wanted
-from dfml.config.zoo import OptimiserSettings, ZooSettings
-from dfml.data.augment import Moves, draw_moves, move, normalise
-from dfml.networks.build import NetworkSpec, build_network
+from dfml.data.images import ClassImages
+from dfml.errors import DataError
+from dfml.imaging.crop_flip import Moves, draw_moves, move
+from dfml.imaging.pixels import normalise
+from dfml.networks.build import build_network
+from dfml.zoo.settings import OptimiserSettings, ZooSettings
 from dfml.zoo.store import State
-from dfml.zoo.task import Task
+
+
+@dataclass(frozen=True)
+class Task:
+    """Images of one model's classes on the device: float in [0, 1] ``[N, 3, side, side]``, labels ``[N]``."""
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+
+def training_count(count: int, fraction: float) -> int:
+    """How many of a class's ``count`` images, the first ones, train: floor(fraction · count) (docs/method.md §2.3)."""
+    return math.floor(fraction * count + 1e-9)
+
+
+def make_task(images: ClassImages, classes: list[int], fraction: float, device: torch.device) -> Task:
+    """Cut the images of ``classes`` into a training and a held-out part; labels are positions in ``classes``.
+
+    Raises:
+        DataError: a class has too few images for the cut.
+    """
+    parts: tuple[list[Tensor], ...] = ([], [], [], [])
+    for label, c in enumerate(classes):
+        own = images.images[c]
+        cut = training_count(len(own), fraction)
+        if cut == 0 or cut == len(own):
+            raise DataError(
+                f"{images.dataset}: class {images.names[c]!r} has {len(own)} images, too few to train on "
+                f"{fraction:.0%} and test on the rest; add images or change `zoo.train_fraction`"
+            )
+        for index, piece in ((0, own[:cut]), (2, own[cut:])):
+            parts[index].append(piece)
+            parts[index + 1].append(torch.full((len(piece),), label))
+    train_x, train_y, test_x, test_y = (torch.cat(p) for p in parts)
+    return Task(_to_float(train_x, device), train_y.to(device), _to_float(test_x, device), test_y.to(device))
+
+
+def _to_float(images: Tensor, device: torch.device) -> Tensor:
+    return images.to(device).float().div_(255)
+
 
 CROP_PADDING = 2
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dfml.config import validate_config
+from dfml.config.load import validate_config
 from dfml.config.methods.names import needed_access
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dfml.config import Config, validate_config
 from dfml.config.checks import EMBEDDED
+from dfml.config.load import validate_config
+from dfml.config.root import Config
 from support.configuration import problems
 from support.repository import ROOT
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dfml.config import load_config
+from dfml.config.load import load_config
 from dfml.config.tree import locate, section_of
 from dfml.config.yaml_files import read_yaml
 from support.repository import ROOT

@@ -6,10 +6,11 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from dfml.config import Config, load_config
-from dfml.config.base import overlay
+from dfml.config.load import load_config
+from dfml.config.root import Config
 from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
+from dfml.settings import overlay
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import re
 import pytest
 from jsonschema import Draft202012Validator
 
-from dfml.config import Config
 from dfml.config.reference import reference
+from dfml.config.root import Config
 from dfml.config.schema import REFERENCE, SCHEMA, generated, main, stale
 from dfml.config.tree import keys, section_of, tree
 from support.repository import ROOT

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dfml.config import Config, validate_config
+from dfml.config.load import validate_config
+from dfml.config.root import Config
 from dfml.config.tree import ANY_NAME, Key, children, keys, locate, section_of
 from support.configuration import problems
 

@@ -6,8 +6,9 @@ from typing import get_args
 
 import pytest
 
-from dfml.config import Config, validate_config
+from dfml.config.load import validate_config
 from dfml.config.methods.names import MethodName
+from dfml.config.root import Config
 from dfml.errors import ConfigError
 from support.configuration import problems
 

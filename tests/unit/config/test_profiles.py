@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dfml.config import Config, FreeSettings, validate_config
-from dfml.config.methods.free import OFFICIAL_FREE
+from dfml.config.load import validate_config
+from dfml.config.methods.free import OFFICIAL_FREE, FreeSettings
 from dfml.config.methods.names import SECTIONS
+from dfml.config.root import Config
 from dfml.config.tree import children, keys, locate
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_free.json").read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """What PURER's section asks of the rest of the configuration."""
 
-from dfml.config import validate_config
+from dfml.config.load import validate_config
 from support.configuration import problems
 
 RUN = {"methods": ["purer_maml"]}

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from dfml import evaluation
-from dfml.config.evaluation import EvaluationSettings
 from dfml.data.episodes import gather
 from dfml.data.images import ClassImages
 from dfml.errors import DataError
-from dfml.evaluation import EpisodeSet, episode_accuracies
-from dfml.files.reading import digest_tensors
+from dfml.evaluation import episodes as evaluation
+from dfml.evaluation.episodes import EpisodeSet, episode_accuracies
+from dfml.evaluation.settings import EvaluationSettings
 from dfml.metalearning.learner import BATCH_NORM_MODES, RULES
 from dfml.statistics import interval95
+from support.digests import digest_tensors
 from support.learners import encoder, learner
 from support.zoo import CPU, SIDE, WAYS, pattern_images
 

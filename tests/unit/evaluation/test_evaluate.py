@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from dfml import evaluation as module
-from dfml.config import Cell, load_config
-from dfml.config.evaluation import EvaluationSettings
+from dfml.artefacts.zoo import NetworkSpec
+from dfml.config.load import load_config
+from dfml.config.root import Cell
 from dfml.data.images import SPLITS, load_images, save_images
 from dfml.errors import ConfigError, FileFormatError
-from dfml.evaluation import EpisodeSet, episode_accuracies, evaluate
+from dfml.evaluation import stage as module
+from dfml.evaluation.episodes import EpisodeSet, episode_accuracies
+from dfml.evaluation.settings import EvaluationSettings
+from dfml.evaluation.stage import evaluate
 from dfml.files.reading import sha256_file
 from dfml.metalearning.learner_store import load_learner, save_learner
-from dfml.networks.build import NetworkSpec, build_network
-from dfml.networks.cost import forward_macs
+from dfml.networks.build import build_network, forward_macs
 from dfml.records import read_record
 from dfml.statistics import interval95
 from support.learners import SPEC, encoder

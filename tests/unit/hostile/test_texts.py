@@ -3,7 +3,7 @@
 import pytest
 
 from dfml.cli.verify import examine
-from dfml.config import load_config
+from dfml.config.load import load_config
 from dfml.config.yaml_files import LARGEST_YAML, MOST_VALUES, read_yaml
 from dfml.data.splits import read_split
 from dfml.errors import ConfigError, DataError, FileFormatError

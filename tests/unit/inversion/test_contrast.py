@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dfml.compute.seeds import torch_generator
-from dfml.data.windows import Windows, draw_windows, look_through
+from dfml.imaging.windows import Windows, draw_windows, look_through
 from dfml.inversion.contrast import FeatureMemory, NormInputs, ProjectionHead, contrastive_loss
 from support.zoo import random_model
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dfml.compute.seeds import torch_generator
-from dfml.data.augment import normalise
+from dfml.imaging.pixels import normalise
 from dfml.inversion import pixels
 from dfml.inversion.keeper import Keeper
 from dfml.inversion.pixels import DeepInversion

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 import torch
 
-from dfml.config.inversion import FiveSettings
 from dfml.inversion.recover import ModelSampler
+from dfml.inversion.settings import FiveSettings
 from dfml.zoo.pool import Pool
 from support.zoo import CPU, SIDE, write_random_zoo
 

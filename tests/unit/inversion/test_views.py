@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dfml.compute.seeds import torch_generator
-from dfml.data.augment import Moves
+from dfml.imaging.crop_flip import Moves
 from dfml.inversion.views import Views
 from support.zoo import SIDE, random_model
 

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import FileFormatError
 from dfml.metalearning import fisher
 from dfml.metalearning.fisher import batch_size, fisher_diagonal
 from dfml.metalearning.probes import imagenet_resnet34, learner_probe, random_resnet34
-from dfml.networks.build import NetworkSpec
 from support.learners import SPEC, encoder, generator
 from support.zoo import CPU, SIDE, WAYS, WIDTH, random_model, random_network, same_bits
 

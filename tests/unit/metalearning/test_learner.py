@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import DfmlError
 from dfml.metalearning.inner_loop import adapt, parameters_of
 from dfml.metalearning.learner import BATCH_NORM_MODES, CENTROID_RULES, RULES, Learner, centroid_scores
-from dfml.networks.build import NetworkSpec
 from support.learners import SPEC, WAYS, encoder, learner, task
 
 EVERY = [(rule, mode) for rule in RULES for mode in BATCH_NORM_MODES]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import FileFormatError
 from dfml.files.reading import sha256_file
 from dfml.metalearning.learner_store import (
@@ -15,7 +16,6 @@ from dfml.metalearning.learner_store import (
     read_learner_manifest,
     save_learner,
 )
-from dfml.networks.build import NetworkSpec
 from support.learners import SPEC, encoder
 
 CPU = torch.device("cpu")

@@ -2,8 +2,8 @@
 
 import torch
 
+from dfml.imaging.colour import mix, recolour
 from dfml.metalearning.questions import CHUNK, ask
-from dfml.metalearning.variation import mix, recolour
 from support.learners import generator
 from support.zoo import SIDE, random_model
 

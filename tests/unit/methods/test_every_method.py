@@ -7,10 +7,11 @@ from typing import get_args
 
 import pytest
 
-from dfml.config import Cell, load_config
+from dfml.config.load import load_config
 from dfml.config.methods.names import MethodName
+from dfml.config.root import Cell
 from dfml.data.images import SPLITS, save_images
-from dfml.evaluation import evaluate
+from dfml.evaluation.stage import evaluate
 from dfml.inversion.recover import invert
 from dfml.methods.catalogue import METHODS
 from support.cells import fit_cell

@@ -6,10 +6,11 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.fusion.layers import fused_layers
 from dfml.fusion.transport import align, fuse, transport_plan
 from dfml.methods.ota import fit
-from dfml.networks.build import NetworkSpec, build_network
+from dfml.networks.build import build_network
 from dfml.zoo.pool import Pool
 from support.cells import context
 from support.learners import generator

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from dfml.compute.seeds import torch_generator
-from dfml.config import load_config
-from dfml.config.inversion import PerModelSettings
+from dfml.config.load import load_config
 from dfml.config.methods.tgr import TgrSettings
 from dfml.errors import ConfigError, DfmlError
 from dfml.inversion.per_model import FromScratch
+from dfml.inversion.settings import PerModelSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.methods import tgr_embedding
 from dfml.methods.tgr import TgrLoop, fit

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.func import functional_call
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.seeds import torch_generator
 from dfml.networks.batch_norm import EpisodicBatchNorm2d, statistics_of_first
-from dfml.networks.build import NetworkSpec, build_network
+from dfml.networks.build import build_network
 from support.zoo import random_network
 
 FAMILIES = ("conv4", "resnet10", "resnet18")

@@ -7,9 +7,10 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.seeds import torch_generator
 from dfml.errors import DfmlError
-from dfml.networks.build import NetworkSpec, build_network
+from dfml.networks.build import build_network
 
 FAMILIES = ("conv4", "resnet10", "resnet18")
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dfml.networks.build import NetworkSpec, build_network
-from dfml.networks.cost import forward_macs
+from dfml.artefacts.zoo import NetworkSpec
+from dfml.networks.build import build_network, forward_macs
 
 
 def test_conv4_by_hand():

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfml.compute.seeds import numpy_rng
-from dfml.data.augment import normalise
 from dfml.errors import DfmlError
+from dfml.imaging.pixels import normalise
 from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_zoo, read_manifest
 from support.zoo import CPU, MEAN, SIDE, STD, random_model, write_random_zoo

@@ -8,10 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, NetworkSpec
 from dfml.errors import FileFormatError
 from dfml.files.reading import sha256_file
-from dfml.networks.build import NetworkSpec
-from dfml.zoo.manifest import JUDGES, MANIFEST, WEIGHTS
 from dfml.zoo.store import load_judges, load_weights, load_zoo, read_manifest, save_weights
 from support.zoo import CPU, MEAN, SIDE, STD, same_bits, storages, write_random_zoo
 

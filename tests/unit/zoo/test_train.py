@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from dfml.config.zoo import OptimiserSettings
-from dfml.data.augment import normalise
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import DataError
-from dfml.networks.build import NetworkSpec, build_network
+from dfml.imaging.pixels import normalise
+from dfml.networks.build import build_network
 from dfml.zoo import training
-from dfml.zoo.task import make_task, training_count
-from dfml.zoo.training import ModelTraining, accuracy, learning_rate, train_together
+from dfml.zoo.settings import OptimiserSettings
+from dfml.zoo.training import ModelTraining, accuracy, learning_rate, make_task, train_together, training_count
 from support.zoo import CPU, MEAN, SIDE, STD, WAYS, pattern_images, storages, zoo_settings
 
 SPEC = NetworkSpec(family="conv4", width=4, ways=WAYS, side=SIDE)

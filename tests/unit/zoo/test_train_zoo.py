@@ -5,14 +5,13 @@ import json
 import pytest
 import torch
 
+from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS
 from dfml.data.images import load_images, load_manifest
 from dfml.errors import DataError
 from dfml.networks.build import build_network
-from dfml.zoo import train
-from dfml.zoo.manifest import JUDGES, MANIFEST, WEIGHTS
+from dfml.zoo import stage as train
 from dfml.zoo.store import load_judges, load_weights, load_zoo, read_manifest
-from dfml.zoo.task import make_task
-from dfml.zoo.training import accuracy
+from dfml.zoo.training import accuracy, make_task
 from support.zoo import CPU, WAYS, save_pattern_images, train_tiny_zoo
 
 FILES = (WEIGHTS, JUDGES)

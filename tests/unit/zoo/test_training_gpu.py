@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from dfml.networks.build import NetworkSpec
-from dfml.zoo.task import make_task
-from dfml.zoo.training import ModelTraining, train_together
+from dfml.artefacts.zoo import NetworkSpec
+from dfml.zoo.training import ModelTraining, make_task, train_together
 from support.zoo import MEAN, SIDE, STD, WAYS, pattern_images, zoo_settings
 
 pytestmark = [

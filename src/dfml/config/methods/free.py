@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from dfml.config.base import DisagreementError, Problem, Section, overlay
-from dfml.config.inversion import FiveSettings
 from dfml.config.methods.replay import ReplaySettings
+from dfml.inversion.settings import FiveSettings
+from dfml.settings import DisagreementError, Problem, Section, overlay
 
 
 class AdversarySettings(Section):

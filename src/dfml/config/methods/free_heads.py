@@ -2,10 +2,10 @@
 
 from pydantic import Field, model_validator
 
-from dfml.config.base import DisagreementError, Problem, Section
-from dfml.config.inversion import FiveSettings
 from dfml.config.methods.free import FreeSettings
 from dfml.config.methods.heads import HeadsSettings
+from dfml.inversion.settings import FiveSettings
+from dfml.settings import DisagreementError, Problem, Section
 
 
 class FreeHeadsSettings(Section):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dfml.config.base import Section
+from dfml.settings import Section
 
 
 class HeadsSettings(Section):

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from dfml.config.base import Section
 from dfml.config.methods.replay import ReplaySettings
+from dfml.settings import Section
 
 
 class InversionThenMetaSettings(Section):

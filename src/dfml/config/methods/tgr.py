@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from dfml.config.base import DisagreementError, Problem, Section
 from dfml.config.methods.replay import ReplaySettings
+from dfml.settings import DisagreementError, Problem, Section
 
 
 class TgrSettings(Section):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from dfml.artefacts.base import LONGEST_NAME, is_name
 from dfml.errors import DataError
+from dfml.files.reading import LONGEST_NAME, is_name
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 LICENCE = "not known to dfml: images of the user's folder"

@@ -8,20 +8,18 @@ from typing import Any
 
 import torch
 
+from dfml.artefacts.zoo import JUDGES, WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
 from dfml.compute.seeds import derive_seed, numpy_rng
 from dfml.compute.workers import side_by_side
-from dfml.config.data import NetworkSettings
-from dfml.config.zoo import ZooSettings
 from dfml.data.images import load_images, load_manifest
 from dfml.errors import DataError
 from dfml.files.reading import digest_json, sha256_file
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
-from dfml.networks.build import NetworkSpec
-from dfml.zoo.manifest import JUDGES, WEIGHTS, ModelEntry, ZooManifest
+from dfml.networks.settings import NetworkSettings
+from dfml.zoo.settings import ZooSettings
 from dfml.zoo.store import State, save_manifest, save_weights
-from dfml.zoo.task import make_task
-from dfml.zoo.training import ModelTraining, train_together
+from dfml.zoo.training import ModelTraining, make_task, train_together
 
 # Models whose steps overlap on one GPU.
 AT_ONCE_ON_GPU = 8

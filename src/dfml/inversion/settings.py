@@ -1,10 +1,10 @@
-"""Configuration of model inversion: how images are recovered from the zoo."""
+"""Settings of model inversion: how images are recovered from the zoo."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from dfml.config.base import Section, distinct
+from dfml.settings import Section, distinct
 
 Inverter = Literal["five", "gen_ce", "gen_bn", "cmi", "deep_inversion", "fast"]
 

@@ -1,11 +1,11 @@
-"""The base of every configuration section: closed, strict, immutable."""
+"""The base of every section of the configuration: closed, strict, immutable."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 
 class Section(BaseModel):
@@ -83,3 +83,6 @@ def unknown(name: str, known: Collection[str]) -> str:
     meant = nearest(name, known)
     guess = f"did you mean `{meant}`? " if meant else ""
     return f"{guess}known: {', '.join(f'`{one}`' for one in known)}"
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]

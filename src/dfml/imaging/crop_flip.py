@@ -1,6 +1,5 @@
-"""Random crop and flip that gradients pass through, and normalisation."""
+"""Random crop and flip that gradients pass through."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,23 +113,3 @@ class _Move(torch.autograd.Function):
         moved = _Move.apply(gradient, backward, forward)
         # The layers before it are many times as wide: in another layout each would copy its activations.
         return laid_out(moved), None, None
-
-
-def normalise(x: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> Tensor:
-    """``(x - mean) / std`` per channel.
-
-    Args:
-        x: ``[..., C, H, W]``, float in [0, 1].
-        mean: One value per channel; also ``[..., C]``, such as one row per image.
-        std: Likewise, positive.
-    """
-    return (x - _per_channel(mean, x)) / _per_channel(std, x)
-
-
-def denormalise(x: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> Tensor:
-    """The inverse of `normalise`: ``x * std + mean`` per channel of ``[..., C, H, W]``."""
-    return x * _per_channel(std, x) + _per_channel(mean, x)
-
-
-def _per_channel(values: Sequence[float] | Tensor, like: Tensor) -> Tensor:
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device)[..., None, None]

@@ -2,7 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dfml.data.augment import denormalise, draw_moves, move, normalise
+from dfml.imaging.crop_flip import draw_moves, move
+from dfml.imaging.pixels import denormalise, normalise
 
 GREATEST = 3
 

@@ -1,4 +1,4 @@
-"""What is written beside prepared images, and checked when it is read. Torch-free."""
+"""``images.json``: what is written beside prepared images, and checked when it is read. Torch-free."""
 
 from pathlib import Path
 from typing import Annotated, Literal

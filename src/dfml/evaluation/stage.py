@@ -1,132 +1,28 @@
-"""The `evaluate` stage: fixed few-shot episodes, the same for every method (docs/method.md §8)."""
+"""The `evaluate` stage: one learner on the meta-test episodes of its pool's data sets (docs/method.md §8)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.func import vmap
 
 from dfml.artefacts.base import RECORD_FORMAT, RECORD_VERSION
 from dfml.compute.device import describe_device
-from dfml.compute.placement import laid_out
-from dfml.compute.workers import side_by_side
-from dfml.config.evaluation import EvaluationSettings
-from dfml.data.episodes import Episodes, gather, sample_episodes
-from dfml.data.images import ClassImages, load_images
+from dfml.data.images import load_images
+from dfml.evaluation.settings import EvaluationSettings
 from dfml.files.atomic import write_json
 from dfml.files.reading import digest_json
 from dfml.jobs.job import Job
-from dfml.jobs.progress import Task
 from dfml.metalearning.learner import Learner
 from dfml.metalearning.learner_store import LearnerManifest, load_learner
-from dfml.networks.cost import forward_macs
+from dfml.networks.build import forward_macs
 from dfml.statistics import interval95
 
 if TYPE_CHECKING:
     from dfml.config.root import Cell  # configuration as a whole is no part of what this stage computes
-
-
-@dataclass(frozen=True)
-class EpisodeSet:
-    """Episodes of one split of one data set, with the images on the device."""
-
-    dataset: str
-    images: Tensor
-    offsets: Tensor
-    episodes: Episodes
-
-    @classmethod
-    def draw(
-        cls, data: ClassImages, *, ways: int, shots: int, settings: EvaluationSettings, count: int, device: torch.device
-    ) -> EpisodeSet:
-        """The fixed list of ``count`` episodes of ``data``; raises DataError when its classes are too small."""
-        episodes = sample_episodes(
-            data.counts,
-            ways=ways,
-            shots=shots,
-            queries=settings.queries,
-            episodes=count,
-            seed=settings.episode_seed,
-            split=data.split,
-            names=data.names,
-        )
-        images, offsets = data.packed()
-        return cls(data.dataset, images.to(device), offsets, episodes)
-
-
-Accuracies = dict[tuple[str, str], np.ndarray]
-
-
-# Pixels of all images that one batch of episodes may have on a GPU: at width 32 about 1 GB for an activation of the
-# first block.
-PIXELS_AT_ONCE = 1 << 23
-# Episodes that a CPU thread takes at a time.
-EPISODES_PER_THREAD = 8
-
-
-def episode_accuracies(
-    learner: Learner, episodes: EpisodeSet, progress: Task | None = None, *, batched: bool | None = None
-) -> Accuracies:
-    """Accuracy in percent of every episode, ``[episodes]``, by (rule, batch-norm mode).
-
-    The learner is read only.
-
-    Args:
-        learner: what adapts.
-        episodes: the tasks.
-        progress: told of every batch that is done.
-        batched: many episodes in one ``vmap``; by default on CUDA only. On a CPU, where that is slower, threads
-            share the episodes.
-    """
-    batched = episodes.images.device.type == "cuda" if batched is None else batched
-    found: dict[tuple[str, str], list[Tensor]] = {}
-    for rights in _together(learner, episodes) if batched else _one_by_one(learner, episodes):
-        for key, values in rights.items():
-            found.setdefault(key, []).append(values)
-        if progress is not None:
-            progress.advance(len(next(iter(rights.values()))))
-    return {key: 100 * torch.cat(values).numpy(force=True) for key, values in found.items()}
-
-
-Rights = dict[tuple[str, str], Tensor]  # the share of right answers, [episodes of a batch]
-
-
-def _right(scores: Tensor, labels: Tensor) -> Tensor:
-    return (scores.argmax(-1) == labels).double().mean(-1)
-
-
-def _one_by_one(learner: Learner, episodes: EpisodeSet) -> Iterator[Rights]:
-    listed = episodes.episodes
-
-    def run(start: int) -> Rights:
-        rows: dict[tuple[str, str], list[Tensor]] = {}
-        with learner.private() as own:
-            for index in range(start, min(start + EPISODES_PER_THREAD, len(listed))):
-                batch = gather(episodes.images, episodes.offsets, listed, index)
-                support, query = (laid_out(own.prepare(x)) for x in (batch.support, batch.query))
-                for key, scores in own.all_scores(support, query, batch.support_labels, listed.ways).items():
-                    rows.setdefault(key, []).append(_right(scores, batch.query_labels))
-        return {key: torch.stack(values) for key, values in rows.items()}
-
-    return side_by_side(run, range(0, len(listed), EPISODES_PER_THREAD))
-
-
-def _together(learner: Learner, episodes: EpisodeSet) -> Iterator[Rights]:
-    listed = episodes.episodes
-    images = listed.ways * (listed.shots + listed.queries)
-    size = max(1, PIXELS_AT_ONCE // (images * episodes.images.shape[-1] ** 2))
-    for start in range(0, len(listed), size):
-        batch = gather(episodes.images, episodes.offsets, listed, slice(start, start + size))
-        answer = partial(learner.all_scores, labels=batch.support_labels, ways=listed.ways, in_transform=True)
-        scores = vmap(answer)(learner.prepare(batch.support), learner.prepare(batch.query))
-        yield {key: _right(values, batch.query_labels) for key, values in scores.items()}
+from dfml.evaluation.episodes import EpisodeSet, episode_accuracies
 
 
 def inference_macs(learner: Learner, side: int) -> int:

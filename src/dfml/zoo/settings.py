@@ -1,10 +1,40 @@
-"""Configuration of zoo training."""
+"""Settings of pools and of zoo training."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from dfml.config.base import Section, distinct
+from dfml.config.methods.names import Access
+from dfml.settings import Name, Section, distinct
+
+
+class PoolSettings(Section):
+    """A named union of zoos: what a method is given."""
+
+    datasets: tuple[Name, ...] = Field(
+        ("icons_colour",), min_length=1, strict=False, description="Data sets whose zoos are united."
+    )
+    networks: tuple[Name, ...] = Field(
+        ("conv4",),
+        min_length=1,
+        strict=False,
+        description="Networks whose zoos are united (drawn per model).",
+    )
+    methods: tuple[Name, ...] | None = Field(
+        None,
+        strict=False,
+        description="Methods run on this pool; null runs every method of the top-level list, [] none.",
+    )
+    shots: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, strict=False, description="Numbers of shots run on this pool; null runs every one of the top-level list."
+    )
+    access: Access = Field(
+        "weights",
+        description="What the owner of the models gives away: their `logits` for any image, `gradients` of these with "
+        "respect to the image as well, or all `weights`. Methods that need more are n/a.",
+    )
+
+    _no_repetition = field_validator("datasets", "networks", "methods", "shots")(distinct)
 
 
 class OptimiserSettings(Section):

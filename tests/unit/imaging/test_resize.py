@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.func import vmap
 
-from dfml.data.resize import resized
+from dfml.imaging.pixels import resized
 
 
 def test_the_same_side_is_the_same_tensor():

@@ -1,10 +1,10 @@
-"""Configuration of evaluation and of how jobs run."""
+"""Settings of evaluation."""
 
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dfml.config.base import DisagreementError, Problem, Section
+from dfml.settings import DisagreementError, Problem, Section
 
 
 class EvaluationSettings(Section):
@@ -41,16 +41,3 @@ class EvaluationSettings(Section):
             message = "`select: val_best` needs meta-val episodes; use at least 1, or `select: last`"
             raise DisagreementError([Problem("validation_episodes", message, ("select",))])
         return self
-
-
-class RuntimeSettings(Section):
-    """How jobs run."""
-
-    checkpoint_every: int = Field(
-        20, ge=1, description="Iterations between resume points of a long job; changes no result."
-    )
-    tf32: bool = Field(
-        False,
-        description="On a GPU, round the inputs of convolutions and matrix products to 10 bits of mantissa (TF32): "
-        "faster, with slightly other results. A change makes no finished job run again.",
-    )

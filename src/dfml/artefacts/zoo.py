@@ -1,16 +1,29 @@
-"""What is written beside a zoo's weights, and checked when it is read."""
+"""``zoo.json``: what is written beside a zoo's weights, and checked when it is read. Torch-free."""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dfml.artefacts.base import Name
-from dfml.networks.build import NetworkSpec
+
+
+class NetworkSpec(BaseModel):
+    """All that is needed to rebuild a classifier's module; stored beside its weights."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    family: Literal["conv4", "resnet10", "resnet18"]
+    width: int = Field(ge=1, le=4096)
+    ways: int = Field(ge=1, le=100_000)
+    side: int | None = Field(ge=16, le=1024)
+    stem_relu: bool = True
+
 
 FORMAT, VERSION = "dfml.zoo", 1
 WEIGHTS = "zoo.safetensors"
 JUDGES = "judges.safetensors"
 MANIFEST = "zoo.json"
+
 # As many as the configuration allows: every model costs memory, however small its weights.
 MOST_MODELS = 10_000
 

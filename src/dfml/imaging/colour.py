@@ -1,4 +1,4 @@
-"""Random variation of recovered images: colours, pasted boxes, blends."""
+"""Random variation of images: colours, pasted boxes, blends."""
 
 import torch
 from torch import Tensor

@@ -1,0 +1,18 @@
+"""Settings of how jobs run."""
+
+from pydantic import Field
+
+from dfml.settings import Section
+
+
+class RuntimeSettings(Section):
+    """How jobs run."""
+
+    checkpoint_every: int = Field(
+        20, ge=1, description="Iterations between resume points of a long job; changes no result."
+    )
+    tf32: bool = Field(
+        False,
+        description="On a GPU, round the inputs of convolutions and matrix products to 10 bits of mantissa (TF32): "
+        "faster, with slightly other results. A change makes no finished job run again.",
+    )
