@@ -12,13 +12,13 @@ from benchmarks.arms import Arm, Case
 from benchmarks.pools import GENERATOR_WIDTH, LATENT, WAYS, published_inversion, random_pool, write_random_zoo
 from benchmarks.reference.free import PublishedLoop
 from benchmarks.report import run
-from dfml.config.methods.free import FreeOfficialSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.jobs.progress import NullProgress
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.base import Context
-from dfml.methods.free_loop import FreeLoop
+from dfml.methods.free.loop import FreeLoop
+from dfml.methods.free.settings import FreeOfficialSettings
 from dfml.networks.settings import NetworkSettings
 
 MODELS = 20

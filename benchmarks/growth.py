@@ -14,9 +14,10 @@ from rich.table import Table
 from benchmarks import episodes, workflow
 from benchmarks.arms import Arm, time_alone
 from benchmarks.pools import PER_CLASS, published_inversion, write_random_zoo
-from dfml.inversion.meta_generator import MetaGenerator
-from dfml.inversion.per_model import draw_generator
-from dfml.inversion.recover import ModelSampler, make_objective
+from dfml.inversion.five import MetaGenerator
+from dfml.inversion.inner_steps import draw_generator
+from dfml.inversion.sampling import ModelSampler
+from dfml.inversion.stage import make_objective
 from dfml.zoo.pool import Pool
 
 

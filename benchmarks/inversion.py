@@ -19,9 +19,9 @@ from benchmarks.pools import (
 from benchmarks.reference import inversion as plain
 from benchmarks.reference.zoo import classifier
 from benchmarks.report import run
-from dfml.inversion.meta_generator import MetaGenerator
-from dfml.inversion.per_model import draw_generator
-from dfml.inversion.recover import make_objective
+from dfml.inversion.five import MetaGenerator
+from dfml.inversion.inner_steps import draw_generator
+from dfml.inversion.stage import make_objective
 
 MODELS = 4
 

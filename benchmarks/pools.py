@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 import torch
 
 from dfml.artefacts.zoo import WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
-from dfml.config.methods.free import OFFICIAL_FREE
 from dfml.inversion.settings import FiveSettings, InversionSettings
+from dfml.methods.free.settings import OFFICIAL_FREE
 from dfml.networks.build import build_network
 from dfml.zoo.pool import Pool
 from dfml.zoo.store import save_manifest, save_weights

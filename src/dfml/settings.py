@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
@@ -86,3 +86,8 @@ def unknown(name: str, known: Collection[str]) -> str:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+Access = Literal["logits", "gradients", "weights"]
+"""What is given of a model: answers, their derivatives with respect to the images as well, or everything."""
+
+ACCESS_LEVELS: tuple[Access, ...] = ("logits", "gradients", "weights")

@@ -11,7 +11,7 @@ import torch
 from dfml.config.load import load_config
 from dfml.data.images import load_images
 from dfml.evaluation.episodes import EpisodeSet, episode_accuracies
-from dfml.metalearning.learner_store import load_learner
+from dfml.metalearning.store import load_learner
 from support.repository import ROOT
 from support.workflow import Workflow
 

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from dfml.artefacts.record import read_record
+from dfml.artefacts.summaries import read_inversions, read_speeds, read_zoos
 from dfml.cli.tools import Output
 from dfml.cli.verify import ASIDE, examine
 from dfml.data.images import load_images, load_manifest
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.recover import load_meta_generator
+from dfml.inversion.five import load_meta_generator
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.provenance import read_receipt
-from dfml.metalearning.learner_store import load_learner
-from dfml.records.artefacts import read_inversions, read_speeds, read_zoos
-from dfml.records.collect import read_results_csv
-from dfml.records.record import read_record
+from dfml.metalearning.store import load_learner
+from dfml.results.collect import read_results_csv
 from dfml.zoo.store import load_judges, load_zoo
 from faults.experiment import EXPERIMENT, INVERT, META_LEARN, RECORD, REPORT, TABLE, TRAIN_ZOO
 from support.comparable import digests

@@ -9,12 +9,12 @@ import torch
 
 from dfml.data.images import ClassImages, save_images
 from dfml.errors import DfmlError
-from dfml.figures.style import empty_figure, save_figure
 from dfml.files.atomic import write_json
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.grid import save_grid
+from dfml.inversion.quality import save_grid
 from dfml.jobs.checkpoint import Checkpoint
-from dfml.records.collect import RESULT_COLUMNS, write_results_csv
+from dfml.results.collect import RESULT_COLUMNS, write_results_csv
+from dfml.results.figures.style import empty_figure, save_figure
 from dfml.zoo.store import save_weights
 from faults.experiment import META_LEARN, TRAIN_ZOO
 from support.comparable import digests

@@ -30,7 +30,7 @@ def test_every_job_leaves_a_log_a_benchmark_and_nothing_to_resume(ran):
 
 
 def test_records_say_what_was_measured(ran):
-    from dfml.records import read_record
+    from dfml.artefacts.record import read_record
 
     records = [read_record(path) for path in sorted((ran.folder / "results").rglob("record.json"))]
     assert [(record.method, record.seed, record.shots) for record in records] == [("free", 0, 1), ("random", 0, 1)]

@@ -44,8 +44,8 @@ def test_the_readmes_example_is_fitted_and_evaluated(own):
     assert "finetune" not in accuracy and max(accuracy.values()) > 20  # above chance
 
     # Rows of tables bear its name.
-    from dfml.records import read_record
-    from dfml.records.naming import method_label
+    from dfml.artefacts.record import read_record
+    from dfml.results.labels import method_label
 
     assert method_label(read_record(path).method) == "twin"
 
@@ -64,7 +64,7 @@ def test_the_readmes_example_is_fitted_and_evaluated(own):
     file.write_text(code, encoding="utf-8")
     workflow.append("src/dfml/fusion/layers.py", "CHANGED = 1")
     assert again() == {}
-    file.write_text(f"import dfml.fusion.layers\n{code}", encoding="utf-8")
+    file.write_text(f"import dfml.methods.fusion.transport\n{code}", encoding="utf-8")
     assert again() == {"meta_learn": 1, "evaluate": 1}
 
 

@@ -4,6 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from dfml.artefacts.learner import MANIFEST as LEARNER
+from dfml.artefacts.learner import WEIGHTS as LEARNER_WEIGHTS
+from dfml.artefacts.record import read_record
+from dfml.artefacts.summaries import read_inversions, read_speeds, read_zoos
 from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS
 from dfml.config.load import load_config
 from dfml.data.images import load_images, load_manifest
@@ -14,19 +18,11 @@ from dfml.errors import DfmlError
 from dfml.files.atomic import write_json
 from dfml.files.reading import sha256_file
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.recover import BANK, GENERATOR, load_meta_generator
+from dfml.inversion.five import BANK, GENERATOR, load_meta_generator
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.provenance import read_receipt
-from dfml.metalearning.learner_store import MANIFEST as LEARNER
-from dfml.metalearning.learner_store import WEIGHTS as LEARNER_WEIGHTS
-from dfml.metalearning.learner_store import load_learner, read_learner_manifest
-from dfml.records import (
-    read_inversions,
-    read_record,
-    read_results_csv,
-    read_speeds,
-    read_zoos,
-)
+from dfml.metalearning.store import load_learner, read_learner_manifest
+from dfml.results.collect import read_results_csv
 from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_judges, read_manifest
 from support import results

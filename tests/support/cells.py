@@ -1,6 +1,6 @@
 """Cells small enough to be fitted in a test: their inputs on disk, their settings and their context."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,22 +9,23 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION
+from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION, Cell
+from dfml.catalogue import entry
 from dfml.compute.seeds import torch_generator
-from dfml.config.methods.free import FreeOfficialSettings, FreeSettings
-from dfml.config.methods.free_heads import FreeHeadsSettings
-from dfml.config.methods.heads import HeadsSettings
-from dfml.config.methods.supervised import SupervisedSettings
-from dfml.config.root import Cell
 from dfml.files.atomic import write_json
-from dfml.inversion.bank import ImageBank
-from dfml.inversion.per_model import draw_generator
-from dfml.inversion.recover import BANK, GENERATOR, RECORD
+from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.five import GENERATOR
+from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.settings import InversionSettings
-from dfml.jobs.checkpoint import Checkpoint
+from dfml.inversion.stage import RECORD
 from dfml.jobs.progress import Progress
+from dfml.methods import stage
 from dfml.methods.base import Context
-from dfml.methods.fit import fit_method
+from dfml.methods.free.settings import FreeOfficialSettings, FreeSettings
+from dfml.methods.heads.settings import FreeHeadsSettings, HeadsSettings
+from dfml.methods.settings import MethodSettings
+from dfml.methods.stage import load_settings
+from dfml.methods.supervised.settings import SupervisedSettings
 from dfml.networks.settings import NetworkSettings
 from dfml.zoo.pool import Pool
 from support.learners import recovered
@@ -62,13 +63,13 @@ def free_options(**changes: Any) -> dict[str, Any]:
     """Plain settings of a tiny ``free``; ``changes`` replace whole sections."""
     section = {"iterations": 3, "generator": "fresh", "five": FIVE, "snapshots": 2}
     section["replay"] = REPLAY | {"mode": "fixed"}
-    return FreeSettings(**(section | changes)).model_dump(mode="json")
+    return FreeSettings(**(section | changes)).resolved(INVERSION).model_dump(mode="json")
 
 
 def official_options(**changes: Any) -> dict[str, Any]:
     """Plain settings of a tiny ``free_official``, official wherever that costs no time."""
     section = {"iterations": 3, "five": FIVE, "replay": REPLAY | {"patience": 1}, "snapshots": 2}
-    return FreeOfficialSettings(**(section | changes)).model_dump(mode="json")
+    return FreeOfficialSettings(**(section | changes)).resolved(INVERSION).model_dump(mode="json")
 
 
 def heads_options(**changes: Any) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def heads_options(**changes: Any) -> dict[str, Any]:
     heads = {"steps": 6, "questions": 30, "batch_size": 8}
     free = FreeSettings.model_validate(free_options(generator="inversion", iterations=2))
     section = {"heads": HeadsSettings(**heads), "free": free}
-    return FreeHeadsSettings(**(section | changes)).model_dump(mode="json")
+    return FreeHeadsSettings(**(section | changes)).resolved(INVERSION).model_dump(mode="json")
 
 
 def supervised_options(**changes: Any) -> dict[str, Any]:
@@ -85,22 +86,35 @@ def supervised_options(**changes: Any) -> dict[str, Any]:
     return SupervisedSettings(**(section | changes)).model_dump(mode="json")
 
 
-def context(method: str, *, pool: Pool | None = None, progress: Progress | None = None, **changes: Any) -> Context:
+def settings_of(method: str, options: dict[str, Any]) -> MethodSettings | None:
+    """The method's section from plain values, as the stage makes it."""
+    return load_settings(entry(method).settings, options)
+
+
+def context(
+    method: str,
+    *,
+    pool: Pool | None = None,
+    progress: Progress | None = None,
+    options: dict[str, Any] | None = None,
+    shots: int = 1,
+    seed: int = 0,
+    **changes: Any,
+) -> Context:
     """The inputs of a cell; ``pool`` stands for zoos that need not be read."""
+    options = options or {}
     fields = {
-        "method": method,
-        "shots": 1,
-        "seed": 0,
+        "cell": Cell("single", method, shots, seed),
         "ways": WAYS,
         "label_space": "global",
         "learner": LEARNER,
-        "options": {},
+        "access": entry(method).needed_access(options),
+        "settings": settings_of(method, options),
+        "adapts": entry(method).learner,
         "zoos": [],
         "inversion": None,
         "images": [],
         "inversion_settings": INVERSION,
-        "checkpoint": Checkpoint(None, ""),
-        "checkpoint_every": 1,
         "job": QuietJob(progress=progress) if progress else QuietJob(),
     }
     made = Context(**(fields | changes))
@@ -110,33 +124,11 @@ def context(method: str, *, pool: Pool | None = None, progress: Progress | None 
 
 
 def fit_cell(
-    folder: Path,
-    method: str,
-    options: dict[str, Any],
-    *,
-    zoos: Sequence[Path] = (),
-    images: Sequence[Path] | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-    **changes: Any,
+    folder: Path, method: str, options: dict[str, Any], *, fit: Path | None = None, code: str = "code", **changes: Any
 ) -> Path:
     """Run the `meta_learn` stage of a cell into ``folder``; its resume file lies beside it. Returns ``folder``."""
-    arguments = {
-        "cell": Cell("single", method, 1, seed),
-        "zoos": zoos,
-        "inversion": None,
-        "images": images,
-        "ways": WAYS,
-        "label_space": "global",
-        "learner": LEARNER,
-        "options": options,
-        "inversion_settings": INVERSION,
-        "code": "code",
-        "resume": folder.with_suffix(".resume"),
-        "checkpoint_every": 1,
-        "job": QuietJob(progress=progress) if progress else QuietJob(),
-    }
-    fit_method(folder, **(arguments | changes))
+    given = context(method, options=options, **({"resume": folder.with_suffix(".resume")} | changes))
+    stage.fit_cell(given, folder, fit=fit or entry(method).fit, code=code)
     return folder
 
 

@@ -15,3 +15,15 @@ def problems(mapping: dict[str, Any]) -> list[str]:
     head, *lines = str(caught.value).splitlines()
     assert head == f"config: {len(lines)} problem{'s' if len(lines) > 1 else ''}"
     return [line.strip() for line in lines]
+
+
+# What a job is told of the configuration beside its parameters, as Snakemake hands it over.
+UNTRACKED = {
+    "experiment": "demo",
+    "runtime": {"checkpoint_every": 20, "tf32": False},
+    "datasets": {},
+    "custom_methods": {},
+    "ways": 5,
+    "shots": [1],
+    "evaluation": {"queries": 15},
+}

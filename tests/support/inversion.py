@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from dfml.compute.seeds import torch_generator
-from dfml.inversion.meta_generator import MetaGenerator, Recovered, interleaved_targets
-from dfml.inversion.objective import Objective
+from dfml.inversion.five import MetaGenerator
+from dfml.inversion.objective import Objective, Views
+from dfml.inversion.recovered import Recovered, interleaved_targets
 from dfml.inversion.settings import FiveSettings, InversionSettings
-from dfml.inversion.views import Views
 from dfml.networks.generator import Generator
 from dfml.zoo.pool import PoolModel
 from support.zoo import CPU, SIDE, WAYS, random_model

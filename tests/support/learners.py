@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dfml.artefacts.zoo import NetworkSpec
-from dfml.inversion.meta_generator import Recovered, interleaved_targets
+from dfml.inversion.recovered import Recovered, interleaved_targets
 from dfml.metalearning.learner import Learner
 from dfml.networks.build import build_network
 from dfml.zoo.pool import PoolModel

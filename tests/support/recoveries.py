@@ -3,10 +3,10 @@
 import json
 
 from dfml.inversion.cmi import ContrastiveInversion
-from dfml.inversion.meta_generator import MetaGenerator
+from dfml.inversion.deep_inversion import DeepInversion
+from dfml.inversion.five import BANK, GENERATOR, GRID, RECORD, MetaGenerator
 from dfml.inversion.per_model import FromScratch
-from dfml.inversion.pixels import DeepInversion
-from dfml.inversion.recover import BANK, GENERATOR, GRID, RECORD, invert
+from dfml.inversion.stage import invert
 from support.inversion import inversion_settings
 from support.zoo import QuietJob
 

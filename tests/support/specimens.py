@@ -15,13 +15,11 @@ from dfml.compute.seeds import torch_generator
 from dfml.data.images import SPLITS, save_images
 from dfml.files.atomic import write_json
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.recover import BANK, GENERATOR
+from dfml.inversion.five import BANK, GENERATOR
 from dfml.jobs import provenance as receipt
 from dfml.jobs.checkpoint import Checkpoint
-from dfml.metalearning.learner_store import save_learner
-from dfml.records import (
-    collect_records,
-)
+from dfml.metalearning.store import save_learner
+from dfml.results.collect import collect_records
 from support import results
 from support.cells import INVERSION
 from support.inversion import recovered
@@ -82,7 +80,7 @@ def write_bank(folder: Path, which: int) -> None:
 
 def write_generator(folder: Path, which: int) -> None:
     """A generator."""
-    from dfml.inversion.per_model import draw_generator
+    from dfml.inversion.inner_steps import draw_generator
 
     drawn = draw_generator(INVERSION, SIDE, torch_generator(which, "generator"), law="default")
     save_file(drawn.state_dict(), folder / GENERATOR)

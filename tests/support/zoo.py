@@ -12,6 +12,7 @@ from dfml.artefacts.zoo import JUDGES, WEIGHTS, ModelEntry, NetworkSpec, ZooMani
 from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.data.images import SPLITS, ClassImages, save_images
 from dfml.jobs.progress import NullProgress, Progress
+from dfml.jobs.settings import RuntimeSettings
 from dfml.networks.build import build_network
 from dfml.networks.settings import NetworkSettings
 from dfml.zoo.pool import PoolModel
@@ -32,6 +33,7 @@ class QuietJob:
     progress: Progress = field(default_factory=NullProgress)
     peak_memory_mb: float = 0.0
     seconds: float = 0.0
+    runtime: RuntimeSettings = field(default_factory=lambda: RuntimeSettings(checkpoint_every=1))
 
     def provenance(self) -> dict[str, Any]:
         """Nothing to tell."""

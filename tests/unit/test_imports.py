@@ -12,13 +12,13 @@ from support.repository import ROOT
 
 # Each room may import itself, the rooms above its line and, as long as no cycle comes of it, its neighbours.
 ORDER = (
-    ("errors", "statistics", "labels", "files", "artefacts", "settings"),
+    ("errors", "settings", "catalogue", "files", "artefacts"),
     ("compute", "jobs", "imaging"),
     ("data", "networks"),
     ("zoo",),
-    ("inversion", "metalearning", "fusion"),
+    ("inversion", "metalearning"),
     ("methods",),
-    ("config", "evaluation", "records", "tables", "figures"),
+    ("config", "evaluation", "results"),
     ("cli",),
 )
 LAYER = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
@@ -26,16 +26,17 @@ LAYER = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 # Rules, tables and figures start in a moment because none of these imports torch, which takes seconds.
 TORCH_FREE = (
     "dfml.errors",
-    "dfml.statistics",
+    "dfml.evaluation.intervals",
     "dfml.settings",
     "dfml.config",
     "dfml.files.atomic",
     "dfml.files.reading",
     "dfml.artefacts",
     "dfml.jobs",
-    "dfml.records",
-    "dfml.tables",
-    "dfml.figures",
+    "dfml.catalogue",
+    "dfml.results",
+    "dfml.results.stage",
+    "dfml.results.stage",
 )
 TORCH = {"torch", "torchvision", "functorch", "safetensors.torch"}
 

@@ -26,7 +26,7 @@ def cell_code(wildcards):
     """Digest of what fits a cell: methods are imported by name, so each counts for its own cells only."""
     if file := settings.custom_methods.get(wildcards.method):
         return digest_json([code("meta_learn"), file_digest(Path(file).expanduser(), PACKAGE)])
-    return code("meta_learn", entry(wildcards.method).module)
+    return code("meta_learn", entry(wildcards.method).fit.split(":")[0])
 
 
 def report_texts():

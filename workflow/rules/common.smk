@@ -5,13 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
-from dfml.config.root import Cell
+from dfml.artefacts.base import Cell
 from dfml.inversion.settings import Inverter
 from dfml.data.sources.embedded import FILES
 from dfml.data.sources.folder import list_classes
 from dfml.data.sufficiency import check_prepared
 from dfml.errors import DataError, FileFormatError
-from dfml.methods.catalogue import entry
+from dfml.catalogue import entry
 from dfml.files.atomic import bring_to_present
 from dfml.files.reading import digest_json
 from dfml.compute.device import gpu_is_visible
@@ -239,6 +239,11 @@ def cell_inversion_settings(wildcards):
 def cell(wildcards):
     """The cell itself. Being no plain value it is no reason to run again, and need not be: the paths name it too."""
     return Cell(wildcards.pool, wildcards.method, int(wildcards.shots), int(wildcards.seed))
+
+
+def cell_method(wildcards):
+    """What the catalogue says of the cell's method, as far as its learner depends on it."""
+    return entry(wildcards.method).assignment(cell_options(wildcards))
 
 
 def cell_options(wildcards):

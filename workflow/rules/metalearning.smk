@@ -30,6 +30,7 @@ rule meta_learn:
         ways=settings.ways,
         label_space=settings.label_space,
         learner=plain(settings.learner),
+        method=cell_method,
         options=cell_options,
         inversion=cell_inversion_settings,
     script:

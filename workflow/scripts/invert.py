@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from dfml.inversion.recover import invert
 from dfml.inversion.settings import InversionSettings
+from dfml.inversion.stage import invert
 from dfml.jobs.checkpoint import resume_path
 from dfml.jobs.job import Job, run_job
 from dfml.jobs.wall import data_free_wall, real_image_folders
@@ -13,7 +13,8 @@ from dfml.jobs.wall import data_free_wall, real_image_folders
 def _main(snakemake: Any, job: Job) -> None:
     params, wildcards = snakemake.params, snakemake.wildcards
     folder = Path(snakemake.output.summary).parent
-    with data_free_wall(real_image_folders(snakemake.config)):
+    untracked = job.untracked
+    with data_free_wall(real_image_folders(untracked.experiment, untracked.datasets)):
         invert(
             [Path(manifest).parent for manifest in snakemake.input.zoos],
             folder,
@@ -24,7 +25,7 @@ def _main(snakemake: Any, job: Job) -> None:
             seed=int(wildcards.seed),
             code=params.code,
             resume=resume_path(folder),
-            checkpoint_every=snakemake.config["runtime"]["checkpoint_every"],
+            checkpoint_every=job.runtime.checkpoint_every,
             job=job,
         )
 

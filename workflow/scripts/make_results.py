@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from dfml.figures import draw_figures
 from dfml.jobs.job import Job, run_job
-from dfml.records import collect_records
-from dfml.records.metrics import write_metrics
-from dfml.tables import make_tables
+from dfml.results.collect import collect_records
+from dfml.results.stage import draw_figures, make_tables
+from dfml.results.summary import write_metrics
 
 
 def _main(snakemake: Any, job: Job) -> None:

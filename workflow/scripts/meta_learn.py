@@ -7,33 +7,33 @@ from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import resume_path
 from dfml.jobs.job import Job, run_job
 from dfml.jobs.wall import data_free_wall, real_image_folders
-from dfml.methods.fit import fit_method
+from dfml.methods.base import Context
+from dfml.methods.stage import fit_cell, load_settings
 from dfml.networks.settings import NetworkSettings
 
 
 def _main(snakemake: Any, job: Job) -> None:
-    files, params = snakemake.input, snakemake.params
+    files, params, untracked = snakemake.input, snakemake.params, job.untracked
     folder = Path(snakemake.output.learner).parent
     images = list(dict.fromkeys(Path(file).parent for file in files.images))
-    own = snakemake.config["custom_methods"].get(params.cell.method)
-    with data_free_wall(real_image_folders(snakemake.config, but=images)):
-        fit_method(
-            folder,
-            cell=params.cell,
-            zoos=[Path(manifest).parent for manifest in files.zoos],
-            inversion=Path(files.inversion[0]).parent if files.inversion else None,
-            images=images or None,
-            ways=params.ways,
-            label_space=params.label_space,
-            learner=NetworkSettings.model_validate(params.learner),
-            options=params.options,
-            inversion_settings=params.inversion and InversionSettings.model_validate(params.inversion),
-            code=params.code,
-            resume=resume_path(folder),
-            checkpoint_every=snakemake.config["runtime"]["checkpoint_every"],
-            job=job,
-            file=own and Path(own).expanduser(),
-        )
+    own = untracked.custom_methods.get(params.cell.method)
+    context = Context(
+        cell=params.cell,
+        ways=params.ways,
+        label_space=params.label_space,
+        learner=NetworkSettings.model_validate(params.learner),
+        access=params.method["access"],
+        settings=load_settings(params.method["settings"], params.options),
+        adapts=params.method["learner"],
+        zoos=[Path(manifest).parent for manifest in files.zoos],
+        inversion=Path(files.inversion[0]).parent if files.inversion else None,
+        images=images,
+        inversion_settings=params.inversion and InversionSettings.model_validate(params.inversion),
+        job=job,
+        resume=resume_path(folder),
+    )
+    with data_free_wall(real_image_folders(untracked.experiment, untracked.datasets, but=images)):
+        fit_cell(context, folder, fit=Path(own).expanduser() if own else params.method["fit"], code=params.code)
 
 
 run_job(snakemake, _main)

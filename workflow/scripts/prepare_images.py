@@ -9,15 +9,14 @@ from dfml.jobs.job import Job, run_job
 
 
 def _main(snakemake: Any, job: Job) -> None:
-    config = snakemake.config
     prepare_images(
         snakemake.wildcards.dataset,
         DatasetSettings.model_validate(snakemake.params.settings),
         Path(snakemake.output.summary).parent,
         resources=Path("resources/embedded"),
         # Only checks that later stages can work, so no params: a change must not prepare the images again.
-        minimum_images=max(config["shots"]) + config["evaluation"]["queries"],
-        minimum_classes=config["ways"],
+        minimum_images=job.untracked.images_per_class,
+        minimum_classes=job.untracked.ways,
     )
 
 

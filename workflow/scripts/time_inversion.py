@@ -10,7 +10,8 @@ from dfml.jobs.wall import data_free_wall, real_image_folders
 
 
 def _main(snakemake: Any, job: Job) -> None:
-    with data_free_wall(real_image_folders(snakemake.config)):
+    untracked = job.untracked
+    with data_free_wall(real_image_folders(untracked.experiment, untracked.datasets)):
         time_inversion(
             [Path(manifest).parent for manifest in snakemake.input.zoos],
             Path(snakemake.input.summary).parent,

@@ -1,42 +1,26 @@
-"""The whole configuration and the grid of cells it asks for."""
+"""The whole configuration, composed of the sections of all rooms, and the grid of cells it asks for."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from importlib import import_module
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
+from dfml.artefacts.base import Cell
+from dfml.catalogue import METHODS, entry, section_key, sections
 from dfml.config.checks import disagreements
-from dfml.config.methods.bidf_mkd import BidfMkdBlackBoxSettings, BidfMkdSettings
-from dfml.config.methods.free import FreeOfficialSettings, FreeSettings
-from dfml.config.methods.free_heads import FreeHeadsSettings
-from dfml.config.methods.fusion import AverageSettings, BestSettings, DroSettings, OtaSettings, ZooEnsembleSettings
-from dfml.config.methods.heads import NoiseHeadsSettings, UnlabelledHeadsSettings
-from dfml.config.methods.inversion_then_meta import InversionThenMetaSettings
-from dfml.config.methods.names import FUSIONS, LEVELS, SECTIONS, MethodName, needed_access
-from dfml.config.methods.purer import PurerSettings
-from dfml.config.methods.supervised import SupervisedProtonetSettings, SupervisedSettings
-from dfml.config.methods.tgr import TgrSettings
 from dfml.data.settings import DatasetSettings
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.settings import RuntimeSettings
+from dfml.methods.settings import MethodSettings, PoolFacts
 from dfml.networks.settings import LearnerSettings, NetworkSettings
-from dfml.settings import DisagreementError, Name, Section, distinct
+from dfml.settings import ACCESS_LEVELS, DisagreementError, Name, Section, distinct
 from dfml.zoo.settings import PoolSettings, ZooSettings
 
 
-@dataclass(frozen=True, order=True)
-class Cell:
-    """One learner: a method on a pool at a number of shots with a seed."""
-
-    pool: str
-    method: str
-    shots: int
-    seed: int
-
-
-class Config(Section):
-    """A whole experiment."""
+class Experiment(Section):
+    """A whole experiment but for the methods' sections, which :data:`Config` adds."""
 
     experiment: Name = Field("demo", description="Name of the experiment and of its folder below `results/`.")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
@@ -64,96 +48,62 @@ class Config(Section):
     pools: dict[Name, PoolSettings] = Field({"single": PoolSettings()}, min_length=1, description="Pools by name.")
     zoo: ZooSettings = Field(ZooSettings(), description="Zoo training.")
     inversion: InversionSettings = Field(InversionSettings(), description="Model inversion.")
-    methods: tuple[MethodName, ...] = Field(
-        ("random", "zoo_features", "free"), min_length=1, strict=False, description="Methods that are run."
-    )
+    evaluation: EvaluationSettings = Field(EvaluationSettings(), description="Evaluation.")
+    runtime: RuntimeSettings = Field(RuntimeSettings(), description="Running long jobs.")
+    methods: tuple[str, ...] = ()  # of which names, and with which default, `Config` says
     custom_methods: dict[
         Name, Annotated[str, Field(description="Path of a Python file with a function `fit(context)`.")]
     ] = Field({}, description="Methods of your own by name, run after `methods` (docs/adding.md).")
-    best: BestSettings = Field(BestSettings(), description="Method `best`.")
-    average: AverageSettings = Field(AverageSettings(), description="Method `average`.")
-    ota: OtaSettings = Field(OtaSettings(), description="Method `ota`.")
-    dro: DroSettings = Field(DroSettings(), description="Method `dro`: our reconstruction of the idea.")
-    zoo_ensemble: ZooEnsembleSettings = Field(ZooEnsembleSettings(), description="Method `zoo_ensemble`.")
-    inversion_then_meta: InversionThenMetaSettings = Field(
-        InversionThenMetaSettings(),
-        description="Methods `gen_ce`, `gen_bn`, `cmi`, `deep_inversion`, `fast`: each has its own inverter's bank.",
-    )
-    purer: PurerSettings = Field(
-        PurerSettings(), description="Methods `purer_maml`, `purer_anil`, `purer_protonet`: PURER by its learner."
-    )
-    bidf_mkd: BidfMkdSettings = Field(BidfMkdSettings(), description="Method `bidf_mkd`: the white-box form.")
-    bidf_mkd_black_box: BidfMkdBlackBoxSettings = Field(
-        BidfMkdBlackBoxSettings(), description="Method `bidf_mkd_black_box`: only answers are seen."
-    )
-    tgr: TgrSettings = Field(TgrSettings(), description="Method `tgr`.")
-    free: FreeSettings = Field(FreeSettings(), description="Method `free`.")
-    free_official: FreeOfficialSettings = Field(
-        FreeOfficialSettings(), description="Method `free_official`: the published code's semantics."
-    )
-    free_heads: FreeHeadsSettings = Field(FreeHeadsSettings(), description="Method `free_heads`.")
-    noise_heads: NoiseHeadsSettings = Field(NoiseHeadsSettings(), description="Method `noise_heads`: a control.")
-    unlabelled_heads: UnlabelledHeadsSettings = Field(
-        UnlabelledHeadsSettings(), description="Method `unlabelled_heads`: not data-free."
-    )
-    supervised_maml: SupervisedSettings = Field(SupervisedSettings(), description="Method `supervised_maml`.")
-    supervised_anil: SupervisedSettings = Field(SupervisedSettings(), description="Method `supervised_anil`.")
-    supervised_protonet: SupervisedProtonetSettings = Field(
-        SupervisedProtonetSettings(), description="Method `supervised_protonet`."
-    )
-    evaluation: EvaluationSettings = Field(EvaluationSettings(), description="Evaluation.")
-    runtime: RuntimeSettings = Field(RuntimeSettings(), description="Running long jobs.")
 
-    _no_repetition = field_validator("seeds", "shots", "methods")(distinct)
+    _no_repetition = field_validator("seeds", "shots", "methods", check_fields=False)(distinct)
 
     @model_validator(mode="after")
-    def _sections_agree(self) -> "Config":
+    def _sections_agree(self) -> "Experiment":
         if problems := list(disagreements(self)):
             raise DisagreementError(problems)
         return self
 
+    def section(self, method: str) -> MethodSettings | None:
+        """A method's own settings with nothing left to look up; None if it has none."""
+        # One of the user's own may be called as some section is.
+        key = "" if method in self.custom_methods else section_key(method)
+        own: MethodSettings | None = getattr(self, key) if key else None
+        return own and own.resolved(self.inversion)
+
+    def options(self, method: str) -> dict[str, Any]:
+        """The same as plain values; empty if the method has no settings."""
+        section = self.section(method)
+        return {} if section is None else section.model_dump(mode="json")
+
     def inapplicable(self, pool: str, method: str) -> str | None:
         """Why a method cannot run on a pool, or None if it can."""
+        row, section, facts = entry(method), self.section(method), self.facts(pool)
+        needed, given = row.needed_access(self.options(method)), self.pools[pool].access
+        if row.needs_zoo and ACCESS_LEVELS.index(needed) > ACCESS_LEVELS.index(given):
+            return f"it needs the models' {needed}, the pool gives their {given} only"
+        if row.same_architecture and len(facts.networks) > 1:
+            return "averaging weights needs models of one architecture"
+        if row.same_architecture and facts.networks[0] != facts.learner:
+            return "the average of the models must have the meta-learner's architecture"
+        return section and section.inapplicable(facts)
+
+    def facts(self, pool: str) -> PoolFacts:
+        """A pool as the sections of methods see it; its data sets and networks must be known."""
         chosen = self.pools[pool]
         networks = [self.networks[name] for name in chosen.networks]
-        own = (self.learner.family, self.learner.width)
-        needed = needed_access(method, self.options(method).get("start"))
-        if not method.startswith("supervised_") and LEVELS.index(needed) > LEVELS.index(chosen.access):
-            return f"it needs the models' {needed}, the pool gives their {chosen.access} only"
-        if method == "unlabelled_heads" and self.unlabelled_heads.dataset in chosen.datasets:
-            return "the unlabelled images would be of the pool's own domains"
-        if method in FUSIONS:
-            if len(networks) > 1:
-                return "averaging weights needs models of one architecture"
-            if (networks[0].family, networks[0].width) != own:
-                return "the average of the models must have the meta-learner's architecture"
-        if method == "best" and all((network.family, network.width) != own for network in networks):
-            return "no model of the pool has the meta-learner's architecture"
-        if method == "tgr" and self.tgr.probe == "self":
-            sides = {self.datasets[name].side for name in chosen.datasets}
-            if len({(network.family, network.width) for network in networks}) > 1 or len(sides) > 1:
-                return "its probe `self` needs models of one network and image side"
-        return None
-
-    def pool_models(self, pool: str) -> int:
-        """How many models a pool holds: those of every one of its data sets and networks."""
-        chosen = self.pools[pool]
-        models = (self.networks[network].models or self.zoo.models for network in chosen.networks)
-        return len(chosen.datasets) * sum(models)
+        return PoolFacts(
+            name=pool,
+            models=len(chosen.datasets) * sum(network.models or self.zoo.models for network in networks),
+            networks=tuple((network.family, network.width) for network in networks),
+            datasets=chosen.datasets,
+            sides=tuple(self.datasets[name].side for name in chosen.datasets),
+            learner=(self.learner.family, self.learner.width),
+        )
 
     @property
     def all_methods(self) -> tuple[str, ...]:
         """Rows of the tables in their order: the listed methods, then the user's own."""
         return (*self.methods, *self.custom_methods)
-
-    def options(self, method: str) -> dict[str, Any]:
-        """The method's own section as plain values, nothing left to look up; empty if it has no settings."""
-        if method in self.custom_methods:  # which may be called as some other section is
-            return {}
-        section = getattr(self, SECTIONS.get(method, method), None)
-        if isinstance(section, FreeSettings | FreeHeadsSettings):
-            section = section.resolved(self.inversion.five)
-        return {} if section is None else section.model_dump(mode="json")
 
     def selected(self, pool: str) -> tuple[str, ...]:
         """Methods asked for on a pool, applicable or not."""
@@ -171,3 +121,28 @@ class Config(Section):
             if self.pools[pool].shots is None or shots in self.pools[pool].shots
             for seed in self.seeds
         ]
+
+
+def _method_sections() -> Iterator[tuple[str, Any]]:
+    """The field of every method's section: its class and defaults, found by the catalogue."""
+    for key, where in sections().items():
+        module, name = where.split(":")
+        section: type[MethodSettings] = getattr(import_module(module), name)
+        users = ", ".join(f"`{method}`" for method in METHODS if section_key(method) == key)
+        about = f"Method{'s' if ',' in users else ''} {users}. {(section.__doc__ or '').splitlines()[0]}"
+        yield key, (section, Field(section(), description=about))
+
+
+_METHOD_NAMES: Any = Literal[tuple(METHODS)]
+
+Config: type[Experiment] = create_model(
+    "Config",
+    __base__=Experiment,
+    __doc__="A whole experiment.",
+    methods=(
+        tuple[_METHOD_NAMES, ...],
+        Field(("random", "zoo_features", "free"), min_length=1, strict=False, description="Methods that are run."),
+    ),
+    **dict(_method_sections()),
+)
+"""The whole configuration: :class:`Experiment` with a section for every method that has settings."""

@@ -1,7 +1,7 @@
 """Settings of data sets: where images come from."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -45,3 +45,31 @@ class DatasetSettings(Section):
         if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
             shares = ", ".join(f"{share:g}" for share in self.fractions)
             yield Problem("fractions", f"must be three positive numbers that sum to 1, got {shares}")
+
+
+class EmbeddedSize(NamedTuple):
+    """Classes of one split of an embedded data set, and images of its smallest class."""
+
+    classes: int
+    images: int
+
+
+_ICONS = {
+    "meta_train": EmbeddedSize(64, 80),
+    "meta_val": EmbeddedSize(16, 89),
+    "meta_test": EmbeddedSize(20, 80),
+}
+EMBEDDED = {
+    "icons_colour": _ICONS,
+    "icons": _ICONS,
+    "emoji": {
+        "meta_train": EmbeddedSize(66, 21),
+        "meta_val": EmbeddedSize(16, 27),
+        "meta_test": EmbeddedSize(20, 21),
+    },
+    "glyphs": {
+        "meta_train": EmbeddedSize(64, 120),
+        "meta_val": EmbeddedSize(16, 120),
+        "meta_test": EmbeddedSize(20, 120),
+    },
+}

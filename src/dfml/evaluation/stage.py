@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dfml.artefacts.base import RECORD_FORMAT, RECORD_VERSION
+from dfml.artefacts.learner import LearnerManifest
 from dfml.compute.device import describe_device
 from dfml.data.images import load_images
+from dfml.evaluation.intervals import interval95
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.files.atomic import write_json
 from dfml.files.reading import digest_json
 from dfml.jobs.job import Job
 from dfml.metalearning.learner import Learner
-from dfml.metalearning.learner_store import LearnerManifest, load_learner
+from dfml.metalearning.store import load_learner
 from dfml.networks.build import forward_macs
-from dfml.statistics import interval95
 
 if TYPE_CHECKING:
-    from dfml.config.root import Cell  # configuration as a whole is no part of what this stage computes
+    from dfml.artefacts.base import Cell  # configuration as a whole is no part of what this stage computes
 from dfml.evaluation.episodes import EpisodeSet, episode_accuracies
 
 

@@ -11,7 +11,7 @@ from dfml.compute.placement import send
 from dfml.errors import DfmlError, FileFormatError
 from dfml.files.arrays import read_arrays, texts, whole
 from dfml.files.atomic import atomic_write
-from dfml.inversion.meta_generator import Recovered
+from dfml.inversion.recovered import Recovered
 
 FORMAT, VERSION = "dfml.bank", 1
 _ARRAYS = frozenset({"format", "version", "slots", "pixels", "sources", "written"})

@@ -5,19 +5,64 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, where
 from torch.func import functional_call
 
 from dfml.compute.capture import Recorded
 from dfml.compute.optimisers import SGD, Adam
 from dfml.compute.placement import settle
 from dfml.imaging.crop_flip import Moves
-from dfml.inversion.keeper import Keeper
 from dfml.inversion.objective import Objective
-from dfml.inversion.settings import FiveSettings
+from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.networks.build import build_network
 from dfml.networks.generator import Generator
 from dfml.zoo.pool import PoolModel
+
+
+@torch.no_grad()
+def draw_generator(settings: InversionSettings, side: int, draws: torch.Generator, *, law: str) -> Generator:
+    """A new generator. ``law`` is ``default`` (PyTorch's, as FREE) or ``normal`` (N(0, 0.02), as BiDf-MKD and TGR)."""
+    generator = Generator(latent=settings.latent, width=settings.width, side=side)
+    generator.initialise(draws)
+    if law == "normal":
+        for name, parameter in generator.named_parameters():
+            if name.endswith("weight"):
+                centre = 1.0 if name.startswith("norm") else 0.0
+                parameter.normal_(centre, 0.02, generator=draws)
+            else:
+                parameter.zero_()
+    return generator
+
+
+class Keeper:
+    """Decides on the device which iterate's images are kept (F10)."""
+
+    def __init__(self, rule: str) -> None:
+        self.rule = rule
+        self.losses: list[Tensor] = []
+        self._best: Tensor | None = None
+        self._images: Tensor | None = None
+
+    def offer(self, images: Tensor, loss: Tensor) -> None:
+        """Take an iterate: its images, which nobody may change later, and its loss."""
+        self.losses.append(loss)
+        if self.rule == "best" and self._best is not None:
+            better = loss < self._best
+            self._images = where(better, images, self._images)
+            self._best = loss.minimum(self._best)
+        else:
+            self._best, self._images = loss, images
+
+    def replace(self, images: Tensor) -> None:
+        """Keep these images whatever was offered."""
+        self._images = images
+
+    @property
+    def images(self) -> Tensor:
+        """The kept images."""
+        assert self._images is not None
+        return self._images
+
 
 BETAS = (0.5, 0.999)
 

@@ -1,13 +1,38 @@
-"""Losses of model inversion (docs/method.md §3.2)."""
+"""Losses of model inversion, and what they listen to in a frozen network (docs/method.md §3.2)."""
 
 import math
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from dfml.inversion.norm_hooks import NormHooks
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
+
+
+class NormHooks:
+    """Calls :meth:`note` with every batch norm's input while inside ``with``; after it the hooks are gone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._norms = [m for m in network.modules() if isinstance(m, EpisodicBatchNorm2d)]
+        self._hooks: list[RemovableHandle] = []
+
+    def note(self, norm: EpisodicBatchNorm2d, inputs: tuple[Tensor]) -> None:
+        """Take the input ``[B, channels, height, width]`` of one batch norm."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self._hooks = [norm.register_forward_pre_hook(self.note) for norm in self._norms]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for hook in self._hooks:
+            hook.remove()
 
 
 class MovingStatistics:
@@ -103,3 +128,28 @@ def adversarial_loss(teacher: Tensor, student: Tensor, kind: str) -> Tensor:
         The mean over the batch, zero for samples on which the predictions differ.
     """
     return -(agreement(teacher, student) * disagreement(teacher, student, kind)).mean()
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """Sum of four 2-norms, each of all differences to one neighbour: right, below, and both diagonals below.
+
+    A norm runs over the whole batch at once, as in DeepInversion (Yin et al., 2020), and so grows with the square root
+    of its size.
+
+    Args:
+        images: ``[..., side, side]``.
+
+    Returns:
+        A scalar. Its gradient is zero, not undefined, where all neighbours in one direction are equal.
+    """
+    right = images[..., :, 1:] - images[..., :, :-1]
+    down = images[..., 1:, :] - images[..., :-1, :]
+    falling = images[..., 1:, 1:] - images[..., :-1, :-1]
+    rising = images[..., 1:, :-1] - images[..., :-1, 1:]
+    return right.norm() + down.norm() + falling.norm() + rising.norm()
+
+
+def rolled(images: Tensor, shift: Sequence[int]) -> Tensor:
+    """Images ``[..., side, side]`` moved down and right by whole pixels; what leaves comes in at the other edge."""
+    down, right = shift
+    return torch.roll(images, (down, right), dims=(-2, -1))

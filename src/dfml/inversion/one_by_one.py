@@ -10,24 +10,16 @@ from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.compute.workers import side_by_side
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.cmi import ContrastiveInversion
-from dfml.inversion.meta_generator import Recovered
+from dfml.inversion.deep_inversion import DeepInversion
 from dfml.inversion.objective import make_objective
 from dfml.inversion.per_model import FromScratch
-from dfml.inversion.pixels import DeepInversion
+from dfml.inversion.recovered import Recovered, Recovery
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.zoo.pool import Pool, PoolModel
 
 CHUNK = 4
-
-
-@dataclass(frozen=True)
-class Recovery:
-    """What filled a bank: a cross-entropy per iteration or model, and its seconds over all interruptions."""
-
-    history: list[float]
-    seconds: float
 
 
 @dataclass(frozen=True)

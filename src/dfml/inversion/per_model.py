@@ -4,26 +4,12 @@ from collections.abc import Iterator
 
 import torch
 
-from dfml.inversion.meta_generator import MetaGenerator, Recovered
+from dfml.inversion.five import MetaGenerator
+from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.objective import Objective
+from dfml.inversion.recovered import Recovered
 from dfml.inversion.settings import FiveSettings, InversionSettings
-from dfml.networks.generator import Generator
 from dfml.zoo.pool import PoolModel
-
-
-@torch.no_grad()
-def draw_generator(settings: InversionSettings, side: int, draws: torch.Generator, *, law: str) -> Generator:
-    """A new generator. ``law`` is ``default`` (PyTorch's, as FREE) or ``normal`` (N(0, 0.02), as BiDf-MKD and TGR)."""
-    generator = Generator(latent=settings.latent, width=settings.width, side=side)
-    generator.initialise(draws)
-    if law == "normal":
-        for name, parameter in generator.named_parameters():
-            if name.endswith("weight"):
-                centre = 1.0 if name.startswith("norm") else 0.0
-                parameter.normal_(centre, 0.02, generator=draws)
-            else:
-                parameter.zero_()
-    return generator
 
 
 class FromScratch:

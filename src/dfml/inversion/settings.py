@@ -35,12 +35,12 @@ class FiveSettings(Section):
     bn_weight: float = Field(0.1, ge=0, description="Weight of the batch-norm statistics term (F07).")
     sample: Literal["with_replacement", "without"] = Field("without", description="Sampling of models (F25).")
 
-    def resolved(self) -> "FiveSettings":
-        """The same settings with the outer learning rate in figures."""
+    @property
+    def outer_rate(self) -> float:
+        """The outer learning rate in figures (F09)."""
         if self.outer_learning_rate is not None:
-            return self
-        factor = 1 if self.outer_optimiser == "adam_fresh" else self.steps
-        return self.model_copy(update={"outer_learning_rate": self.learning_rate * factor})
+            return self.outer_learning_rate
+        return self.learning_rate * (1 if self.outer_optimiser == "adam_fresh" else self.steps)
 
 
 class PerModelSettings(Section):

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,6 +20,7 @@ from dfml.errors import DfmlError
 from dfml.jobs.claim import claim_path, claimed
 from dfml.jobs.progress import Progress, duration, make_progress
 from dfml.jobs.provenance import circumstances, digests, plain_params, receipt_path, write_receipt
+from dfml.jobs.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +36,39 @@ class Terminated(BaseException):
     """
 
 
+@dataclass(frozen=True)
+class Untracked:
+    """What a job is told beside its parameters: none of it changes a result, so none makes it run again.
+
+    Attributes:
+        experiment: Name of the experiment, and of its folders.
+        runtime: How jobs run.
+        datasets: The user's folder of every data set by name, None for an embedded one.
+        custom_methods: Files of the user's own methods by name.
+        ways: Classes of a task, as many as a split needs.
+        images_per_class: Images that evaluation takes of a class.
+    """
+
+    experiment: str
+    runtime: RuntimeSettings
+    datasets: Mapping[str, str | None]
+    custom_methods: Mapping[str, str]
+    ways: int
+    images_per_class: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Untracked:
+        """From the checked configuration as plain values."""
+        return cls(
+            experiment=config["experiment"],
+            runtime=RuntimeSettings.model_validate(config["runtime"]),
+            datasets={name: own["path"] for name, own in config["datasets"].items()},
+            custom_methods=config["custom_methods"],
+            ways=config["ways"],
+            images_per_class=max(config["shots"]) + config["evaluation"]["queries"],
+        )
+
+
 class Job:
     """What a stage may know about the process it runs in.
 
@@ -42,7 +77,7 @@ class Job:
         threads: CPU threads granted.
         gpu: GPUs granted, 0 or 1.
         progress: Where loops report to.
-        tf32: Whether a GPU may round to TF32.
+        untracked: What it is told beside its parameters; None in a process without a workflow.
         settings: Everything that was set for it, as plain values.
         inputs: The files it was given.
     """
@@ -54,7 +89,7 @@ class Job:
         gpu: int,
         progress: Progress,
         *,
-        tf32: bool = False,
+        untracked: Untracked | None = None,
         settings: Mapping[str, Any] | None = None,
         inputs: Sequence[str] = (),
     ) -> None:
@@ -63,16 +98,27 @@ class Job:
         self.threads = threads
         self.gpu = gpu
         self.progress = progress
-        self.tf32 = tf32
+        self._untracked = untracked
         self._device: torch.device | None = None
         self._start = time.perf_counter()
+
+    @property
+    def untracked(self) -> Untracked:
+        """What it is told beside its parameters; there is none outside a workflow."""
+        assert self._untracked is not None
+        return self._untracked
+
+    @property
+    def runtime(self) -> RuntimeSettings:
+        """How it runs."""
+        return self._untracked.runtime if self._untracked else RuntimeSettings()
 
     @property
     def device(self) -> torch.device:
         """The device to run on, with torch configured for it; first use imports torch."""
         if self._device is None:
             self._device = select_device(self.gpu)
-            configure_torch(self.threads, self._device, tf32=self.tf32)
+            configure_torch(self.threads, self._device, tf32=self.runtime.tf32)
         return self._device
 
     @property
@@ -96,7 +142,7 @@ class Job:
             "rule": self.rule,
             **circumstances(),
             "device": None if self._device is None else describe_device(self._device),
-            "tf32": self.tf32,
+            "tf32": self.runtime.tf32,
             "settings": self.settings,
             "inputs": self._input_digests,
         }
@@ -117,13 +163,13 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
     path = Path(snakemake.log[0]) if len(snakemake.log) else None
     with _logging_to(path), _sigterm_raises():
         gpu = int(getattr(snakemake.resources, "gpu", 0))
-        tf32 = bool(snakemake.config["runtime"]["tf32"])
+        untracked = Untracked.of(snakemake.config)
         job = Job(
             str(snakemake.rule),
             int(snakemake.threads),
             gpu,
             make_progress(),
-            tf32=tf32,
+            untracked=untracked,
             settings=plain_params(snakemake.params),
             inputs=[str(file) for file in snakemake.input],
         )
@@ -136,7 +182,7 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
             if path is None:
                 function(snakemake, job)
             else:
-                experiment, outputs = snakemake.config["experiment"], [str(file) for file in snakemake.output]
+                experiment, outputs = untracked.experiment, [str(file) for file in snakemake.output]
                 with claimed(claim_path(path, experiment)):
                     function(snakemake, job)
                     write_receipt(receipt_path(path, experiment), job.provenance(), outputs)

@@ -71,15 +71,18 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 EMBEDDED = Path("resources/embedded")
 
 
-def real_image_folders(config: Mapping[str, Any], *, but: Collection[Path] = ()) -> list[Path]:
+def real_image_folders(
+    experiment: str, datasets: Mapping[str, str | None], *, but: Collection[Path] = ()
+) -> list[Path]:
     """The embedded images, the prepared images of the experiment, and every folder a data set is read from.
 
     Args:
-        config: The configuration as plain values (`dfml.config.Config`), with `experiment` and `datasets`.
+        experiment: Name of the experiment.
+        datasets: The user's folder of every data set by name, None for an embedded one.
         but: Prepared folders that may be read; then those of the other data sets are listed one by one.
     """
-    folders = [Path(settings["path"]).expanduser() for settings in config["datasets"].values() if settings["path"]]
-    prepared = Path("results", config["experiment"], "images")
+    folders = [Path(path).expanduser() for path in datasets.values() if path]
+    prepared = Path("results", experiment, "images")
     if but:
-        return [EMBEDDED, *(prepared / name for name in config["datasets"] if prepared / name not in but), *folders]
+        return [EMBEDDED, *(prepared / name for name in datasets if prepared / name not in but), *folders]
     return [EMBEDDED, prepared, *folders]

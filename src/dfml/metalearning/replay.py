@@ -6,29 +6,12 @@ import torch
 from torch import Tensor
 
 from dfml.compute.placement import laid_out
-from dfml.config.methods.replay import ReplaySettings
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import Parameters, adapt
 from dfml.metalearning.meta_step import MetaStep
+from dfml.metalearning.patience import Patience
 from dfml.metalearning.prototypes import PrototypeStep
-
-
-class Patience:
-    """Stops when ``limit`` values in a row have not improved on the best (F26)."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit, self.best, self.waited = limit, float("-inf"), 0
-
-    def exhausted(self, value: float) -> bool:
-        """Take a value; True once the patience is used up."""
-        self.waited = 0 if value > self.best else self.waited + 1
-        self.best = max(self.best, value)
-        return self.waited >= self.limit
-
-    @property
-    def sure(self) -> int:
-        """How many further values will be taken whatever they are: until then nobody needs to look at them."""
-        return self.limit - self.waited
+from dfml.metalearning.settings import ReplaySettings
 
 
 @dataclass(frozen=True)

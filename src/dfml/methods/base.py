@@ -4,60 +4,98 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from dfml.artefacts.base import Cell
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.placement import settle
 from dfml.compute.seeds import torch_generator
-from dfml.config.methods.names import needed_access
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
+from dfml.methods.settings import MethodSettings
 from dfml.networks.build import build_network
-from dfml.networks.settings import NetworkSettings
+from dfml.networks.settings import LearnerSettings, NetworkSettings
+from dfml.settings import Access
 from dfml.zoo.pool import Pool, PoolModel
+
+Own = TypeVar("Own", bound=MethodSettings)
 
 
 @dataclass(frozen=True)
 class Context:
     """The inputs of one cell.
 
-    ``options`` is the method's own section as plain values. ``images`` are prepared folders of real images; only a
-    method outside the data-free wall gets any.
+    Attributes:
+        cell: Pool, method, shots and seed.
+        ways: Classes per task.
+        label_space: As the key of the configuration (F16).
+        learner: The meta-learner's network.
+        access: What is given of each model of the pool.
+        settings: The method's own section; None for a method without one.
+        adapts: How the learner adapts, where the method leaves that open: ``maml``, ``anil`` or ``protonet``.
+        zoos: Folders of the pool's zoos.
+        inversion: Folder of the recovered images that the method starts from, if it does.
+        images: Prepared folders of real images; only a method outside the data-free wall gets any.
+        inversion_settings: Settings of the inversion, for a method that has to do with recovered images.
+        job: What it may know of its process.
+        resume: Its resume file; None keeps nothing.
+        digest: Of everything that led to the state in that file.
     """
 
-    method: str
-    shots: int
-    seed: int
+    cell: Cell
     ways: int
     label_space: str
-    learner: NetworkSettings
-    options: Mapping[str, Any]
+    learner: LearnerSettings | NetworkSettings
+    access: Access
+    settings: MethodSettings | None
+    adapts: str | None
     zoos: Sequence[Path]
     inversion: Path | None
     images: Sequence[Path]
     inversion_settings: InversionSettings | None
-    checkpoint: Checkpoint
-    checkpoint_every: int
     job: Job
+    resume: Path | None = None
+    digest: str = ""
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return self.cell.method
+
+    @property
+    def shots(self) -> int:
+        """Support images per class."""
+        return self.cell.shots
+
+    @property
+    def seed(self) -> int:
+        """Root of every random stream of the cell."""
+        return self.cell.seed
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The resume file."""
+        return Checkpoint(self.resume, self.digest)
+
+    def own(self, section: type[Own]) -> Own:
+        """The method's settings, which must be of the class ``section``."""
+        if not isinstance(self.settings, section):
+            raise TypeError(f"{self.method} has settings of {type(self.settings).__name__}, not {section.__name__}")
+        return self.settings
 
     @cached_property
     def pool(self) -> Pool:
         """The zoos united, on the job's device; of each model as much as the method has declared to need."""
-        return Pool.load(
-            self.zoos,
-            label_space=self.label_space,
-            device=self.job.device,
-            access=needed_access(self.method, self.options.get("start")),
-        )
+        return Pool.load(self.zoos, label_space=self.label_space, device=self.job.device, access=self.access)
 
     def sub_checkpoint(self, name: str) -> Checkpoint:
         """A resume file of its own for a stage of the method."""
-        path = self.checkpoint.path
-        return Checkpoint(path and path.with_suffix(f".{name}{path.suffix}"), self.checkpoint.digest)
+        path = self.resume
+        return Checkpoint(path and path.with_suffix(f".{name}{path.suffix}"), self.digest)
 
     def learner_spec(self, side: int | None) -> NetworkSpec:
         """The meta-learner's network for images of ``side`` pixels; None for any resolution."""

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dfml.artefacts.zoo import NetworkSpec
-from dfml.config.methods.names import Access
 from dfml.errors import DfmlError
 from dfml.imaging.pixels import normalise, resized
+from dfml.settings import Access
 from dfml.zoo.access import GradientsOnly, LogitsOnly
 from dfml.zoo.store import load_zoo
 

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from dfml.config.methods.names import Access
-from dfml.settings import Name, Section, distinct
+from dfml.settings import Access, Name, Section, distinct
 
 
 class PoolSettings(Section):

@@ -2,8 +2,8 @@
 
 import pytest
 
+from dfml.catalogue import entry
 from dfml.config.load import validate_config
-from dfml.config.methods.names import needed_access
 
 
 @pytest.mark.parametrize("method", ["average", "ota", "dro"])
@@ -70,4 +70,5 @@ def test_a_start_from_weights_needs_them():
     start = {"pools": {"single": {"access": "gradients"}}, "bidf_mkd": {"start": "best_model"}}
     config = validate_config({**start, "methods": ["random", "bidf_mkd"]})
     assert "weights" in config.inapplicable("single", "bidf_mkd")
-    assert needed_access("bidf_mkd") == "gradients" and needed_access("bidf_mkd", "best_model") == "weights"
+    assert entry("bidf_mkd").needed_access({}) == "gradients"
+    assert entry("bidf_mkd").needed_access({"start": "best_model"}) == "weights"

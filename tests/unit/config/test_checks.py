@@ -84,7 +84,7 @@ class TestSizes:
                 "methods": every,
             }
         )
-        assert config.pool_models("single") == 10
+        assert config.facts("single").models == 10
 
     def test_sampling_with_replacement_asks_for_no_number_of_models(self):
         few = {"zoo": {"models": 3}, "methods": ["free"]}

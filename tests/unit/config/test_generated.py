@@ -6,15 +6,14 @@ import re
 import pytest
 from jsonschema import Draft202012Validator
 
-from dfml.config.reference import reference
+from dfml.config.reference import REFERENCE, SCHEMA, generated, main, reference, stale
 from dfml.config.root import Config
-from dfml.config.schema import REFERENCE, SCHEMA, generated, main, stale
 from dfml.config.tree import keys, section_of, tree
 from support.repository import ROOT
 
 
 def test_schema_and_reference_are_up_to_date():
-    assert stale(ROOT) == [], "run `python -m dfml.config.schema`"
+    assert stale(ROOT) == [], "run `python -m dfml.config.reference`"
 
 
 def test_check_tells_what_is_stale_and_writing_mends_it(tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from dfml.artefacts.record import read_record
+from dfml.artefacts.summaries import read_speeds
 from dfml.cli.verify import examine
 from dfml.config.load import load_config
 from dfml.config.yaml_files import LARGEST_YAML, MOST_VALUES, read_yaml
@@ -9,7 +11,7 @@ from dfml.data.splits import read_split
 from dfml.errors import ConfigError, DataError, FileFormatError
 from dfml.files.atomic import write_json
 from dfml.jobs.provenance import read_receipt, write_receipt
-from dfml.records import collect_records, read_record, read_results_csv, read_speeds
+from dfml.results.collect import collect_records, read_results_csv
 from support import results
 from support.specimens import edit_json
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from dfml.errors import FileFormatError
 from dfml.files.reading import sha256_file
-from dfml.metalearning.learner_store import load_learner, read_learner_manifest
+from dfml.metalearning.store import load_learner, read_learner_manifest
 from dfml.zoo.store import load_zoo, read_manifest
 from support.containers import header_bytes
 from support.specimens import edit_json, write_learner

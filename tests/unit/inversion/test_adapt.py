@@ -9,7 +9,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from dfml.compute.seeds import torch_generator
 from dfml.errors import DfmlError
-from dfml.inversion.meta_generator import interleaved_targets
+from dfml.inversion.recovered import interleaved_targets
 from dfml.networks.generator import Generator
 from support.inversion import linear_model, meta_generator, objective, parameters
 from support.zoo import SIDE, WAYS, random_model, storages

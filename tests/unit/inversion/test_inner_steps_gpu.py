@@ -7,7 +7,7 @@ import torch
 
 from dfml.compute.capture import WARM_UP
 from dfml.compute.seeds import torch_generator
-from dfml.inversion.meta_generator import MetaGenerator
+from dfml.inversion.five import MetaGenerator
 from dfml.inversion.settings import FiveSettings
 from support.inversion import generator, objective
 from support.zoo import random_model

@@ -31,7 +31,7 @@ def test_an_interruption_keeps_the_outer_optimiser(zoos, tmp_path, monkeypatch, 
 
 def test_seconds_run_on_over_an_interruption(zoos, tmp_path, monkeypatch):
     clock = iter(range(0, 100_000, 10))
-    monkeypatch.setattr("dfml.inversion.recover.time.perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr("dfml.inversion.stage.time.perf_counter", lambda: float(next(clock)))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, "five", 4)
         run(zoos, tmp_path)

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 
 from dfml.compute.seeds import torch_generator
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.meta_generator import MetaGenerator, interleaved_targets
+from dfml.inversion.five import MetaGenerator, recover_with_five
+from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.objective import make_objective
 from dfml.inversion.one_by_one import one_by_one
-from dfml.inversion.per_model import draw_generator
-from dfml.inversion.recover import recover_with_five
+from dfml.inversion.recovered import interleaved_targets
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.zoo.pool import Pool
 from support.inversion import inversion_settings

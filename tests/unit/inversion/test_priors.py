@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dfml.inversion.priors import rolled, total_variation
+from dfml.inversion.losses import rolled, total_variation
 from support.learners import generator
 
 

@@ -8,8 +8,7 @@ from torch import nn
 
 from dfml.compute.seeds import torch_generator
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.grid import save_grid
-from dfml.inversion.quality import CROSS_IMAGES, cross_model_accuracy, judge_scores, teacher_scores
+from dfml.inversion.quality import CROSS_IMAGES, cross_model_accuracy, judge_scores, save_grid, teacher_scores
 from dfml.zoo.pool import Pool
 from support.inversion import recovered
 from support.zoo import CPU, SIDE, random_model

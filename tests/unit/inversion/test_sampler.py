@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from dfml.inversion.recover import ModelSampler
+from dfml.inversion.sampling import ModelSampler
 from dfml.inversion.settings import FiveSettings
 from dfml.zoo.pool import Pool
 from support.zoo import CPU, SIDE, write_random_zoo

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn.modules.module import register_module_forward_hook
 
 from dfml.errors import FileFormatError
-from dfml.inversion.recover import GENERATOR, load_meta_generator
+from dfml.inversion.five import GENERATOR, load_meta_generator
 from dfml.inversion.timing import time_inversion
 from dfml.networks.generator import Generator
 from support.inversion import generator, inversion_settings

@@ -7,7 +7,7 @@ import torch
 
 from dfml.compute.seeds import torch_generator
 from dfml.imaging.crop_flip import Moves
-from dfml.inversion.views import Views
+from dfml.inversion.objective import Views
 from support.zoo import SIDE, random_model
 
 CANVAS = 24

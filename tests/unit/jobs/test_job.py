@@ -16,6 +16,7 @@ from dfml.errors import DfmlError
 from dfml.jobs import job as module
 from dfml.jobs.job import Job, Terminated, run_job
 from dfml.jobs.progress import NullProgress
+from support.configuration import UNTRACKED
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def snakemake(tmp_path, monkeypatch):
         params={},
         threads=1,
         resources=SimpleNamespace(gpu=0),
-        config={"runtime": {"tf32": False}, "experiment": "demo"},
+        config=UNTRACKED,
         wildcards={"seed": "0"},
     )
 
@@ -172,7 +173,7 @@ def test_a_job_knows_its_device_time_and_provenance(snakemake, monkeypatch):
 
 
 def test_a_job_that_needs_no_torch_does_not_import_it(tmp_path):
-    code = """
+    code = f"""
 import sys
 from types import SimpleNamespace
 from dfml.jobs.job import run_job
@@ -181,11 +182,11 @@ snakemake = SimpleNamespace(
     log=["logs/demo/a.log"],
     input=[],
     output=[],
-    params={},
+    params={{}},
     threads=1,
     resources=SimpleNamespace(gpu=0),
-    wildcards={},
-    config={"runtime": {"tf32": False}, "experiment": "demo"},
+    wildcards={{}},
+    config={UNTRACKED},
 )
 run_job(snakemake, lambda snakemake, job: job.provenance())
 assert "torch" not in sys.modules

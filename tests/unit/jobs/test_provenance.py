@@ -13,6 +13,7 @@ import pytest
 from dfml.errors import FileFormatError
 from dfml.jobs.job import run_job
 from dfml.jobs.provenance import COMMAND, git_commit, plain_params, read_receipt, receipt_path
+from support.configuration import UNTRACKED
 
 
 def test_the_commit_is_named_only_where_the_package_is_tracked(tmp_path):
@@ -54,7 +55,7 @@ def test_settings_become_plain_values():
 def evaluation(**facts):
     """What Snakemake gives the script of a job that makes ``out.json``."""
     common = {"rule": "evaluate", "log": ["logs/demo/evaluate/single/seed0.log"], "threads": 1, "wildcards": {}}
-    common |= {"resources": SimpleNamespace(gpu=0), "config": {"runtime": {"tf32": False}, "experiment": "demo"}}
+    common |= {"resources": SimpleNamespace(gpu=0), "config": UNTRACKED}
     return SimpleNamespace(**{**common, "input": [], "output": ["out.json"], "params": {}, **facts})
 
 

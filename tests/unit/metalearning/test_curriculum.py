@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dfml.metalearning.curriculum import Curriculum
+from dfml.metalearning.patience import Curriculum
 
 
 def switches(curriculum, accuracies, first=0):

@@ -7,14 +7,15 @@ import torch
 from torch import nn
 
 from dfml.compute.optimisers import Adam
-from dfml.config.methods.replay import ReplaySettings
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.metalearning import meta_step
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import MetaGradient, adapt, parameters_of
 from dfml.metalearning.meta_step import MetaStep
-from dfml.metalearning.replay import Patience, last_fast_weights, replay
+from dfml.metalearning.patience import Patience
+from dfml.metalearning.replay import last_fast_weights, replay
+from dfml.metalearning.settings import ReplaySettings
 from dfml.zoo.pool import Pool
 from support.learners import SIDE, WAYS, encoder, generator, recovered, wrapped
 from support.zoo import random_model

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dfml.metalearning.trigger import Trigger
+from dfml.metalearning.patience import Trigger
 from support.zoo import CPU
 
 

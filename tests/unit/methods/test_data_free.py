@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from dfml.jobs.wall import WallError, data_free_wall
-from dfml.metalearning.learner_store import load_learner
+from dfml.metalearning.store import load_learner
 from dfml.zoo.pool import Pool
 from support.cells import fit_cell, free_options, official_options, supervised_options, write_inversion
 from support.zoo import CPU, save_pattern_images, train_tiny_zoo

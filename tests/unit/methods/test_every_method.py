@@ -3,17 +3,15 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
+from dfml.artefacts.base import Cell
+from dfml.catalogue import METHODS
 from dfml.config.load import load_config
-from dfml.config.methods.names import MethodName
-from dfml.config.root import Cell
 from dfml.data.images import SPLITS, save_images
 from dfml.evaluation.stage import evaluate
-from dfml.inversion.recover import invert
-from dfml.methods.catalogue import METHODS
+from dfml.inversion.stage import invert
 from support.cells import fit_cell
 from support.repository import ROOT
 from support.zoo import QuietJob, pattern_images, train_tiny_zoo
@@ -79,7 +77,7 @@ def zoos(world: Path) -> list[Path]:
     return [world / "zoo" / "small", world / "zoo" / "large"]
 
 
-@pytest.mark.parametrize("method", get_args(MethodName))
+@pytest.mark.parametrize("method", METHODS)
 def test_learns_from_and_is_measured_on_both_sides(world, bank, tmp_path, method):
     known, options = METHODS[method], SMOKE.options(method)
     pool_images = [world / "images" / "small", world / "images" / "large"]

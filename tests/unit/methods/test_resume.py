@@ -6,10 +6,10 @@ import json
 import pytest
 import torch
 
-from dfml.config.methods.free import FreeOfficialSettings, FreeSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.metalearning.inner_loop import parameters_of
-from dfml.methods.free_loop import FreeLoop
+from dfml.methods.free.loop import FreeLoop
+from dfml.methods.free.settings import FreeOfficialSettings, FreeSettings
 from support.cells import (
     FIVE,
     InterruptedJobError,

@@ -4,16 +4,10 @@ import pandas as pd
 import pytest
 
 from dfml.errors import DfmlError, FileFormatError
-from dfml.records import (
-    RESULT_COLUMNS,
-    GridCell,
-    check_against_grid,
-    collect,
-    collect_records,
-    read_grid,
-    read_results_csv,
-)
-from dfml.records.summary import average_over_seeds, with_domain_means
+from dfml.results import collect
+from dfml.results.collect import RESULT_COLUMNS, collect_records, read_results_csv
+from dfml.results.grid import GridCell, check_against_grid, read_grid
+from dfml.results.summary import average_over_seeds, with_domain_means
 from support.results import GRID, MODES, RULES, result, write, write_demo, write_record
 
 KEY = ["experiment", "pool", "method", "ways", "shots", "seed", "dataset", "rule", "batch_norm"]

@@ -4,13 +4,17 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
+from dfml.artefacts.record import Record
+from dfml.artefacts.summaries import read_inversions, read_speeds
 from dfml.errors import DfmlError
-from dfml.figures import FIGURES, draw_figures
-from dfml.figures.curves import curve_frame, learning_curves_figure, seed_band
-from dfml.figures.inner_steps import inner_steps_figure
-from dfml.figures.main import main_figure
-from dfml.figures.style import method_styles
-from dfml.records import Record, collect, collect_records, read_grid, read_inversions, read_speeds
+from dfml.results import collect
+from dfml.results.collect import collect_records
+from dfml.results.figures.curves import curve_frame, learning_curves_figure, seed_band
+from dfml.results.figures.inner_steps import inner_steps_figure
+from dfml.results.figures.main import main_figure
+from dfml.results.figures.style import method_styles
+from dfml.results.grid import read_grid
+from dfml.results.stage import FIGURES, draw_figures
 from support.results import GRID, inversion, record, speed, write, write_demo, write_record
 
 SMALL = [row for row in GRID if row[1] in {"random", "average", "free", "supervised_maml"}]
@@ -143,7 +147,7 @@ def test_known_methods_keep_their_colour_and_others_differ():
 
 
 def test_accuracy_against_seconds_has_no_panel_where_nothing_ran_and_no_line_of_another_quantity():
-    from dfml.figures.seconds import accuracy_seconds_figure
+    from dfml.results.figures.seconds import accuracy_seconds_figure
 
     def cell(pool, shots, dataset):
         facts = {"pool": pool, "shots": shots, "dataset": dataset, "method": "free", "ways": 5, "seed": 0}

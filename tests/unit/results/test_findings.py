@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from dfml.records.naming import method_label
+from dfml.results.labels import method_label
 from support.repository import ROOT
 
 FOLDER = ROOT / "docs" / "results" / "methods"

@@ -1,7 +1,7 @@
 import json
 
-from dfml.records import collect_records
-from dfml.records.metrics import write_metrics
+from dfml.results.collect import collect_records
+from dfml.results.summary import write_metrics
 from support.results import write_demo
 
 

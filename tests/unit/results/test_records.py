@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from dfml.artefacts.record import read_record
+from dfml.artefacts.summaries import read_inversions, read_speeds, read_zoos
 from dfml.errors import DfmlError, FileFormatError
-from dfml.records import read_inversions, read_record, read_speeds, read_zoos
 from support.results import inversion, record, result, speed, write, write_record, zoo
 
 

@@ -5,11 +5,11 @@ import re
 import pandas as pd
 import pytest
 
+from dfml.catalogue import METHODS
 from dfml.errors import DfmlError
-from dfml.methods.catalogue import METHODS
-from dfml.records import collect_records, read_results_csv
-from dfml.records.naming import method_label, real_images_note
-from dfml.tables import TABLES, make_tables
+from dfml.results.collect import collect_records, read_results_csv
+from dfml.results.labels import method_label, real_images_note
+from dfml.results.stage import TABLES, make_tables
 from support.results import GRID, inversion, result, speed, write, write_demo, write_record, zoo
 
 

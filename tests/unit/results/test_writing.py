@@ -3,10 +3,11 @@
 import pandas as pd
 import pytest
 
+from dfml.cli.publish import update_readme
 from dfml.errors import FileFormatError
-from dfml.tables import Table, to_markdown, to_tex, update_readme, write_table
-from dfml.tables.page import to_html
-from dfml.tables.table import Cell, Column, Footnotes, Section
+from dfml.results.tables.page import to_html
+from dfml.results.tables.table import Cell, Column, Footnotes, Section, Table
+from dfml.results.tables.writing import to_markdown, to_tex, write_table
 
 BEGIN, END = "<!-- table:main:begin -->", "<!-- table:main:end -->"
 

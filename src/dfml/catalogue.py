@@ -1,0 +1,284 @@
+"""THE list of methods: what each is called, where it lives, what it is given and how it is drawn. Imports no torch.
+
+A built-in method is a file or folder below ``dfml/methods/`` and an entry here; everything else that depends on the set
+of methods is derived from this list.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dfml.settings import Access
+
+COPIES = frozenset({"best_model", "average"})
+"""Values of a setting ``start`` by which a learner begins with a model's weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodEntry:
+    """One row of the tables.
+
+    Attributes:
+        label: Its name in tables and figures.
+        fit: ``module:function`` that fits it; imported when the method runs, so an edit concerns its cells alone. Empty
+            for a method whose file the user names in `custom_methods`.
+        settings: ``module:Class`` of its section of the configuration; empty for a method without settings.
+        section: The key of that section; empty: the method's own name. Several methods may share one.
+        access: What it needs of every model, and is given of it (`dfml.zoo.access`).
+        bank: Whether it starts from the generator and bank of the `invert` rule; `by_option`: when its setting
+            `generator` says `inversion`.
+        inverter: Whose bank that is, if not that of `inversion.inverter`.
+        inverts: Sections of the inversion settings that it depends on beside the common ones; None where it neither
+            recovers images nor reads recovered ones.
+        learner: How its learner adapts, where methods that share their code differ in that.
+        same_architecture: Whether all models must be of the meta-learner's own network.
+        needs_zoo: Whether it is given the pool's zoos (all but the upper bounds).
+        real_images: Whether it stands outside the data-free wall: it reads the meta-train images of the pool's own data
+            sets, or of the `other` one that its setting `dataset` names.
+        colour, marker: Its style in figures; the marker tells methods apart without any colour.
+    """
+
+    label: str
+    fit: str = ""
+    settings: str = ""
+    section: str = ""
+    access: Access = "weights"
+    bank: Literal["never", "always", "by_option"] = "never"
+    inverter: str | None = None
+    inverts: tuple[str, ...] | None = None
+    learner: Literal["maml", "anil", "protonet"] | None = None
+    same_architecture: bool = False
+    needs_zoo: bool = True
+    real_images: Literal["none", "own", "other"] = "none"
+    colour: str = "#CC6677"
+    marker: str = "8"
+
+    @property
+    def reads_real_images(self) -> bool:
+        """Whether it stands outside the data-free wall."""
+        return self.real_images != "none"
+
+    @property
+    def other_domain(self) -> bool:
+        """Whether the real images are of the data set that its setting `dataset` names, not of the pool's own."""
+        return self.real_images == "other"
+
+    def assignment(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What the job of a cell is told of the method, as plain values: no more than what its learner depends on."""
+        access = self.needed_access(options)
+        return {"fit": self.fit, "settings": self.settings, "access": access, "learner": self.learner}
+
+    def needs_inversion(self, options: Mapping[str, Any]) -> bool:
+        """Whether, with these settings, the method is given what the `invert` rule made."""
+        if self.bank == "by_option":
+            return options["generator"] == "inversion"
+        return self.bank == "always"
+
+    def needed_access(self, options: Mapping[str, Any]) -> Access:
+        """What it needs of a model with these settings: everything for a learner that starts from a model's weights."""
+        return "weights" if options.get("start") in COPIES else self.access
+
+
+def _then_meta(inverter: str, label: str, **facts: Any) -> MethodEntry:
+    return MethodEntry(
+        label=label,
+        fit="dfml.methods.inversion_then_meta.loop:fit",
+        settings="dfml.methods.inversion_then_meta.settings:InversionThenMetaSettings",
+        section="inversion_then_meta",
+        bank="always",
+        inverts=(),
+        inverter=inverter,
+        **facts,
+    )
+
+
+def _purer(learner: Literal["maml", "anil", "protonet"], label: str, marker: str) -> MethodEntry:
+    return MethodEntry(
+        label=label,
+        fit="dfml.methods.purer.loop:fit",
+        settings="dfml.methods.purer.settings:PurerSettings",
+        section="purer",
+        inverts=(),
+        learner=learner,
+        colour="#AA4499",
+        marker=marker,
+    )
+
+
+METHODS: dict[str, MethodEntry] = {
+    "random": MethodEntry(
+        label="Random",
+        fit="dfml.methods.features.learners:fit_random",
+        access="logits",
+        colour="#999999",
+        marker="X",
+    ),
+    "best": MethodEntry(
+        label="Best single",
+        fit="dfml.methods.features.learners:fit_best",
+        settings="dfml.methods.features.settings:BestSettings",
+        colour="#F0E442",
+        marker="<",
+    ),
+    "average": MethodEntry(
+        label="Average",
+        fit="dfml.methods.fusion.average:fit",
+        settings="dfml.methods.fusion.settings:AverageSettings",
+        same_architecture=True,
+        colour="#E69F00",
+        marker="v",
+    ),
+    "ota": MethodEntry(
+        label="OTA",
+        fit="dfml.methods.fusion.transport:fit",
+        settings="dfml.methods.fusion.settings:OtaSettings",
+        same_architecture=True,
+        colour="#882255",
+        marker=">",
+    ),
+    "dro": MethodEntry(
+        label="DRO (reconstruction)",
+        fit="dfml.methods.fusion.dro:fit",
+        settings="dfml.methods.fusion.settings:DroSettings",
+        same_architecture=True,
+        colour="#332288",
+        marker="h",
+    ),
+    "zoo_features": MethodEntry(
+        label="Zoo features",
+        fit="dfml.methods.features.learners:fit_zoo_features",
+        colour="#56B4E9",
+        marker="s",
+    ),
+    "zoo_ensemble": MethodEntry(
+        label="Zoo ensemble",
+        fit="dfml.methods.features.learners:fit_zoo_ensemble",
+        settings="dfml.methods.features.settings:ZooEnsembleSettings",
+        colour="#0072B2",
+        marker="D",
+    ),
+    "gen_ce": _then_meta("gen_ce", "GEN-CE, then meta", access="gradients", colour="#117733", marker="p"),
+    "gen_bn": _then_meta("gen_bn", "GEN-BN, then meta", colour="#44AA99", marker="h"),
+    "cmi": _then_meta("cmi", "CMI, then meta", colour="#88CCEE", marker="<"),
+    "deep_inversion": _then_meta("deep_inversion", "DeepInversion, then meta", colour="#DDCC77", marker=">"),
+    "fast": _then_meta("fast", "Fast-Datafree, then meta", colour="#999933", marker="8"),
+    "purer_maml": _purer("maml", "PURER-MAML", "d"),
+    "purer_anil": _purer("anil", "PURER-ANIL", "p"),
+    "purer_protonet": _purer("protonet", "PURER-ProtoNet", "H"),
+    "bidf_mkd": MethodEntry(
+        label="BiDf-MKD",
+        fit="dfml.methods.bidf_mkd.loop:fit",
+        settings="dfml.methods.bidf_mkd.settings:BidfMkdSettings",
+        access="gradients",
+        inverts=("per_model",),
+        colour="#661100",
+        marker="s",
+    ),
+    "bidf_mkd_black_box": MethodEntry(
+        label="BiDf-MKD (black box)",
+        fit="dfml.methods.bidf_mkd.loop:fit",
+        settings="dfml.methods.bidf_mkd.settings:BidfMkdBlackBoxSettings",
+        access="logits",
+        inverts=("per_model",),
+        colour="#661100",
+        marker="X",
+    ),
+    "tgr": MethodEntry(
+        label="TGR",
+        fit="dfml.methods.tgr.loop:fit",
+        settings="dfml.methods.tgr.settings:TgrSettings",
+        inverts=("per_model",),
+        colour="#6699CC",
+        marker="D",
+    ),
+    "free": MethodEntry(
+        label="FREE",
+        fit="dfml.methods.free.loop:fit",
+        settings="dfml.methods.free.settings:FreeSettings",
+        bank="by_option",
+        inverts=("five",),
+        colour="#D55E00",
+        marker="o",
+    ),
+    "free_official": MethodEntry(
+        label="FREE (official)",
+        fit="dfml.methods.free.loop:fit",
+        settings="dfml.methods.free.settings:FreeOfficialSettings",
+        bank="by_option",
+        inverts=("five",),
+        colour="#CC79A7",
+        marker="P",
+    ),
+    "free_heads": MethodEntry(
+        label="FREE + heads",
+        fit="dfml.methods.heads.free_heads:fit",
+        settings="dfml.methods.heads.settings:FreeHeadsSettings",
+        bank="always",
+        inverts=("five",),
+        colour="#009E73",
+        marker="^",
+    ),
+    "noise_heads": MethodEntry(
+        label="Heads on noise",
+        fit="dfml.methods.heads.alone:fit_noise",
+        settings="dfml.methods.heads.settings:NoiseHeadsSettings",
+        access="logits",
+        colour="#BBBBBB",
+        marker="^",
+    ),
+    "unlabelled_heads": MethodEntry(
+        label="Heads on unlabelled images",
+        fit="dfml.methods.heads.alone:fit_unlabelled",
+        settings="dfml.methods.heads.settings:UnlabelledHeadsSettings",
+        access="logits",
+        real_images="other",
+        colour="#444444",
+        marker="^",
+    ),
+    "supervised_maml": MethodEntry(
+        label="Supervised MAML",
+        fit="dfml.methods.supervised.loop:fit",
+        settings="dfml.methods.supervised.settings:SupervisedSettings",
+        learner="maml",
+        needs_zoo=False,
+        real_images="own",
+        colour="#000000",
+        marker="*",
+    ),
+    "supervised_anil": MethodEntry(
+        label="Supervised ANIL",
+        fit="dfml.methods.supervised.loop:fit",
+        settings="dfml.methods.supervised.settings:SupervisedSettings",
+        learner="anil",
+        needs_zoo=False,
+        real_images="own",
+        colour="#555555",
+        marker="*",
+    ),
+    "supervised_protonet": MethodEntry(
+        label="Supervised ProtoNet",
+        fit="dfml.methods.supervised.loop:fit",
+        settings="dfml.methods.supervised.settings:SupervisedProtonetSettings",
+        learner="protonet",
+        needs_zoo=False,
+        real_images="own",
+        colour="#000000",
+        marker="H",
+    ),
+}
+
+
+def entry(method: str) -> MethodEntry:
+    """The row of a method; one that is not listed is the user's own: it is given the zoos and nothing else."""
+    return METHODS.get(method) or MethodEntry(label=method)
+
+
+def section_key(method: str) -> str:
+    """The key of a method's section of the configuration; empty if it has no settings."""
+    known = entry(method)
+    return (known.section or method) if known.settings else ""
+
+
+def sections() -> dict[str, str]:
+    """``module:Class`` of every section by its key, in the order of the methods."""
+    return {section_key(method): known.settings for method, known in METHODS.items() if known.settings}

@@ -1,1 +1,0 @@
-"""One file per family of methods, so that a changed section concerns its own methods alone."""

@@ -1,1 +1,0 @@
-"""Fusing models in the space of their weights."""

@@ -1,0 +1,160 @@
+"""The `invert` stage: recover images from every model of a pool and measure them."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION
+from dfml.artefacts.zoo import MANIFEST
+from dfml.compute.seeds import torch_generator
+from dfml.files.atomic import atomic_write, write_json
+from dfml.files.reading import digest_json, sha256_file
+from dfml.inversion.bank import ImageBank
+from dfml.inversion.five import BANK, GENERATOR, GRID, RECORD, MetaGenerator, Restart, recover_with_five
+from dfml.inversion.inner_steps import draw_generator
+from dfml.inversion.objective import Objective, make_objective
+from dfml.inversion.one_by_one import one_by_one, recover_one_by_one
+from dfml.inversion.quality import cross_model_accuracy, judge_scores, rows_of_classes, save_grid, teacher_scores
+from dfml.inversion.recovered import Recovered
+from dfml.inversion.settings import FastSettings, FiveSettings, InversionSettings
+from dfml.jobs.checkpoint import Checkpoint
+from dfml.jobs.job import Job
+from dfml.zoo.pool import Pool, PoolModel
+from dfml.zoo.store import load_judges
+
+# Inverters that need no more of a model than its answers and their gradients.
+ASK_GRADIENTS_ONLY = frozenset({"gen_ce"})
+GRID_IMAGES = 8
+PROBES_WITHOUT_JUDGES = 4
+
+
+def invert(
+    zoos: Sequence[Path],
+    folder: Path,
+    *,
+    pool: str,
+    inverter: str,
+    settings: InversionSettings,
+    label_space: str,
+    seed: int,
+    code: str,
+    resume: Path,
+    checkpoint_every: int,
+    job: Job,
+) -> None:
+    """Recover a bank of images from the zoos of a pool; write generator, bank, record and picture into ``folder``.
+
+    ``code`` is the digest of the code at work: a run that other code began is not continued.
+    """
+    models = Pool.load(
+        zoos,
+        label_space=label_space,
+        device=job.device,
+        access="gradients" if inverter in ASK_GRADIENTS_ONLY else "weights",
+    )
+    bank = ImageBank(
+        len(models.class_names),
+        slots=settings.slots,
+        images_per_class=settings.images_per_class,
+        side=models.canvas,
+        device=job.device,
+    )
+    learns = inverter in ("five", "fast")
+    own = settings.fast if inverter == "fast" else settings.five
+    generator = draw_generator(settings, models.canvas, torch_generator(seed, "generator"), law="default")
+    five = MetaGenerator(generator.to(job.device), own)
+    probed, judges = _judged(zoos, models, job)
+    made_of = [code, inverter, settings.model_dump(mode="json"), label_space, seed, pool]
+    arguments: dict[str, Any] = {
+        "seed": seed,
+        "checkpoint": Checkpoint(resume, digest_json(made_of + [sha256_file(zoo / MANIFEST) for zoo in zoos])),
+        "checkpoint_every": checkpoint_every,
+        "job": job,
+    }
+    curves = {}
+    if learns:
+        objective = _objective_of(settings, own)
+        probe = partial(five.adapt, objective=objective, images_per_class=settings.images_per_class)
+        curves["first"] = _mean_curve(_probed(lambda model, draws: probe(model, draws=draws)[0], probed, seed))
+        recovery = recover_with_five(five, models, bank, objective, restart=_restart(settings, own, seed), **arguments)
+        inversions = len(recovery.history) * own.models_per_iteration
+        passes = {"generator_passes": inversions * own.steps, "teacher_passes": inversions * own.steps}
+        last = _probed(lambda model, draws: probe(model, draws=draws)[0], probed, seed)
+    else:
+        arm = one_by_one(inverter, settings, side=models.canvas, device=job.device)
+        recovery = recover_one_by_one(arm, models, bank, **arguments)
+        inverted = len(recovery.history)
+        inversions = inverted * arm.batches
+        passes = {"generator_passes": inverted * arm.generator_passes, "teacher_passes": inverted * arm.teacher_passes}
+        last = _probed(lambda model, draws: arm.recover(model, draws)[-1], probed, seed)
+    curves["last"] = _mean_curve(last)
+    scores = [teacher_scores(item) for item in last]
+    judged, diversity = judge_scores(last, judges) if judges else (None, None)
+
+    tensors = {name: t.detach().cpu().contiguous() for name, t in five.generator.state_dict().items()}
+    atomic_write(folder / GENERATOR, lambda partial: save_file(tensors, partial))
+    bank.save(folder / BANK)
+    columns = min(GRID_IMAGES, settings.images_per_class)
+    save_grid(rows_of_classes(last, columns), folder / GRID, columns=columns)
+    write_json(
+        folder / RECORD,
+        {
+            "format": INVERSION_FORMAT,
+            "version": INVERSION_VERSION,
+            "pool": pool,
+            "inverter": inverter,
+            "seed": seed,
+            "seconds": recovery.seconds,
+            **passes,
+            "inversions": inversions,
+            "images": bank.images,
+            "iterations": len(recovery.history),
+            "history": recovery.history,
+            "ce_curve": curves,
+            "teacher_ce": sum(s[0] for s in scores) / len(scores),
+            "teacher_accuracy": sum(s[1] for s in scores) / len(scores),
+            "cross_model_accuracy": cross_model_accuracy(models, bank, torch_generator(seed, "cross")),
+            "independent_accuracy": judged,
+            "independent_reason": None if judges else "the zoo has no judges (`zoo.judges`)",
+            "diversity": diversity,
+            "peak_memory_mb": job.peak_memory_mb,
+            "provenance": job.provenance(),
+        },
+    )
+    arguments["checkpoint"].remove()
+
+
+def _judged(zoos: Sequence[Path], pool: Pool, job: Job) -> tuple[list[PoolModel], list[torch.nn.Module]]:
+    """Models that images are measured on, with their judges; without judges the first models of the pool."""
+    models, judges, offset = [], [], 0
+    for folder in zoos:
+        manifest, networks = load_judges(folder, job.device)
+        models += [pool[offset + entry.index] for entry in manifest.judges]
+        judges += networks
+        offset += len(manifest.models)
+    return (models, judges) if judges else (pool[:PROBES_WITHOUT_JUDGES], [])
+
+
+def _objective_of(settings: InversionSettings, own: FiveSettings) -> Objective:
+    momentum = own.statistics_momentum if isinstance(own, FastSettings) else 0.0
+    return make_objective(settings, ce_weight=own.ce_weight, bn_weight=own.bn_weight, statistics_momentum=momentum)
+
+
+def _restart(settings: InversionSettings, own: FiveSettings, seed: int) -> Restart | None:
+    if not isinstance(own, FastSettings) or own.restart_at is None:
+        return None
+    return Restart(own.restart_at, settings, torch_generator(seed, "restart"))
+
+
+def _probed(
+    recover: Callable[[PoolModel, torch.Generator], Recovered], models: Sequence[PoolModel], seed: int
+) -> list[Recovered]:
+    return [recover(model, torch_generator(seed, "probe", i)) for i, model in enumerate(models)]
+
+
+def _mean_curve(recovered: Sequence[Recovered]) -> list[float]:
+    return torch.stack([item.curve for item in recovered]).mean(0).tolist()

@@ -1,0 +1,64 @@
+"""Settings of what several methods do with episodes: their form, the inner loop, cross-task replay."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from dfml.settings import Section
+
+
+class EpisodeSettings(Section):
+    """What an episode of recovered images is."""
+
+    queries: int = Field(15, ge=1, description="Query images per class of an episode.")
+    recolour: bool = Field(False, description="Vary the colours of an episode's images at random (ours).")
+    domains: Literal["one", "mixed"] = Field(
+        "one",
+        description="In a pool of several data sets: the classes of an episode are all of one, as in meta-test "
+        "episodes, or of any, as published (F19).",
+    )
+    side: Literal["native", "canvas"] = Field(
+        "native",
+        description="In a pool of several image sides: every image at the side of its own data set, all of a step "
+        "alike, or all as large as they were recovered (F19).",
+    )
+
+
+class InnerLoopSettings(Section):
+    """How a learner adapts to an episode in training. ProtoNet has no inner loop."""
+
+    inner_steps: int = Field(5, ge=1, description="Inner steps.")
+    inner_learning_rate: float = Field(0.01, gt=0, description="Inner learning rate.")
+    first_order: bool = Field(False, description="Drop second derivatives (F43).")
+
+
+class BankReplaySettings(InnerLoopSettings, EpisodeSettings):
+    """Episodes drawn from the bank, and the adaptation to them."""
+
+    @property
+    def replays(self) -> bool:
+        """Whether any episode is drawn at all."""
+        return True
+
+
+class ReplaySettings(BankReplaySettings):
+    """Cross-task replay on the bank. ProtoNet has no inner loop and takes the mean over episodes."""
+
+    mode: Literal["patience", "fixed"] = Field(
+        "patience",
+        description="`fixed`: `max_outer` steps; `patience`: until no improvement for `patience` steps.",
+    )
+    patience: int = Field(10, ge=1, description="Outer steps without improvement before replay stops (F26).")
+    max_outer: int = Field(40, ge=0, description="Largest number of outer steps per iteration; 0: no replay.")
+    episodes: int = Field(10, ge=1, description="Episodes per outer step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
+    reduce: Literal["sum", "mean"] = Field("mean", description="How the episodes' losses are combined (F27).")
+
+    @property
+    def replays(self) -> bool:
+        """Whether any episode is drawn at all."""
+        return self.max_outer > 0
+
+
+Start = Literal["random", "zero_head", "best_model"]
+"""The meta-learner at first: random weights, the same with a head of zeros, or the pool's best model with one."""

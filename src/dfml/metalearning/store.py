@@ -1,0 +1,110 @@
+"""Learners on the shelf: the kept iterates in one safetensors file, facts in ``learner.json``."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dfml.artefacts.base import read_manifest_as
+from dfml.artefacts.learner import FORMAT, MANIFEST, VERSION, WEIGHTS, LearnerManifest
+from dfml.artefacts.zoo import NetworkSpec
+from dfml.compute.placement import settle
+from dfml.errors import FileFormatError
+from dfml.files.atomic import atomic_write, write_json
+from dfml.files.reading import sha256_file
+from dfml.files.tensors import Layout, layout_of, read_tensors
+from dfml.metalearning.learner import Learner
+from dfml.networks.build import build_network, outline
+
+
+def save_learner(folder: Path, snapshots: list[list[dict[str, Tensor]]], facts: dict[str, Any]) -> None:
+    """Write a learner.
+
+    Args:
+        folder: where.
+        snapshots: for each kept iterate one state dict per encoder.
+        facts: the manifest's fields but the weights' digest.
+    """
+    tensors = {
+        f"encoder{e}/{name}": torch.stack([states[e][name] for states in snapshots]).contiguous()
+        for e in range(len(snapshots[0]))
+        for name in snapshots[0][e]
+    }
+    path = folder / WEIGHTS
+    atomic_write(path, lambda partial: save_file(tensors, partial))
+    manifest = LearnerManifest(**facts, weights_sha256=sha256_file(path))
+    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+
+
+def read_learner_manifest(folder: Path) -> LearnerManifest:
+    """Read and check ``learner.json``.
+
+    Raises:
+        FileFormatError: missing, of another format or version, or with impossible contents.
+    """
+    remedy = "run the meta-learning again"
+    return read_manifest_as(LearnerManifest, folder / MANIFEST, format=FORMAT, version=VERSION, remedy=remedy)
+
+
+def load_learner(
+    folder: Path, *, steps: int, learning_rate: float, device: torch.device
+) -> tuple[LearnerManifest, list[Learner]]:
+    """Read a learner: one :class:`Learner` per kept iterate, the last one last.
+
+    Args:
+        folder: where :func:`save_learner` wrote it.
+        steps, learning_rate: of fine-tuning.
+        device: where it shall live.
+
+    Raises:
+        FileFormatError: a file is missing, damaged, or does not fit its manifest.
+    """
+    manifest = read_learner_manifest(folder)
+    path = folder / WEIGHTS
+    try:
+        digest = sha256_file(path)
+    except OSError as error:
+        raise FileFormatError(f"{path}: not readable ({error.strerror}); run the meta-learning again") from None
+    if digest != manifest.weights_sha256:
+        raise FileFormatError(f"{path}: its digest differs from the manifest's; the file is damaged or foreign")
+    tensors = read_tensors(
+        path,
+        _layout(manifest),
+        what="its manifest",
+        remedy="run the meta-learning again",
+        device=device,
+        others=True,
+    )
+    mean, std = torch.tensor(manifest.mean, device=device), torch.tensor(manifest.std, device=device)
+    facts = {"mean": mean, "std": std, "finetune": manifest.finetune, "head_only": manifest.head_only}
+    facts["sides"] = [spec.side for spec in manifest.encoders]
+    facts["domains"] = {
+        name: (torch.tensor(own.mean, device=device), torch.tensor(own.std, device=device))
+        for name, own in manifest.domains.items()
+    }
+    learners = []
+    for index in range(len(manifest.snapshots)):
+        encoders = [_encoder(tensors, spec, e, index, device) for e, spec in enumerate(manifest.encoders)]
+        learners.append(Learner(encoders, **facts, steps=steps, learning_rate=learning_rate))
+    return manifest, learners
+
+
+def _layout(manifest: LearnerManifest) -> Layout:
+    layout: Layout = {}
+    outlines = {spec: outline(spec, episodic=True) for spec in manifest.encoders}
+    for encoder, spec in enumerate(manifest.encoders):
+        own = layout_of(dict(outlines[spec].named_parameters()), copies=len(manifest.snapshots))
+        layout |= {f"encoder{encoder}/{name}": look for name, look in own.items()}
+    return layout
+
+
+def _encoder(
+    tensors: dict[str, Tensor], spec: NetworkSpec, encoder: int, snapshot: int, device: torch.device
+) -> nn.Module:
+    network = build_network(spec, episodic=True)
+    network.load_state_dict(
+        {name: tensors[f"encoder{encoder}/{name}"][snapshot] for name, _ in network.named_parameters()}
+    )
+    return settle(network.requires_grad_(False), device)

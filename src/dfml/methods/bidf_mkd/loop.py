@@ -1,0 +1,201 @@
+"""BiDf-MKD (ICML 2023): bi-level distillation from one model after another, replay in between."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from dfml.compute.capture import Recorded
+from dfml.compute.seeds import numpy_rng, torch_generator
+from dfml.compute.workers import private_copy
+from dfml.inversion.bank import ImageBank
+from dfml.inversion.objective import Adversary, Objective, Views
+from dfml.inversion.per_model import FromScratch
+from dfml.inversion.settings import InversionSettings
+from dfml.metalearning.bank_episodes import BankEpisodes
+from dfml.metalearning.inner_loop import MetaGradient, Parameters, meta_gradient, set_gradients
+from dfml.metalearning.patience import Trigger
+from dfml.methods.base import Context, Fitted
+from dfml.methods.bidf_mkd.distillation import BilevelDistillation
+from dfml.methods.bidf_mkd.settings import BidfMkdBlackBoxSettings, BidfMkdSettings
+from dfml.methods.bidf_mkd.zeroth_order import BlackBoxObjective
+from dfml.methods.training import LearnerLoop, iterate
+from dfml.zoo.pool import PoolModel
+
+
+def fit(context: Context) -> Fitted:
+    """Meta-train a learner; with the settings of the black box no model's gradient is asked for."""
+    settings = context.own(BidfMkdSettings)
+    loop = BidfMkdLoop(context, settings)
+    snapshots, history = iterate(context, loop, iterations=settings.iterations, snapshots=settings.snapshots)
+    return Fitted.of_learner(
+        context, snapshots, teacher_passes=loop.teacher_passes, history=history, stages=loop.timeline.seconds
+    )
+
+
+class BidfMkdLoop(LearnerLoop):
+    """The state of BiDf-MKD and its outer step; resumable at any of them.
+
+    An outer step adds up the gradients of ``tasks_per_step`` tasks. In an event one of them is a distillation task of a
+    model drawn anew, the others are replay episodes of the bank, which then holds that model's images already.
+
+    Args:
+        context: the cell.
+        settings: of the method, white or black box.
+    """
+
+    def __init__(self, context: Context, settings: BidfMkdSettings) -> None:
+        assert context.inversion_settings is not None
+        name = context.method
+        super().__init__(
+            context,
+            context.starting_learner(settings.start),
+            learning_rate=settings.learning_rate,
+            draws=torch_generator(context.seed, "bidf_mkd", context.shots),
+            stages=("inversion", "distillation", "replay"),
+            remedy=f"`{name}.learning_rate`, `{name}.inner_learning_rate` or `{name}.replay.inner_learning_rate`",
+        )
+        self.settings = settings
+        self.inversion: InversionSettings = context.inversion_settings
+        self.pool, self.device = context.pool, context.job.device
+        self.bank = ImageBank(
+            len(self.pool.class_names),
+            slots=self.inversion.slots,
+            images_per_class=self.inversion.images_per_class,
+            side=self.pool.canvas,
+            device=self.device,
+        )
+        # Directions are a hundred times as many numbers as the images: they are drawn where they are used.
+        self.directions = torch_generator(context.seed, "bidf_mkd", "directions", context.shots, device=self.device)
+        self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
+        self.recover = {adversarial: self._recovery(adversarial=adversarial) for adversarial in (False, True)}
+        self.distillation = BilevelDistillation(
+            self.network,
+            self.parameters,
+            self.views,
+            steps=settings.inner_steps,
+            learning_rate=settings.inner_learning_rate,
+            first_order=settings.first_order,
+            loss=settings.kd_loss,
+        )
+        self.episodes = BankEpisodes.for_replay(self.bank, self.pool, settings.replay, shots=context.shots)
+        self._gradient = Recorded(self._of_episodes, self.device)
+        self.trigger = Trigger(settings.patience, self.device)
+        # The learner adapted to the support set, whom the adversary asks: at one place, as recorded work must find it.
+        self.student: Parameters = {name: p.detach().clone() for name, p in self.parameters.items()}
+
+    @property
+    def _passes_per_step(self) -> int:
+        """Batches that one step of the generator asks of a model."""
+        return self.settings.directions + 1 if isinstance(self.settings, BidfMkdBlackBoxSettings) else 1
+
+    def iteration(self, iteration: int) -> dict[str, Tensor]:
+        """One outer step."""
+        settings, quantities = self.settings, {}
+        with self.timeline.stage("replay"):  # waits for the accuracies of the steps before
+            event = self.trigger.fires()
+        parts: list[tuple[float, MetaGradient]] = []
+        if event:
+            task, quantities["teacher_ce"] = self._distil(iteration)
+            quantities["distillation"] = task.loss
+            parts.append((settings.kd_weight, task))
+        episodes = settings.tasks_per_step - len(parts)
+        accuracies = [part.accuracy for _, part in parts]
+        with self.timeline.stage("replay"):
+            if episodes:
+                support, query = self.episodes.draw(episodes, ways=self.context.ways, draws=self.draws)
+                loss, accuracy, *found = self._gradient(support, query)
+                parts.append((1.0, MetaGradient(loss, accuracy, dict(zip(self.parameters, found, strict=True)))))
+                accuracies += [accuracy] * episodes
+                quantities |= {"replay_loss": loss / episodes, "replay_accuracy": 100 * accuracy}
+            self._move(parts)
+            self.trigger.take(torch.stack(accuracies).mean())
+        self.watch(*(part.loss for _, part in parts))
+        return quantities
+
+    def _distil(self, iteration: int) -> tuple[MetaGradient, Tensor]:
+        """One task of distillation, and the last cross-entropy of its two inversions."""
+        (model,) = self.pool.sample(1, numpy_rng(self.context.seed, "bidf_mkd", "models", iteration))
+        adversarial = self.settings.adversary.weight > 0 and iteration >= self.settings.adversary.after
+        with self.timeline.stage("inversion"):
+            support = self.recover[False](model, self.draws)
+        with self.timeline.stage("distillation"):
+            adapted = self.distillation.inner(support, self.draws)
+            torch._foreach_copy_(list(self.student.values()), [adapted[name].detach() for name in self.student])
+        with self.timeline.stage("inversion"):
+            query = self.recover[adversarial](model, self.draws)
+        with self.timeline.stage("distillation"):
+            task = self.distillation.outer(adapted, query, self.draws)
+        for item in (support, query):
+            self.bank.add(item)
+        self.teacher_passes += (
+            2 * self.settings.inversion_steps * self._passes_per_step + self.distillation.teacher_passes
+        )
+        return task, torch.stack([support.curve[-1], query.curve[-1]]).mean()
+
+    @torch.no_grad()
+    def _move(self, parts: list[tuple[float, MetaGradient]]) -> None:
+        """Adam along the weighted sum of the tasks' gradients."""
+        total = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
+        for weight, part in parts:
+            torch._foreach_add_(list(total.values()), [part.gradients[name] for name in total], alpha=weight)
+        set_gradients(self.parameters, total)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+
+    def _of_episodes(self, support: Tensor, query: Tensor) -> tuple[Tensor, ...]:
+        """Summed loss, mean accuracy and summed gradients of replay episodes."""
+        replay = self.settings.replay
+        result = meta_gradient(
+            self.network,
+            self.parameters,
+            support,
+            query,
+            ways=self.context.ways,
+            steps=replay.inner_steps,
+            learning_rate=replay.inner_learning_rate,
+            first_order=replay.first_order,
+            reduce="sum",
+        )
+        return (result.loss, result.accuracy, *result.gradients.values())
+
+    def _recovery(self, *, adversarial: bool) -> FromScratch:
+        settings, adversary = self.settings, None
+        if adversarial:
+            chosen = settings.adversary
+            adversary = Adversary(chosen.weight, chosen.loss, self._student, chosen.student_grad)
+        make = Objective
+        if isinstance(settings, BidfMkdBlackBoxSettings):
+            make = partial(
+                BlackBoxObjective,
+                directions=settings.directions,
+                radius=settings.radius,
+                draws=self.directions,
+                best_by=settings.best_by,
+                mask=settings.adversary.mask,
+            )
+        objective = make(
+            ce_weight=self.inversion.per_model.ce_weight, bn_weight=0.0, views=self.views, adversary=adversary
+        )
+        return FromScratch(
+            self.inversion, objective, side=self.pool.canvas, device=self.device, steps=settings.inversion_steps
+        )
+
+    def _student(self, model: PoolModel, inputs: Tensor) -> Tensor:
+        with private_copy(self.network) as form:
+            return functional_call(form, self.student, (inputs,))
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs."""
+        own = {"bank": self.bank, "trigger": self.trigger}
+        states = {name: part.state() for name, part in own.items()}
+        return super().state() | states | {"directions": self.directions.get_state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state`."""
+        super().load_state(state)
+        self.bank.load_state(state["bank"])
+        self.trigger.load_state(state["trigger"])
+        self.directions.set_state(state["directions"])

@@ -1,0 +1,229 @@
+"""FREE (CVPR 2024): online inversion, BELL, cross-task replay (docs/method.md §6)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from dfml.compute.optimisers import Adam
+from dfml.compute.seeds import torch_generator
+from dfml.compute.timeline import Timeline
+from dfml.compute.workers import private_copy
+from dfml.errors import DfmlError
+from dfml.inversion.bank import ImageBank
+from dfml.inversion.five import BANK, MetaGenerator, load_meta_generator
+from dfml.inversion.inner_steps import draw_generator
+from dfml.inversion.objective import Adversary, Objective, Views
+from dfml.inversion.recovered import Recovered, interleaved_targets
+from dfml.inversion.sampling import ModelSampler
+from dfml.inversion.settings import FiveSettings, InversionSettings
+from dfml.metalearning.bank_episodes import BankEpisodes
+from dfml.metalearning.inner_loop import Parameters, parameters_of
+from dfml.metalearning.meta_step import MetaStep
+from dfml.metalearning.replay import ReplayReport, last_fast_weights, replay
+from dfml.methods.base import Context, Fitted, Snapshot
+from dfml.methods.free.bell import SequentialSteps, outer_step
+from dfml.methods.free.settings import FreeSettings
+from dfml.methods.training import iterate
+from dfml.zoo.pool import PoolModel
+
+
+def fit(context: Context) -> Fitted:
+    """Meta-train a learner from random weights, or from the pool's best model if the setting ``start`` says so."""
+    settings = context.own(FreeSettings)
+    loop = FreeLoop(context, settings, parameters_of(context.starting_learner(settings.start)))
+    snapshots, history = loop.run()
+    return Fitted.of_learner(
+        context, snapshots, teacher_passes=loop.teacher_passes, history=history, stages=loop.stages
+    )
+
+
+class FreeLoop:
+    """FREE's state and its iteration; resumable at any iteration.
+
+    Args:
+        context: the cell.
+        settings: of FREE.
+        start: initial parameters of the meta-learner.
+    """
+
+    def __init__(self, context: Context, settings: FreeSettings, start: Parameters) -> None:
+        assert context.inversion_settings is not None
+        self.context, self.settings = context, settings
+        self.inversion: InversionSettings = context.inversion_settings
+        assert settings.five is not None  # written out by the configuration
+        self.five_settings: FiveSettings = settings.five
+        pool, device = context.pool, context.job.device
+        if settings.generator == "inversion":
+            assert context.inversion is not None
+            recovered_with = self.inversion.model_copy(update={"five": self.five_settings})
+            self.five = load_meta_generator(context.inversion, recovered_with, pool.canvas, device)
+            self.bank = ImageBank.load(context.inversion / BANK, device)
+            self.warmup = 0
+        else:
+            draws = torch_generator(context.seed, "free", "generator")
+            generator = draw_generator(self.inversion, pool.canvas, draws, law="default")
+            self.five = MetaGenerator(generator.to(device), self.five_settings)
+            self.bank = ImageBank(
+                len(pool.class_names),
+                slots=self.inversion.slots,
+                images_per_class=self.inversion.images_per_class,
+                side=pool.canvas,
+                device=device,
+            )
+            self.warmup = self.five_settings.warmup
+        self.network = context.new_learner(pool.side)
+        self.parameters: Parameters = {
+            name: start[name].detach().to(device).clone().requires_grad_()
+            for name, _ in self.network.named_parameters()
+        }
+        self.optimiser = Adam([list(self.parameters.values())], [settings.replay.learning_rate])
+        self.sampler = ModelSampler(
+            pool, self.five_settings, context.seed, hetero=settings.hetero_sampling, stream="free"
+        )
+        self.draws = torch_generator(context.seed, "free", context.shots)
+        self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
+        self.walk = SequentialSteps(self.network, self.parameters, settings.bell, views=self.views)
+        self.meta_step = MetaStep(
+            self.network,
+            self.parameters,
+            self.optimiser,
+            ways=context.ways,
+            steps=settings.replay.inner_steps,
+            learning_rate=settings.replay.inner_learning_rate,
+            first_order=settings.replay.first_order,
+            reduce=settings.replay.reduce,
+        )
+        self.episodes = BankEpisodes.for_replay(self.bank, pool, settings.replay, shots=context.shots)
+        # The adversary's student: the learner itself, or what the published code leaves on it (F04).
+        self.student: Parameters = self.parameters
+        if settings.adversary.student == "stale_fast":
+            self.student = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.objectives = {warm: self._objective(warm=warm) for warm in (True, False)}
+        self.timeline = Timeline(device, {"inversion": 0.0, "bell": 0.0, "replay": 0.0})
+        self.teacher_passes = 0
+
+    def run(self) -> tuple[list[Snapshot], list[dict[str, float]]]:
+        """All iterations; returns the kept iterates, the start among them, and the history."""
+        settings = self.settings
+        return iterate(
+            self.context, self, iterations=settings.iterations, snapshots=settings.snapshots, warmup=self.warmup
+        )
+
+    def check(self) -> None:
+        """Raise DfmlError if an inversion since the last call went wrong."""
+        self.five.check()
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds by stage so far, over all interruptions."""
+        return self.timeline.seconds
+
+    def iteration(self, iteration: int) -> dict[str, Tensor]:
+        """One iteration; returns the quantities that matter, on the device."""
+        warm = iteration < self.warmup
+        with self.timeline.stage("inversion"):
+            sets = self._recover(iteration, warm=warm)
+        quantities = {}
+        if self.settings.online or warm:
+            quantities["teacher_ce"] = torch.stack([s.curve[-1] for s in sets]).mean()
+        if warm:
+            return quantities
+        with self.timeline.stage("bell"):
+            end, quantities["distillation"] = self.walk.walk(sets, self.draws)
+            outer_step(self.parameters, end, self.settings.bell, self.optimiser)
+            self.teacher_passes += len(sets) * self.settings.bell.fast_steps
+        with self.timeline.stage("replay"):
+            report = self._replay()
+            if report.steps:
+                quantities |= {"replay_loss": report.loss, "replay_accuracy": report.accuracy}
+            if self.student is not self.parameters:
+                self._leave_behind(report)
+        return quantities
+
+    def _replay(self) -> ReplayReport:
+        return replay(
+            self.meta_step,
+            self.episodes,
+            self.settings.replay,
+            draws=self.draws,
+            keep_last=self.student is not self.parameters,
+        )
+
+    @torch.no_grad()
+    def _leave_behind(self, report: ReplayReport) -> None:
+        """Make the student what replay's last episode left; the learner as it is where there was none."""
+        left = self.parameters
+        if report.last_episode is not None:
+            with torch.enable_grad():
+                left = last_fast_weights(self.meta_step, *report.last_episode)
+        torch._foreach_copy_(list(self.student.values()), list(left.values()))
+
+    def _recover(self, iteration: int, *, warm: bool) -> list[Recovered]:
+        models = self.sampler.draw(iteration)
+        per_class = self.inversion.images_per_class
+        if not (self.settings.online or warm):
+            return [self._from_bank(model, per_class) for model in self._readable(models, iteration)]
+        sets = self.five.step(models, self.objectives[warm], images_per_class=per_class, draws=self.draws)
+        self.teacher_passes += len(models) * self.five_settings.steps
+        if not warm:
+            for item in sets if self.settings.pool_add == "all" else sets[-1:]:
+                self.bank.add(item)
+        return sets
+
+    def _readable(self, models: list[PoolModel], iteration: int) -> list[PoolModel]:
+        """Those of the drawn models whose classes the bank holds; if it holds none's, one of the others in turn."""
+        held = set(self.bank.ready.tolist())
+        kept = [model for model in models if held.issuperset(model.class_ids)]
+        if kept:
+            return kept
+        others = [model for model in self.context.pool if held.issuperset(model.class_ids)]
+        if not others:
+            raise DfmlError("the bank holds the classes of no model; raise `inversion.five.iterations`")
+        return [others[iteration % len(others)]]
+
+    def _from_bank(self, model: PoolModel, per_class: int) -> Recovered:
+        targets = interleaved_targets(len(model.class_ids), per_class, model.classes.device)
+        return Recovered(model, self.bank.of_model(model.class_ids, per_class, self.draws), targets, torch.empty(0))
+
+    def _objective(self, *, warm: bool) -> Objective:
+        adversary = None
+        if self.settings.adversary.weight and not warm:
+            chosen = self.settings.adversary
+            adversary = Adversary(chosen.weight, chosen.loss, self._student, chosen.student_grad)
+        return Objective(
+            ce_weight=self.five_settings.ce_weight,
+            bn_weight=self.five_settings.bn_weight,
+            views=self.views,
+            adversary=adversary,
+        )
+
+    def _student(self, model: PoolModel, inputs: Tensor) -> Tensor:
+        fixed = {name: p.detach() for name, p in self.student.items()}
+        with private_copy(self.network) as form:
+            return functional_call(form, fixed, (inputs,))
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs."""
+        return {
+            "five": self.five.state(),
+            "bank": self.bank.state(),
+            "parameters": {name: p.detach() for name, p in self.parameters.items()},
+            "optimiser": self.optimiser.state(),
+            "draws": self.draws.get_state(),
+            "student": {name: p.detach() for name, p in self.student.items()},
+            "teacher_passes": self.teacher_passes,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state`."""
+        self.five.load_state(state["five"])
+        self.bank.load_state(state["bank"])
+        with torch.no_grad():
+            for own, kept in ((self.parameters, "parameters"), (self.student, "student")):
+                for name, parameter in own.items():
+                    parameter.copy_(state[kept][name])
+        self.optimiser.load_state(state["optimiser"])
+        self.draws.set_state(state["draws"])
+        self.teacher_passes = state["teacher_passes"]

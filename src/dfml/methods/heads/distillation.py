@@ -1,0 +1,121 @@
+"""Distillation with one head per zoo model on a shared backbone (docs/method.md §7).
+
+Every image is a valid question to every model, whatever model it was recovered from. With a head of its own, each
+model teaches the shared features without contradicting the others, which number their classes differently.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfml.compute.capture import Recorded
+from dfml.compute.optimisers import Adam
+from dfml.compute.placement import laid_out, send
+from dfml.imaging.crop_flip import Moves, draw_moves, move
+from dfml.imaging.pixels import normalise
+from dfml.methods.heads.settings import HeadsSettings
+
+WARMUP_STEPS = 20
+
+
+class HeadsDistillation:
+    """The backbone, a linear head for each model, and their optimiser.
+
+    The questions are asked beforehand, once: a step then costs one pass of the backbone, however many models teach.
+
+    Args:
+        backbone: an episodic network with ``features`` and ``feature_size``; trained in place.
+        questions: images ``[n, 3, side, side]`` in [0, 1].
+        answers: the models' logits, ``[models, n, ways]``.
+        settings: of the distillation.
+        crop_padding: of the random crop of a question, pixels.
+        mean, std: the backbone's normalisation of every question, ``[n, 3]``, or of all of them, ``[3]`` each (F19).
+        draws: source of every random choice (a CPU generator).
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        questions: Tensor,
+        answers: Tensor,
+        settings: HeadsSettings,
+        *,
+        crop_padding: int,
+        mean: Tensor,
+        std: Tensor,
+        draws: torch.Generator,
+    ) -> None:
+        self.backbone, self.questions, self.settings = backbone, questions, settings
+        self.targets = F.log_softmax(answers, 2).transpose(0, 1).contiguous()
+        self.crop_padding, self.draws = crop_padding, draws
+        self.mean, self.std = (values.expand(len(questions), 3) for values in (mean, std))
+        size, outputs = int(backbone.feature_size), answers.shape[0] * answers.shape[2]
+        weights = torch.randn(outputs, size, generator=draws) / (2 * math.sqrt(size))
+        self.weights = weights.to(questions.device).requires_grad_()
+        self.biases = torch.zeros(outputs, device=questions.device).requires_grad_()
+        self.body = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
+        self.optimiser = Adam([[*self.body, self.weights, self.biases]], [settings.learning_rate])
+        self._step = Recorded(self._compute, questions.device)
+        self.steps_done = 0
+
+    def step(self) -> Tensor:
+        """One gradient step; returns the loss, the mean KL(model‖head) over images and models, on the device."""
+        device, size = self.questions.device, self.settings.batch_size
+        rows = torch.randint(0, len(self.questions), (size,), generator=self.draws)
+        moves = draw_moves(
+            images=size,
+            padding=self.crop_padding,
+            flip=self.crop_padding > 0,
+            per_sample=True,
+            generator=self.draws,
+        ).to(device)
+        self.optimiser.set_rate(self._rate())
+        (loss,) = self._step(send(rows, device), moves.shift, moves.mirrored)
+        self.steps_done += 1
+        return loss
+
+    def _compute(self, rows: Tensor, shift: Tensor, mirrored: Tensor) -> tuple[Tensor]:
+        images = self.questions[rows]
+        if self.crop_padding:
+            images = move(images, Moves(shift, mirrored))
+        inputs = laid_out(normalise(images, self.mean[rows], self.std[rows]))
+        targets = self.targets[rows]
+        logits = F.linear(self.backbone.features(inputs), self.weights, self.biases)
+        own = F.log_softmax(logits.view_as(targets), 2)
+        loss = F.kl_div(own.flatten(0, 1), targets.flatten(0, 1), reduction="batchmean", log_target=True)
+        (moved,) = self.optimiser.groups
+        for parameter, gradient in zip(moved, torch.autograd.grad(loss, moved), strict=True):
+            parameter.grad = gradient
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        return (loss.detach(),)
+
+    def _rate(self) -> float:
+        done = self.steps_done / self.settings.steps
+        rise = min(1.0, (self.steps_done + 1) / WARMUP_STEPS)
+        return self.settings.learning_rate * rise * (1 + math.cos(math.pi * done)) / 2
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs."""
+        return {
+            "body": [p.detach() for p in self.body],
+            "weights": self.weights.detach(),
+            "biases": self.biases.detach(),
+            "optimiser": self.optimiser.state(),
+            "draws": self.draws.get_state(),
+            "steps_done": self.steps_done,
+        }
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state`."""
+        for own, kept in zip(self.body, state["body"], strict=True):
+            own.copy_(kept)
+        self.weights.copy_(state["weights"])
+        self.biases.copy_(state["biases"])
+        self.optimiser.load_state(state["optimiser"])
+        self.draws.set_state(state["draws"])
+        self.steps_done = state["steps_done"]

@@ -1,0 +1,59 @@
+"""Recover a bank once, model by model, then meta-learn from it alone: GEN-CE, GEN-BN, CMI, DeepInversion, Fast."""
+
+from torch import Tensor
+
+from dfml.compute.seeds import torch_generator
+from dfml.inversion.bank import ImageBank
+from dfml.inversion.five import BANK
+from dfml.metalearning.bank_episodes import BankEpisodes
+from dfml.metalearning.meta_step import make_outer_step
+from dfml.metalearning.replay import replay
+from dfml.methods.base import Context, Fitted
+from dfml.methods.inversion_then_meta.settings import InversionThenMetaSettings
+from dfml.methods.training import LearnerLoop, iterate
+
+
+def fit(context: Context) -> Fitted:
+    """MAML, ANIL or ProtoNet on cross-task episodes of the bank that the method's own inverter filled."""
+    settings = context.own(InversionThenMetaSettings)
+    loop = StaticBankLoop(context, settings)
+    snapshots, history = iterate(context, loop, iterations=settings.iterations, snapshots=settings.snapshots)
+    return Fitted.of_learner(
+        context,
+        snapshots,
+        history=history,
+        stages=loop.timeline.seconds,
+        finetune=settings.learner != "protonet",
+        head_only=settings.learner == "anil",
+    )
+
+
+class StaticBankLoop(LearnerLoop):
+    """Replay phases on a bank that never changes; resumable after any of them."""
+
+    def __init__(self, context: Context, settings: InversionThenMetaSettings) -> None:
+        assert context.inversion is not None
+        section = "inversion_then_meta.replay"
+        super().__init__(
+            context,
+            context.starting_learner(settings.start),
+            learning_rate=settings.replay.learning_rate,
+            draws=torch_generator(context.seed, "inversion_then_meta", context.shots),
+            stages=("replay",),
+            remedy=f"`{section}.learning_rate` or `{section}.inner_learning_rate`",
+        )
+        self.settings = settings
+        self.step = make_outer_step(
+            settings.learner, self.network, self.parameters, self.optimiser, settings.replay, ways=context.ways
+        )
+        bank = ImageBank.load(context.inversion / BANK, context.job.device)
+        self.episodes = BankEpisodes.for_replay(bank, context.pool, settings.replay, shots=context.shots)
+
+    def iteration(self, iteration: int) -> dict[str, Tensor]:
+        """One replay phase; no model is asked anything."""
+        with self.timeline.stage("replay"):
+            report = replay(self.step, self.episodes, self.settings.replay, draws=self.draws)
+        if not report.steps:
+            return {}
+        self.watch(report.loss)
+        return {"replay_loss": report.loss, "replay_accuracy": report.accuracy}

@@ -1,0 +1,80 @@
+"""The base of a method's section, and what it may ask of the rest of the configuration to judge itself.
+
+Rules that concern one method stand in its own settings; :mod:`dfml.config.checks` has those that concern all.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from dfml.inversion.settings import InversionSettings
+from dfml.settings import Problem, Section
+
+Network = tuple[str, int]
+"""Family and width of a network."""
+
+
+@dataclass(frozen=True)
+class PoolFacts:
+    """A pool as the configuration describes it: how many models, of which networks and sides, and the learner."""
+
+    name: str
+    models: int
+    networks: tuple[Network, ...]
+    datasets: tuple[str, ...]
+    sides: tuple[int, ...]
+    learner: Network
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a section is used with: the largest number of shots, the inversion, and the pools of its methods."""
+
+    shots: int
+    inversion: InversionSettings
+    pools: tuple[PoolFacts, ...]
+
+
+class MethodSettings(Section):
+    """A method's section of the configuration."""
+
+    def resolved(self, inversion: InversionSettings) -> Self:
+        """The same settings with nothing left to look up elsewhere."""
+        return self
+
+    def inapplicable(self, pool: PoolFacts) -> str | None:
+        """Why the method cannot run on a pool with these settings, or None if it can."""
+        return None
+
+    def problems(self, key: str, around: Surroundings) -> Iterator[Problem]:
+        """What does not fit the rest of the configuration; ``key`` is the section's own."""
+        yield from ()
+
+
+def too_few_models(pool: PoolFacts, wanted: dict[str, int | None]) -> Iterator[Problem]:
+    """A problem for each key that asks for more different models at once than the pool has."""
+    for key, count in wanted.items():
+        if count is not None and count > pool.models:
+            message = (
+                f"{count} different models, but pool `{pool.name}` has {pool.models}; use fewer, or raise `zoo.models`"
+            )
+            yield Problem(key, message, ("zoo.models", "networks", "pools", "methods"))
+
+
+def heads_of_several_sides(key: str, head: str, around: Surroundings) -> Iterator[Problem]:
+    """A problem for each pool whose models' heads differ in size, so that none of them can be ``head``."""
+    for pool in around.pools:
+        if len(set(pool.sides)) > 1 and head not in ("zero", "fresh"):
+            listed = " and ".join(str(side) for side in sorted(set(pool.sides)))
+            message = f"pool `{pool.name}` unites images of side {listed}, whose heads differ; use `zero` or `fresh`"
+            yield Problem(f"{key}.head", message, ("pools", "datasets"))
+
+
+def missing_file(file: str) -> str:
+    """What to say of a path where there is no file; nothing if there is one."""
+    try:
+        found = Path(file).expanduser().is_file()
+    except (OSError, RuntimeError):  # too long; the home of a user who is not there
+        found = False
+    return "" if found else f"there is no file `{file}` (a path is taken from the folder that snakemake starts in)"

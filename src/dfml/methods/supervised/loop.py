@@ -1,0 +1,135 @@
+"""Training on real meta-train images: the upper bounds, outside the data-free wall (docs/method.md §8.5)."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from dfml.compute.optimisers import Adam, Optimiser
+from dfml.compute.seeds import derive_seed, numpy_rng
+from dfml.compute.timeline import Timeline
+from dfml.data.episodes import gather, sample_episodes
+from dfml.data.images import load_images, load_manifest
+from dfml.imaging.pixels import normalise
+from dfml.metalearning.inner_loop import Parameters, parameters_of
+from dfml.metalearning.meta_step import MetaStep
+from dfml.metalearning.prototypes import PrototypeStep
+from dfml.methods.base import Context, Fitted, zero_head
+from dfml.methods.supervised.settings import SupervisedProtonetSettings, SupervisedSettings
+from dfml.methods.training import iterate
+
+
+class Step(Protocol):
+    """One outer step: moves its parameters, returns loss and accuracy (a fraction) on the device."""
+
+    def __call__(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """The episodes are class-major and normalised, ``[episodes, images, 3, side, side]``."""
+
+
+def fit(context: Context) -> Fitted:
+    """Meta-train on episodes of real images, each step's episodes from one data set drawn at random.
+
+    MAML adapts all parameters; ANIL the head alone, in training and at meta-test (Raghu et al., 2020); of a ProtoNet
+    (Snell et al., 2017) nothing adapts: classes are told apart by the mean features of their support images.
+    """
+    loop = _RealEpisodes(context)
+    settings = loop.settings
+    snapshots, history = iterate(
+        context, loop, iterations=settings.iterations, snapshots=settings.snapshots, with_start=False
+    )
+    mean, std = (torch.stack(values).mean(0) for values in zip(*loop.norms.values(), strict=True))
+    return Fitted(
+        [context.learner_spec(loop.side)],
+        snapshots,
+        mean,
+        std,
+        domains=loop.norms,
+        finetune=context.adapts != "protonet",
+        head_only=context.adapts == "anil",
+        history=history,
+        stages=loop.timeline.seconds,
+    )
+
+
+def _make_step(context: Context, network: nn.Module, parameters: Parameters, optimiser: Optimiser) -> Step:
+    if context.adapts == "protonet":
+        return PrototypeStep(network, parameters, optimiser, ways=context.ways)
+    settings = context.own(SupervisedSettings)
+    return MetaStep(
+        network,
+        parameters,
+        optimiser,
+        ways=context.ways,
+        steps=settings.inner_steps,
+        learning_rate=settings.inner_learning_rate,
+        first_order=settings.first_order,
+        head_only=context.adapts == "anil",
+    )
+
+
+class _RealEpisodes:
+    """Episodic training on real images; resumable at any iteration."""
+
+    def __init__(self, context: Context) -> None:
+        settings = context.own(SupervisedSettings if context.adapts != "protonet" else SupervisedProtonetSettings)
+        self.context, self.settings = context, settings
+        device = context.job.device
+        self.domains = [load_images(folder / "meta_train.npz") for folder in context.images]
+        self.packed = [(images.to(device), offsets) for images, offsets in (d.packed() for d in self.domains)]
+        self.norms = _normalisations(context, device)
+        sides = {domain.side for domain in self.domains}
+        self.side = sides.pop() if len(sides) == 1 else None
+        network = context.new_learner(self.side)
+        if settings.start == "zero_head":
+            zero_head(network)
+        self.parameters = parameters_of(network)
+        self.optimiser = Adam([list(self.parameters.values())], [settings.learning_rate])
+        self.step = _make_step(context, network, self.parameters, self.optimiser)
+        self.timeline = Timeline(device, {"training": 0.0})
+
+    def iteration(self, iteration: int) -> dict[str, Tensor]:
+        """One outer step."""
+        with self.timeline.stage("training"):
+            loss, accuracy = self.step(*self._episodes(iteration))
+        return {"replay_loss": loss, "replay_accuracy": 100 * accuracy}
+
+    def check(self) -> None:
+        """Nothing here is inverted, and so nothing can have become infinite unseen."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs; the episodes depend on the iteration alone."""
+        parameters = {name: p.detach() for name, p in self.parameters.items()}
+        return {"parameters": parameters, "optimiser": self.optimiser.state()}
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state`."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(state["parameters"][name])
+        self.optimiser.load_state(state["optimiser"])
+
+    def _episodes(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """The normalised support and query images of an outer step; they depend on seed and iteration alone."""
+        seed, settings = self.context.seed, self.settings
+        chosen = int(numpy_rng(seed, "supervised", "domain", iteration).integers(len(self.domains)))
+        episodes = sample_episodes(
+            self.domains[chosen].counts,
+            ways=self.context.ways,
+            shots=self.context.shots,
+            queries=settings.queries,
+            episodes=settings.episodes,
+            seed=derive_seed(seed, "supervised", iteration),
+            split="meta_train",
+        )
+        images = gather(*self.packed[chosen], episodes, slice(0, settings.episodes))
+        norm = self.norms[self.domains[chosen].dataset]
+        return normalise(images.support.float() / 255, *norm), normalise(images.query.float() / 255, *norm)
+
+
+def _normalisations(context: Context, device: torch.device) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean and standard deviation of every data set by its name, in the order of the folders."""
+    facts = [load_manifest(folder) for folder in context.images]
+    return {
+        fact["dataset"]: (torch.tensor(fact["mean"], device=device), torch.tensor(fact["std"], device=device))
+        for fact in facts
+    }

@@ -1,0 +1,164 @@
+"""Every record in one long table, ``results.csv``: the only source of accuracies in tables and figures."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dfml.artefacts.record import Record, read_record
+from dfml.errors import DfmlError, FileFormatError, is_printable
+from dfml.files.atomic import atomic_write
+from dfml.files.reading import LONGEST_TEXT, MEBIBYTE, read_at_most
+
+_CELL = ["experiment", "pool", "method", "ways", "shots", "seed"]
+_KEY = [*_CELL, "dataset", "rule", "batch_norm"]
+_TEXT = ["experiment", "pool", "method", "dataset", "rule", "batch_norm", "selection", "device"]
+_TEXT += ["config_digest", "git_commit", "episode_digest", "record"]
+_WHOLE = ["ways", "shots", "seed", "episodes", "teacher_passes", "bank_passes"]
+
+# A hundred thousand rows; a run writes hundreds. As columns of text they take ten times as much memory.
+_LARGEST = 32 * MEBIBYTE
+_REAL = ["accuracy", "ci95", "train_seconds", "bank_seconds", "inference_macs", "peak_memory_mb"]
+
+RESULT_COLUMNS = [
+    *_KEY,
+    "accuracy",
+    "ci95",
+    "episodes",
+    "selection",
+    "train_seconds",
+    "teacher_passes",
+    "bank_seconds",
+    "bank_passes",
+    "inference_macs",
+    "peak_memory_mb",
+    "device",
+    "config_digest",
+    "git_commit",
+    "episode_digest",
+    "record",
+]
+"""Columns of ``results.csv``: one row per (cell, meta-test data set, adaptation rule, batch-norm mode)."""
+
+
+def collect(paths: Sequence[Path], *, root: Path | None = None) -> pd.DataFrame:
+    """Read the records at ``paths`` into one frame with RESULT_COLUMNS, sorted by cell, data set and rule.
+
+    The column ``record`` is the path of the record relative to ``root`` (as given, without one). Raises
+    FileFormatError for a malformed record; DfmlError when there is no record, when two files hold the same
+    cell, or when cells to be compared were evaluated on different episodes.
+    """
+    if not paths:
+        raise DfmlError("there is no record to collect: evaluate at least one cell first.")
+    rows: list[dict[str, object]] = []
+    seen: dict[tuple, Path] = {}
+    for path in paths:
+        record = read_record(path)
+        cell = tuple(getattr(record, name) for name in _CELL)
+        if cell in seen:
+            raise DfmlError(
+                f"two records hold the cell {_describe(record)}: {seen[cell]} and {path}. Remove one of them."
+            )
+        seen[cell] = path
+        where = Path(os.path.relpath(path, root)) if root is not None else Path(path)
+        rows.extend(_rows(record, where.as_posix()))
+    # Int64 keeps a whole number whole beside a missing one.
+    frame = pd.DataFrame(rows, columns=RESULT_COLUMNS).astype({"inference_macs": "Int64"})
+    _refuse_mixed_episodes(frame)
+    return frame.sort_values(_KEY, kind="stable", ignore_index=True)
+
+
+def write_results_csv(frame: pd.DataFrame, output: Path) -> None:
+    """Write ``frame`` (RESULT_COLUMNS) as CSV, floats at full precision, missing values as empty fields."""
+    buffer = io.StringIO()
+    frame.to_csv(buffer, index=False, columns=RESULT_COLUMNS, lineterminator="\n")
+    atomic_write(Path(output), buffer.getvalue().encode("utf-8"))
+
+
+def collect_records(paths: Sequence[Path], output: Path) -> None:
+    """The whole rule: read every record, write ``results.csv`` with record paths relative to its folder."""
+    output = Path(output)
+    frame = collect([Path(path) for path in paths], root=output.parent)
+    write_results_csv(frame, output)
+
+
+def read_results_csv(path: Path) -> pd.DataFrame:
+    """Read what ``write_results_csv`` wrote, with its types; text columns hold "" where a value is missing.
+
+    Raises FileFormatError when the file is missing, lacks a column, holds text where numbers belong or text that
+    cannot be printed, is empty, repeats a row's key, or mixes several experiments.
+    """
+    path = Path(path)
+    remedy = "Run the rule make_results again."
+    # Without keep_default_na=False a pool called "null" or a digest such as "12e4" would change its value.
+    try:
+        content = read_at_most(path, _LARGEST)
+        raw = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"{path}: cannot be read as results ({error}). {remedy}") from None
+    # Fields that a cut takes from the last row would read as empty, and empty is allowed in most of them.
+    if not content.endswith(b"\n"):
+        raise FileFormatError(f"{path}: its last line is cut short. {remedy}")
+    missing = [column for column in RESULT_COLUMNS if column not in raw.columns]
+    if missing:
+        raise FileFormatError(f"{path}: the columns {', '.join(missing)} are missing. {remedy}")
+    if raw.empty:
+        raise FileFormatError(f"{path}: holds no result. {remedy}")
+    frame = raw[_TEXT].copy()
+    for column in _TEXT:
+        if not all(len(text) <= LONGEST_TEXT and is_printable(text) for text in frame[column].unique()):
+            raise FileFormatError(f"{path}: {column} holds a text that is too long or cannot be printed. {remedy}")
+    try:
+        for column in _WHOLE:
+            frame[column] = raw[column].astype("int64")
+        for column in _REAL:
+            frame[column] = raw[column].replace("", "nan").astype("float64")
+    except (ValueError, OverflowError) as error:
+        raise FileFormatError(f"{path}: {column} holds something else than numbers ({error}). {remedy}") from None
+    frame = frame[RESULT_COLUMNS]
+    if not np.isfinite(frame[["accuracy", "ci95"]]).all(axis=None):
+        raise FileFormatError(f"{path}: an accuracy or its interval is missing or not finite. {remedy}")
+    repeated = frame[frame.duplicated(_KEY)]
+    if not repeated.empty:
+        raise FileFormatError(f"{path}: {_name_row(repeated.iloc[0])} occurs twice. {remedy}")
+    if frame["experiment"].nunique() > 1:
+        names = ", ".join(sorted(frame["experiment"].unique()))
+        raise FileFormatError(f"{path}: mixes the experiments {names}; give each its own file.")
+    return frame
+
+
+def _rows(record: Record, where: str) -> list[dict[str, object]]:
+    """The rows of one record."""
+    shared = {name: getattr(record, name) for name in RESULT_COLUMNS if name in type(record).model_fields}
+    own = ["dataset", "rule", "batch_norm", "accuracy", "ci95", "episodes"]
+    return [{**shared, **{name: getattr(result, name) for name in own}, "record": where} for result in record.results]
+
+
+def _describe(record: Record) -> str:
+    """``demo / single / free, 5-way 1-shot, seed 0``."""
+    return (
+        f"{record.experiment} / {record.pool} / {record.method}, "
+        f"{record.ways}-way {record.shots}-shot, seed {record.seed}"
+    )
+
+
+def _name_row(row: pd.Series) -> str:
+    """The key of one row, readable."""
+    return ", ".join(f"{column} {row[column]}" for column in _KEY)
+
+
+def _refuse_mixed_episodes(frame: pd.DataFrame) -> None:
+    """Accuracies are compared across methods and seeds only on the very same episodes."""
+    for group, rows in frame.groupby(["experiment", "pool", "ways", "shots"]):
+        firsts = rows.drop_duplicates("episode_digest")
+        if len(firsts) > 1:
+            files = " and ".join(firsts["record"].iloc[:2])
+            raise DfmlError(
+                f"the records of pool {group[1]} ({group[2]}-way {group[3]}-shot) were evaluated on "
+                f"different episodes, for example {files}. Evaluate them again with one setting."
+            )

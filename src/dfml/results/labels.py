@@ -1,0 +1,54 @@
+"""Names that readers see, and their order, in tables and figures alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dfml.catalogue import entry
+
+RULES = {
+    "finetune": "fine-tuning",
+    "centroid_euclidean": "centroid, Euclidean",
+    "centroid_cosine": "centroid, cosine",
+}
+"""Adaptation rules: what turns the support images of a task into a classifier."""
+
+BATCH_NORMS = {
+    "transductive": "transductive (statistics of the query images)",
+    "support": "support (statistics of the support images)",
+    "running": "running (statistics stored in the learner)",
+}
+"""Batch-norm modes: whose statistics normalise the query images."""
+
+
+def in_order(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """The distinct ``names``: those among ``known`` first, in its order, then the others by alphabet."""
+    order = {name: position for position, name in enumerate(known)}
+    return sorted(set(names), key=lambda name: (order.get(name, len(order)), name))
+
+
+def rule_label(rule: str) -> str:
+    """Readable name of an adaptation rule."""
+    return RULES.get(rule, rule)
+
+
+def batch_norm_label(mode: str) -> str:
+    """Readable name of a batch-norm mode, with whose statistics it uses."""
+    return BATCH_NORMS.get(mode, mode)
+
+
+UPPER_BOUND = "upper bound: reads the real meta-train images"
+OTHER_DOMAIN = "reads unlabelled real images of another domain"
+
+
+def method_label(method: str) -> str:
+    """The catalogue's label of a method; its own name when the catalogue does not know it."""
+    return entry(method).label
+
+
+def real_images_note(method: str) -> str:
+    """The sentence that marks a method outside the data-free wall; "" for every other."""
+    known = entry(method)
+    if not known.reads_real_images:
+        return ""
+    return OTHER_DOMAIN if known.other_domain else UPPER_BOUND

@@ -1,0 +1,96 @@
+"""The `make_results` stage: every table and every figure of an experiment. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dfml.artefacts.record import read_record
+from dfml.artefacts.summaries import read_inversions, read_speeds, read_zoos
+from dfml.results.collect import read_results_csv
+from dfml.results.figures.curves import curve_frame, learning_curves_figure
+from dfml.results.figures.inner_steps import inner_steps_figure
+from dfml.results.figures.main import main_figure
+from dfml.results.figures.seconds import accuracy_seconds_figure
+from dfml.results.figures.style import house_style, save_figure
+from dfml.results.grid import GridCell, check_against_grid, read_grid
+from dfml.results.tables.accuracy import by_seed_table, main_table
+from dfml.results.tables.cost import cost_table
+from dfml.results.tables.inversion import inversion_table
+from dfml.results.tables.speed import speed_table
+from dfml.results.tables.writing import write_table
+from dfml.results.tables.zoo import zoo_table
+
+TABLES = ("main", "main_by_seed", "zoo", "inversion", "speed", "cost")
+"""Stems of the tables that ``make_tables`` writes, each as .csv, .md, .tex and .html."""
+
+
+def make_tables(
+    *,
+    results: Path,
+    zoos: Sequence[Path],
+    inversions: Sequence[Path],
+    speeds: Sequence[Path],
+    grid: Iterable[GridCell | Sequence[str | None]],
+    ways: int,
+    shots: Sequence[int],
+    output: Path,
+) -> list[Path]:
+    """The whole rule: write every table of TABLES into the folder ``output``; returns the files.
+
+    ``results`` is results.csv; ``zoos``, ``inversions`` and ``speeds`` are zoo.json, inversion.json and
+    speed.json files (none is fine, the table then says so); ``grid`` has a row (pool, method, status, reason)
+    per pair in table order, with status "run", "n/a" or "not run". Raises DfmlError when a file is malformed
+    or results.csv holds a cell that the grid does not run.
+    """
+    cells, frame = read_grid(grid), read_results_csv(results)
+    check_against_grid(frame, cells, ways=ways, shots=shots)
+    pools = list(dict.fromkeys(cell.pool for cell in cells))
+    tables = [
+        main_table(frame, cells, ways=ways, shots=shots),
+        by_seed_table(frame, cells, ways=ways, shots=shots),
+        zoo_table(read_zoos(zoos)),
+        inversion_table(read_inversions(inversions), pools=pools),
+        speed_table(read_speeds(speeds), pools=pools),
+        cost_table(frame, cells, ways=ways, shots=shots),
+    ]
+    return [path for table in tables for path in write_table(table, Path(output))]
+
+
+FIGURES = ("main", "learning_curves", "accuracy_seconds", "inner_steps")
+"""Stems of the figures that ``draw_figures`` writes, each as .svg and .png."""
+
+
+def draw_figures(
+    *,
+    results: Path,
+    records: Sequence[Path],
+    inversions: Sequence[Path],
+    speeds: Sequence[Path],
+    grid: Iterable[GridCell | Sequence[str | None]],
+    ways: int,
+    shots: Sequence[int],
+    output: Path,
+) -> list[Path]:
+    """The whole rule: draw every figure of FIGURES into the folder ``output``; returns the files.
+
+    ``results`` is results.csv; ``records`` are the record.json files, read for their learning curves only;
+    ``inversions`` and ``speeds`` are inversion.json and speed.json files (none is fine, the figure then says
+    so); ``grid`` as for ``make_tables``. Equal inputs give equal bytes. Raises DfmlError when a file is
+    malformed or results.csv holds a cell that the grid does not run.
+    """
+    cells, frame = read_grid(grid), read_results_csv(results)
+    check_against_grid(frame, cells, ways=ways, shots=shots)
+    curves = curve_frame([read_record(Path(path)) for path in records])
+    check_against_grid(curves, cells, ways=ways, shots=shots, source="a record")
+    recovered, timings = read_inversions(inversions), read_speeds(speeds)
+    pools = list(dict.fromkeys(cell.pool for cell in cells))
+    methods = list(dict.fromkeys(cell.method for cell in cells))
+    with house_style():
+        figures = {
+            "main": main_figure(frame, cells, ways=ways, shots=shots),
+            "learning_curves": learning_curves_figure(curves, pools=pools, methods=methods, ways=ways),
+            "accuracy_seconds": accuracy_seconds_figure(frame, curves, pools=pools, methods=methods, ways=ways),
+            "inner_steps": inner_steps_figure(recovered, timings, pools=pools),
+        }
+        return [path for stem in FIGURES for path in save_figure(figures[stem], stem, Path(output))]

@@ -1,0 +1,76 @@
+"""Means over seeds and over data sets: what tables print, figures draw and runs are compared by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dfml.evaluation.intervals import combine_intervals, seed_spread
+from dfml.files.atomic import write_json
+from dfml.results.collect import read_results_csv
+
+MEASURED = ["pool", "dataset", "ways", "shots", "method", "rule", "batch_norm"]
+"""What identifies one measured accuracy, seeds apart."""
+
+_MEAN = "mean of "
+
+
+def with_domain_means(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add, on pools evaluated on several data sets, the mean over them as one more data set.
+
+    The data sets have episodes of their own, so the interval of their mean is √(Σ ci²) / n. A cell that was
+    not evaluated on every data set of its pool gets no mean.
+    """
+    key = ["experiment", "pool", "method", "ways", "shots", "seed", "rule", "batch_norm"]
+    added = []
+    for _, pool in frame.groupby("pool"):
+        count = pool["dataset"].nunique()
+        if count == 1:
+            continue
+        for _, rows in pool.groupby(key):
+            if len(rows) == count:
+                row = rows.iloc[0].copy()
+                row["dataset"] = f"{_MEAN}{count}"
+                row["accuracy"] = rows["accuracy"].mean()
+                row["ci95"] = combine_intervals(rows["ci95"])
+                added.append(row)
+    return pd.concat([frame, pd.DataFrame(added)], ignore_index=True) if added else frame
+
+
+def average_over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per (pool, data set, shots, method, rule, batch norm): accuracy, ci95, seed_sd and seeds."""
+    rows = []
+    for key, group in frame.groupby(MEASURED, sort=True):
+        rows.append(
+            {
+                **dict(zip(MEASURED, key, strict=True)),
+                "accuracy": group["accuracy"].mean(),
+                "ci95": combine_intervals(group["ci95"]),
+                "seed_sd": seed_spread(group["accuracy"]),
+                "seeds": len(group),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def datasets_of(frame: pd.DataFrame, pool: str) -> list[str]:
+    """The data sets that ``pool`` was evaluated on, by name, their mean (if any) last."""
+    names = frame.loc[frame["pool"] == pool, "dataset"].unique()
+    return sorted(names, key=lambda name: (name.startswith(_MEAN), name))
+
+
+def write_metrics(results: Path, output: Path) -> None:
+    """Write the mean accuracy over seeds, in percent, of every row of ``results`` (results.csv) as JSON.
+
+    Nested as pool, method, shots, data set, and the adaptation rule with its batch-norm mode; rounded to
+    two decimals, so that comparisons of runs show what readers of the tables see.
+    """
+    metrics: dict[str, Any] = {}
+    for row in average_over_seeds(read_results_csv(results)).itertuples():
+        node = metrics
+        for key in (row.pool, row.method, f"{row.shots}shot", row.dataset):
+            node = node.setdefault(key, {})
+        node[f"{row.rule}_{row.batch_norm}"] = round(row.accuracy, 2)
+    write_json(output, metrics)

@@ -1,0 +1,65 @@
+"""The zoo table: how good the models are that everything downstream learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from statistics import fmean
+
+import pandas as pd
+
+from dfml.artefacts.summaries import ZooSummary
+from dfml.results.tables.table import Cell, Column, Section, Table, number
+
+_COLUMNS = ["dataset", "architecture", "family", "width", "seed", "models"]
+_COLUMNS += ["accuracy_mean", "accuracy_min", "accuracy_max", "seconds"]
+
+ALL_SEEDS = "all"
+"""What stands in the seed column of the row over all seeds."""
+
+
+def zoo_table(zoos: Sequence[ZooSummary]) -> Table:
+    """Own-validation accuracy of the stored models: mean, least and greatest, per zoo and over all seeds."""
+    data, breaks = [], set()
+    for (dataset, architecture), members in groupby(zoos, key=lambda zoo: (zoo.dataset, zoo.architecture)):
+        group = list(members)
+        breaks.add(len(data))
+        rows = [(str(zoo.seed), [zoo]) for zoo in group]
+        if len(group) > 1:
+            rows.append((ALL_SEEDS, group))
+        for seed, chosen in rows:
+            accuracies = [model.accuracy_stored for zoo in chosen for model in zoo.models]
+            network = chosen[0].network
+            seconds = [zoo.seconds for zoo in chosen if zoo.seconds is not None]
+            summary = [
+                fmean(accuracies),
+                min(accuracies),
+                max(accuracies),
+                fmean(seconds) if seconds else None,
+            ]
+            lead = [dataset, architecture, network.family, network.width, seed, len(accuracies)]
+            data.append(dict(zip(_COLUMNS, [*lead, *summary], strict=True)))
+    columns = [Column(title, numeric=False) for title in ("data set", "architecture", "network")]
+    columns += [Column("seed"), Column("models")]
+    columns += [Column(title, group="own accuracy (%)") for title in ("mean", "min", "max")]
+    columns += [Column("seconds per zoo")]
+    cells = [
+        [
+            Cell(row["dataset"]),
+            Cell(row["architecture"]),
+            Cell(f"{row['family']}, width {row['width']}"),
+            Cell(row["seed"]),
+            Cell(str(row["models"])),
+            *(Cell(f"{row[f'accuracy_{name}']:.1f}") for name in ("mean", "min", "max")),
+            number(row["seconds"], "{:.0f}"),
+        ]
+        for row in data
+    ]
+    return Table(
+        stem="zoo",
+        caption="The zoos: accuracy of each model on held-out images of its own classes",
+        data=pd.DataFrame(data, columns=_COLUMNS),
+        sections=[Section("", columns, cells, frozenset(breaks))],
+        notes=["Accuracy of the weights that are stored and used, on images kept out of the model's training."]
+        + ([] if data else ["No zoo was trained."]),
+    )

@@ -1,0 +1,164 @@
+"""BELL's walk against the expansion of docs/method.md §4.2: sequential steps reward aligned gradients."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.func import functional_call
+
+from dfml.compute.optimisers import Adam
+from dfml.inversion.objective import Views
+from dfml.methods.free.bell import SequentialSteps, outer_step
+from dfml.methods.free.loop import bell as alignment
+from dfml.methods.free.settings import BellSettings
+from support.learners import generator, recovered, wrapped
+
+WAYS = 2
+STUDENT = nn.Sequential(nn.Flatten(), nn.Linear(6, WAYS, bias=False)).double()
+
+
+@pytest.fixture
+def sets():
+    """Recovered sets of four linear classifiers, eight images ``[3, 1, 2]`` each."""
+    draws, made = generator(1), []
+    for index in range(4):
+        teacher = nn.Sequential(nn.Flatten(), nn.Linear(6, WAYS, bias=False)).double()
+        nn.init.normal_(teacher[1].weight, 0, 3, generator=draws)
+        images = 2 * torch.rand(8, 3, 1, 2, dtype=torch.float64, generator=draws)
+        model = replace(wrapped(teacher, torch.arange(WAYS), index=index), side=images.shape[-1])
+        made.append(recovered(model, images))
+    return made
+
+
+@pytest.fixture
+def start():
+    weight = torch.randn(WAYS, 6, dtype=torch.float64, generator=generator(2))
+    return {"1.weight": weight.requires_grad_()}
+
+
+@pytest.fixture
+def quadratic(monkeypatch):
+    """Put a loss that is quadratic in the student's weights in the place of the divergence."""
+    monkeypatch.setattr(alignment, "distillation_loss", lambda s, t, kind: 0.5 * (s - t).square().sum(1).mean())
+
+
+def walk(start, sets, rate, **settings):
+    bell = BellSettings(**{"fast_learning_rate": rate, "order": "sampled", **settings})
+    end, _ = SequentialSteps(STUDENT, start, bell, views=Views(0, True)).walk(sets, generator(3))
+    return (end["1.weight"] - start["1.weight"]).detach()
+
+
+def gradients(start, sets):
+    """Gradient of each set's loss at the start, and of the sum of their pairwise inner products."""
+    weight = start["1.weight"]
+    found = []
+    for item in sets:
+        logits = functional_call(STUDENT, start, (item.images,))
+        loss = alignment.distillation_loss(logits, item.model.network(item.images), "kl")
+        found.append(torch.autograd.grad(loss, weight, create_graph=True)[0])
+    products = sum(((a * b).sum() for a, b in itertools.combinations(found, 2)), torch.zeros(()))
+    aligned = torch.autograd.grad(products, weight)[0] if len(sets) > 1 else torch.zeros_like(weight)
+    return [g.detach() for g in found], aligned
+
+
+def residual(start, sets, rate):
+    """What the expansion leaves over, of the mean displacement over all orders of the sets."""
+    mean = torch.stack([walk(start, order, rate) for order in itertools.permutations(sets)]).mean(0)
+    found, aligned = gradients(start, sets)
+    return (mean + rate * sum(found) - rate**2 / 2 * aligned).norm()
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.05, 0.025])
+def test_alignment_identity_is_exact_for_two_quadratics(start, sets, quadratic, rate):
+    assert residual(start, sets[:2], rate) < 1e-14
+    _, aligned = gradients(start, sets[:2])
+    assert rate**2 / 2 * aligned.norm() > 1e-4  # the term that is tested is there
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_alignment_residual_is_of_third_order(start, sets, count):
+    errors = [residual(start, sets[:count], rate) for rate in (0.1, 0.05, 0.025)]
+    for coarse, fine in itertools.pairwise(errors):
+        assert coarse / fine == pytest.approx(8, rel=0.15)
+
+
+def test_alignment_residual_is_of_third_order_for_three_quadratics(start, sets, quadratic):
+    coarse, fine = (residual(start, sets[:3], rate) for rate in (0.05, 0.025))
+    assert coarse / fine == pytest.approx(8, rel=0.15)
+
+
+def test_one_set_gives_the_plain_distillation_gradient(start, sets):
+    found, _ = gradients(start, sets[:1])
+    moved = walk(start, sets[:1], 0.01)
+    assert F.cosine_similarity(-moved.flatten(), found[0].flatten(), dim=0) > 1 - 1e-10
+    torch.testing.assert_close(moved, -0.01 * found[0], rtol=0, atol=1e-15)
+
+
+def test_parallel_steps_have_no_second_order_term(start, sets):
+    parallel = torch.stack([walk(start, [item], 0.1) for item in sets]).mean(0)
+    found, _ = gradients(start, sets)
+    torch.testing.assert_close(parallel, -0.1 / len(sets) * sum(found), rtol=0, atol=1e-12)
+
+
+def test_fast_steps_repeat_on_each_set(start, sets):
+    twice = [item for item in sets[:2] for _ in range(2)]
+    torch.testing.assert_close(walk(start, sets[:2], 0.01, fast_steps=2), walk(start, twice, 0.01), rtol=0, atol=0)
+
+
+def test_order_is_the_sampled_one_or_shuffled_by_the_seed(start, sets):
+    sampled = walk(start, sets, 0.1)
+    orders = {order: walk(start, [sets[i] for i in order], 0.1) for order in itertools.permutations(range(4))}
+    torch.testing.assert_close(orders[0, 1, 2, 3], sampled, rtol=0, atol=0)
+    shuffled = walk(start, sets, 0.1, order="shuffled")
+    expected = tuple(torch.randperm(4, generator=generator(3)).tolist())
+    torch.testing.assert_close(shuffled, orders[expected], rtol=0, atol=0)
+    assert expected != (0, 1, 2, 3)
+
+
+def test_adam_walks_by_signs(start, sets):
+    found, _ = gradients(start, sets[:1])
+    moved = walk(start, sets[:1], 1e-3, fast_optimiser="adam")
+    torch.testing.assert_close(moved, -1e-3 * found[0].sign(), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_every_walk_starts_anew(start, sets, optimiser):
+    bell = BellSettings(fast_learning_rate=0.1, fast_optimiser=optimiser)
+    steps = SequentialSteps(STUDENT, start, bell, views=Views(0, True))
+    first = steps.walk(sets, generator(3))[0]["1.weight"].clone()
+    steps.walk(sets[:2], generator(4))
+    assert torch.equal(steps.walk(sets, generator(3))[0]["1.weight"], first)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_the_walk_leaves_learner_and_teachers_as_they_were(start, sets, optimiser):
+    before = start["1.weight"].detach().clone()
+    teachers = [item.model.network[1].weight.clone() for item in sets]
+    own = STUDENT[1].weight.detach().clone()
+    walk(start, sets, 0.1, fast_optimiser=optimiser)
+    assert torch.equal(start["1.weight"], before) and start["1.weight"].grad is None
+    assert torch.equal(STUDENT[1].weight, own)
+    assert all(torch.equal(i.model.network[1].weight, t) for i, t in zip(sets, teachers, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["own_sgd", "shared_adam"])
+def test_outer_scale(start, kind):
+    """Doubled, it doubles a plain step; the first step of Adam does not change (ID5)."""
+    displacement = torch.randn(WAYS, 6, dtype=torch.float64, generator=generator(4))
+    moved = []
+    for scale in (67.0, 134.0):
+        weight = start["1.weight"].detach().clone().requires_grad_()
+        shared = Adam([[weight]], [1e-3])
+        end = {"1.weight": (weight + displacement).detach()}
+        outer_step({"1.weight": weight}, end, BellSettings(outer=kind, outer_scale=scale), shared)
+        moved.append(weight.detach() - start["1.weight"].detach())
+        assert shared.state()["steps"][0][0] == (kind == "shared_adam")
+        assert weight.grad is None
+    expected = [67 * displacement, 134 * displacement]
+    if kind == "shared_adam":
+        expected = [1e-3 * displacement.sign()] * 2
+    for found, wanted in zip(moved, expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-12)

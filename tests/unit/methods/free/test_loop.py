@@ -1,0 +1,154 @@
+"""The loop of FREE: what enters the bank, what moves when, and what is counted."""
+
+import pytest
+import torch
+
+from dfml.errors import DfmlError
+from dfml.inversion.bank import ImageBank
+from dfml.metalearning.inner_loop import parameters_of
+from dfml.methods.free.loop import FreeLoop
+from dfml.methods.free.settings import FreeSettings
+from support.cells import FIVE, INVERSION, REPLAY, context, free_options, write_inversion
+from support.zoo import WAYS
+
+
+def make(pool, *, inversion=None, seed=0, shots=1, **settings):
+    cell = context("free", pool=pool, inversion=inversion, seed=seed, shots=shots)
+    start = parameters_of(cell.new_learner(pool.side))
+    return FreeLoop(cell, FreeSettings(**free_options(**settings)), start)
+
+
+def state_of(loop):
+    return {name: p.detach().clone() for name, p in loop.parameters.items()}
+
+
+@pytest.mark.parametrize("pool_add", ["all", "last"])
+def test_images_of_all_models_or_of_the_last_enter_the_bank(pool, pool_add):
+    loop = make(pool, pool_add=pool_add, five=FIVE | {"warmup": 0})
+    models = loop.sampler.draw(0)
+    loop.iteration(0)
+    expected = torch.zeros(len(pool.class_names), dtype=torch.int64)
+    for model in models if pool_add == "all" else models[-1:]:
+        expected[model.classes] += 1
+    assert torch.equal(loop.bank.written, expected)
+    _, labels, sources = loop.bank.everything()
+    entered = {model.index for model in (models if pool_add == "all" else models[-1:])}
+    assert set(sources.tolist()) == entered
+    for label, source in zip(labels.tolist(), sources.tolist(), strict=True):
+        assert label in pool[source].classes
+
+
+def test_warm_up_trains_the_generator_alone(pool):
+    loop = make(pool)
+    learner, generator = state_of(loop), [p.detach().clone() for p in loop.five.generator.parameters()]
+    quantities = loop.iteration(0)
+    assert quantities.keys() == {"teacher_ce"}
+    assert loop.bank.images == 0
+    assert all(torch.equal(loop.parameters[name], p) for name, p in learner.items())
+    assert not all(torch.equal(a, b) for a, b in zip(loop.five.generator.parameters(), generator, strict=True))
+
+
+def test_after_the_warm_up_the_learner_moves_by_bell_and_by_replay(pool):
+    moved = {}
+    for name, replay in (("bell", REPLAY | {"max_outer": 0}), ("both", REPLAY | {"mode": "fixed"})):
+        loop = make(pool, replay=replay, five=FIVE | {"warmup": 0})
+        start = state_of(loop)
+        quantities = loop.iteration(0)
+        assert ("replay_loss" in quantities) == (name == "both")
+        assert {"teacher_ce", "distillation"} <= quantities.keys()
+        moved[name] = loop.parameters["head.weight"].detach() - start["head.weight"]
+    assert moved["bell"].abs().max() > 0
+    assert not torch.equal(moved["bell"], moved["both"])
+
+
+def test_offline_reads_the_bank_and_changes_neither_it_nor_the_generator(pool, tmp_path):
+    loop = make(pool, inversion=write_inversion(tmp_path / "inversion", pool), generator="inversion", online=False)
+    written = loop.bank.written.clone()
+    generator = [p.detach().clone() for p in loop.five.generator.parameters()]
+    start = state_of(loop)
+    quantities = loop.iteration(0)
+    assert quantities.keys() == {"distillation", "replay_loss", "replay_accuracy"}
+    assert torch.equal(loop.bank.written, written)
+    assert all(torch.equal(a, b) for a, b in zip(loop.five.generator.parameters(), generator, strict=True))
+    assert loop.teacher_passes == FIVE["models_per_iteration"]
+    assert not torch.equal(loop.parameters["head.weight"], start["head.weight"])
+
+
+def test_the_inversion_stage_is_continued_without_a_warm_up(pool, tmp_path):
+    folder = write_inversion(tmp_path / "inversion", pool)
+    loop = make(pool, inversion=folder, generator="inversion")
+    assert loop.warmup == 0
+    kept = ImageBank.load(folder / "bank.npz", torch.device("cpu"))
+    assert torch.equal(loop.bank.pixels, kept.pixels)
+    images = loop.bank.images
+    loop.iteration(0)
+    added = FIVE["models_per_iteration"] * WAYS * INVERSION.images_per_class
+    assert images < loop.bank.images <= images + added
+
+
+def test_teacher_passes_are_counted_on_the_models(pool, monkeypatch):
+    calls = []
+    for network in {id(model.network): model.network for model in pool}.values():
+        original = type(network).forward
+        monkeypatch.setattr(network, "forward", lambda x, n=network, f=original: calls.append(1) or f(n, x))
+    loop = make(pool)
+    for iteration in range(3):
+        loop.iteration(iteration)
+    assert loop.teacher_passes == len(calls) == 3 * 2 * 2 + 2 * 2  # FIVE: m·k in each; BELL: m after the warm-up
+
+
+def test_run_keeps_iterates_and_a_history(pool):
+    loop = make(pool, iterations=4, snapshots=2)
+    snapshots, history = loop.run()
+    assert [s.iteration for s in snapshots] == [0, 2, 4]  # of BELL and replay, without the warm-up
+    assert [row["iteration"] for row in history] == [1, 2, 3, 4, 5]
+    seconds = [row["seconds"] for row in history]
+    assert seconds == sorted(seconds) and seconds[-1] == snapshots[-1].seconds == loop.timeline.total
+    assert loop.stages.keys() == {"inversion", "bell", "replay"} and min(loop.stages.values()) > 0
+    (last,) = snapshots[-1].states
+    assert all(torch.equal(last[name], p) for name, p in loop.parameters.items())
+    assert not torch.equal(snapshots[0].states[0]["head.weight"], last["head.weight"])
+    assert {p.data_ptr() for p in last.values()}.isdisjoint(p.data_ptr() for p in loop.parameters.values())
+
+
+def test_fewer_iterations_than_snapshots_keep_each_one(pool):
+    snapshots, _ = make(pool, iterations=1, snapshots=5).run()
+    assert [s.iteration for s in snapshots] == [0, 1]
+
+
+def test_pool_and_starting_point_stay_as_they_were(pool):
+    cell = context("free", pool=pool)
+    start = parameters_of(cell.new_learner(pool.side))
+    before = [p.detach().clone() for p in start.values()]
+    teachers = [{n: t.clone() for n, t in model.network.state_dict().items()} for model in pool]
+    FreeLoop(cell, FreeSettings(**free_options()), start).run()
+    assert all(torch.equal(a, b) for a, b in zip(start.values(), before, strict=True))
+    for model, expected in zip(pool, teachers, strict=True):
+        assert all(torch.equal(t, expected[n]) for n, t in model.network.state_dict().items())
+        assert not model.network.training
+        assert all(p.grad is None and not p.requires_grad for p in model.network.parameters())
+
+
+def test_seed_and_shots_choose_the_stream(pool):
+    def run(**changes):
+        (_, snapshot), _ = make(pool, iterations=1, snapshots=1, **changes).run()
+        return snapshot.states[0]["head.weight"]
+
+    first = run()
+    assert torch.equal(run(), first)
+    assert not torch.equal(run(seed=1), first)
+    assert not torch.equal(run(shots=2), first)
+
+
+def test_reading_the_bank_passes_over_models_whose_classes_it_lacks(pool, tmp_path):
+    loop = make(pool, inversion=write_inversion(tmp_path / "inversion", pool), generator="inversion", online=False)
+    known = pool[0]
+    loop.bank.written[:] = 0
+    loop.bank.written[known.classes] = 1
+    readable = {m.index for m in pool if set(m.classes.tolist()) <= set(known.classes.tolist())}
+    for iteration in range(6):
+        read = {item.model.index for item in loop._recover(iteration, warm=False)}
+        assert read and read <= readable
+    loop.bank.written[:] = 0
+    with pytest.raises(DfmlError, match="classes of no model"):
+        loop._recover(0, warm=False)
