@@ -17,8 +17,8 @@ from dfml.data.sufficiency import check_prepared
 from dfml.errors import DfmlError
 from dfml.files.atomic import write_json
 from dfml.files.reading import sha256_file
-from dfml.inversion.bank import ImageBank
-from dfml.inversion.five import BANK, GENERATOR, load_meta_generator
+from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.five import GENERATOR, load_meta_generator
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.provenance import read_receipt
 from dfml.metalearning.store import load_learner, read_learner_manifest

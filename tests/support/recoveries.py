@@ -2,11 +2,12 @@
 
 import json
 
+from dfml.inversion.bank import BANK
 from dfml.inversion.cmi import ContrastiveInversion
 from dfml.inversion.deep_inversion import DeepInversion
-from dfml.inversion.five import BANK, GENERATOR, GRID, RECORD, MetaGenerator
+from dfml.inversion.five import GENERATOR, MetaGenerator
 from dfml.inversion.per_model import FromScratch
-from dfml.inversion.stage import invert
+from dfml.inversion.stage import GRID, RECORD, invert
 from support.inversion import inversion_settings
 from support.zoo import QuietJob
 

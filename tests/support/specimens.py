@@ -14,8 +14,8 @@ from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.seeds import torch_generator
 from dfml.data.images import SPLITS, save_images
 from dfml.files.atomic import write_json
-from dfml.inversion.bank import ImageBank
-from dfml.inversion.five import BANK, GENERATOR
+from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.five import GENERATOR
 from dfml.jobs import provenance as receipt
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.metalearning.store import save_learner

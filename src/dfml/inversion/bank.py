@@ -13,6 +13,7 @@ from dfml.files.arrays import read_arrays, texts, whole
 from dfml.files.atomic import atomic_write
 from dfml.inversion.recovered import Recovered
 
+BANK = "bank.npz"
 FORMAT, VERSION = "dfml.bank", 1
 _ARRAYS = frozenset({"format", "version", "slots", "pixels", "sources", "written"})
 

@@ -155,7 +155,7 @@ class MetaGenerator:
         self._outer.load_state(state["outer"])
 
 
-GENERATOR, BANK, RECORD, GRID = "generator.safetensors", "bank.npz", "inversion.json", "grid.png"
+GENERATOR = "generator.safetensors"
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dfml.artefacts.zoo import MANIFEST
 from dfml.compute.seeds import torch_generator
 from dfml.files.atomic import atomic_write, write_json
 from dfml.files.reading import digest_json, sha256_file
-from dfml.inversion.bank import ImageBank
-from dfml.inversion.five import BANK, GENERATOR, GRID, RECORD, MetaGenerator, Restart, recover_with_five
+from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.five import GENERATOR, MetaGenerator, Restart, recover_with_five
 from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.objective import Objective, make_objective
 from dfml.inversion.one_by_one import one_by_one, recover_one_by_one
@@ -26,6 +26,7 @@ from dfml.jobs.job import Job
 from dfml.zoo.pool import Pool, PoolModel
 from dfml.zoo.store import load_judges
 
+RECORD, GRID = "inversion.json", "grid.png"
 # Inverters that need no more of a model than its answers and their gradients.
 ASK_GRADIENTS_ONLY = frozenset({"gen_ce"})
 GRID_IMAGES = 8

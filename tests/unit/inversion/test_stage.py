@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 
 from dfml.compute.seeds import torch_generator
 from dfml.errors import DfmlError
-from dfml.inversion.bank import ImageBank
-from dfml.inversion.five import BANK, GENERATOR, GRID, RECORD, Restart
+from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.five import GENERATOR, Restart
+from dfml.inversion.stage import GRID, RECORD
 from dfml.zoo.pool import Pool
 from support.inversion import generator as toy_generator
 from support.inversion import inversion_settings

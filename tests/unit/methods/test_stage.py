@@ -8,7 +8,7 @@ import torch
 from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION
 from dfml.errors import FileFormatError
 from dfml.files.atomic import write_json
-from dfml.inversion.five import RECORD
+from dfml.inversion.stage import RECORD
 from dfml.metalearning.store import load_learner, read_learner_manifest
 from support.cells import fit_cell, free_options, supervised_options, write_inversion
 from support.learners import SPEC

@@ -11,8 +11,8 @@ from dfml.compute.seeds import torch_generator
 from dfml.compute.timeline import Timeline
 from dfml.compute.workers import private_copy
 from dfml.errors import DfmlError
-from dfml.inversion.bank import ImageBank
-from dfml.inversion.five import BANK, MetaGenerator, load_meta_generator
+from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.five import MetaGenerator, load_meta_generator
 from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.objective import Adversary, Objective, Views
 from dfml.inversion.recovered import Recovered, interleaved_targets

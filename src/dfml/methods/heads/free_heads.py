@@ -2,8 +2,7 @@
 
 import torch
 
-from dfml.inversion.bank import ImageBank
-from dfml.inversion.five import BANK
+from dfml.inversion.bank import BANK, ImageBank
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.base import Context, Fitted, Snapshot, cpu_state
 from dfml.methods.free.loop import FreeLoop

@@ -3,8 +3,7 @@
 from torch import Tensor
 
 from dfml.compute.seeds import torch_generator
-from dfml.inversion.bank import ImageBank
-from dfml.inversion.five import BANK
+from dfml.inversion.bank import BANK, ImageBank
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.meta_step import make_outer_step
 from dfml.metalearning.replay import replay

@@ -11,8 +11,8 @@ from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.progress import NullProgress
 from dfml.metalearning.inner_loop import meta_gradient
 from dfml.metalearning.store import load_learner
+from dfml.methods.bidf_mkd import loop as bidf_mkd
 from dfml.methods.bidf_mkd.loop import BidfMkdLoop, fit
-from dfml.methods.bidf_mkd.loop import loop as bidf_mkd
 from dfml.methods.bidf_mkd.settings import BidfMkdBlackBoxSettings, BidfMkdSettings
 from dfml.methods.training import iterate
 from dfml.zoo.access import AccessError, GradientsOnly, LogitsOnly

@@ -12,7 +12,7 @@ from dfml.compute.seeds import torch_generator
 from dfml.inversion.objective import Adversary, Objective, Views
 from dfml.inversion.per_model import FromScratch
 from dfml.inversion.recovered import interleaved_targets
-from dfml.methods.bidf_mkd.loop import zeroth_order
+from dfml.methods.bidf_mkd import zeroth_order
 from dfml.methods.bidf_mkd.zeroth_order import BlackBoxObjective, estimated_gradient
 from dfml.zoo.access import LogitsOnly
 from support.inversion import inversion_settings, linear_model

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dfml.methods.best import fit
+from dfml.methods.features.learners import fit_best
 from dfml.zoo.pool import Pool
 from support.cells import context
 from support.zoo import SIDE, WAYS, random_model
@@ -24,7 +24,7 @@ def mixed():
 @pytest.mark.parametrize("head", ["kept", "zero", "fresh"])
 def test_the_best_of_the_learners_kind_is_taken(mixed, head):
     cell = context("best", pool=mixed, options={"head": head})
-    ((state,),) = (snapshot.states for snapshot in fit(cell).snapshots)
+    ((state,),) = (snapshot.states for snapshot in fit_best(cell).snapshots)
     expected = {name: p.detach() for name, p in mixed[2].network.named_parameters()}
     if head == "zero":
         expected |= {name: torch.zeros_like(expected[name]) for name in ("head.weight", "head.bias")}

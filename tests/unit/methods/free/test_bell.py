@@ -11,8 +11,8 @@ from torch.func import functional_call
 
 from dfml.compute.optimisers import Adam
 from dfml.inversion.objective import Views
+from dfml.methods.free import bell as alignment
 from dfml.methods.free.bell import SequentialSteps, outer_step
-from dfml.methods.free.loop import bell as alignment
 from dfml.methods.free.settings import BellSettings
 from support.learners import generator, recovered, wrapped
 

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch.func import functional_call
 
 from dfml.metalearning.inner_loop import adapt, parameters_of
+from dfml.methods.free import loop as module
 from dfml.methods.free.bell import SequentialSteps
 from dfml.methods.free.loop import FreeLoop
-from dfml.methods.free.loop import loop as module
 from dfml.methods.free.settings import FreeOfficialSettings
 from dfml.zoo.pool import Pool
 from support.cells import FIVE, INVERSION, REPLAY, context, official_options

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from dfml.data.images import SPLITS, ClassImages, load_images, save_images
 from dfml.errors import DfmlError
 from dfml.jobs.wall import WallError, data_free_wall
-from dfml.methods.heads.asking import asking as shared
+from dfml.methods.heads import asking as shared
 from dfml.methods.heads.settings import NoiseHeadsSettings, UnlabelledHeadsSettings
 from dfml.zoo.pool import Pool
 from support.cells import InterruptedJobError, InterruptedProgress, context, fit_cell

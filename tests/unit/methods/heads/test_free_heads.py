@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dfml.inversion.bank import ImageBank
-from dfml.methods.heads.asking import asking as shared
-from dfml.methods.heads.asking import free_heads as module
+from dfml.methods.heads import asking as shared
+from dfml.methods.heads import free_heads as module
 from dfml.methods.heads.free_heads import fit
 from dfml.methods.heads.settings import HeadsSettings
 from dfml.zoo.pool import Pool

@@ -8,8 +8,7 @@ import torch
 from dfml.catalogue import METHODS, section_key
 from dfml.compute.seeds import torch_generator
 from dfml.errors import DfmlError
-from dfml.inversion.bank import ImageBank
-from dfml.inversion.five import BANK
+from dfml.inversion.bank import BANK, ImageBank
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.methods.inversion_then_meta.loop import StaticBankLoop, fit
 from dfml.methods.inversion_then_meta.settings import InversionThenMetaSettings

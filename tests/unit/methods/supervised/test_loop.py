@@ -8,7 +8,7 @@ import torch
 
 from dfml.catalogue import METHODS
 from dfml.data.images import SPLITS, save_images
-from dfml.methods.supervised.loop import train
+from dfml.methods.supervised import loop
 from dfml.methods.supervised.settings import SupervisedProtonetSettings
 from support.cells import context, supervised_options
 from support.zoo import WAYS, pattern_images
@@ -39,7 +39,7 @@ def test_the_inner_loop_of_anil_is_not_that_of_maml(images):
     assert maml["replay_loss"] != anil["replay_loss"]
 
 
-def test_every_data_set_is_met_with_its_own_normalisation(tmp_path):
+def test_every_data_set_is_met_with_its_own_normalisation(tmp_path, monkeypatch):
     """Rows and columns of two greys; each at the mean and deviation of its own data set is rows or columns of ±1."""
     greys = {"rows": (40, 60), "columns": (100, 220)}
     for name, (dark, light) in greys.items():
@@ -57,7 +57,8 @@ def test_every_data_set_is_met_with_its_own_normalisation(tmp_path):
         met.append("rows" if torch.equal(support[..., :1].expand_as(support), support) else "columns")
         return torch.zeros(()), torch.zeros(())
 
-    settings = SupervisedProtonetSettings(iterations=20, episodes=2, queries=3, snapshots=1)
+    monkeypatch.setattr(loop, "_make_step", lambda *_: step)
+    options = {"iterations": 20, "episodes": 2, "queries": 3, "snapshots": 1}
     folders = [tmp_path / name for name in greys]
-    fitted = train(context("supervised_protonet", images=folders), settings, lambda *_: step)
+    fitted = loop.fit(context("supervised_protonet", images=folders, options=options))
     assert len(met) == 20 and set(met) == set(greys) == set(fitted.domains)

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import FileFormatError
+from dfml.methods.tgr import fisher
 from dfml.methods.tgr.fisher import batch_size, fisher_diagonal
-from dfml.methods.tgr.loop import fisher
 from dfml.methods.tgr.probes import imagenet_resnet34, learner_probe, random_resnet34
 from support.learners import SPEC, encoder, generator
 from support.zoo import CPU, SIDE, WAYS, WIDTH, random_model, random_network, same_bits

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from dfml.methods.tgr import grouping
 from dfml.methods.tgr.grouping import EPSILON, DissimilarGroups, eligible, similarity
-from dfml.methods.tgr.loop import grouping
 from support.learners import generator
 from support.zoo import CPU
 

@@ -11,9 +11,9 @@ from dfml.errors import ConfigError, DfmlError
 from dfml.inversion.per_model import FromScratch
 from dfml.inversion.settings import PerModelSettings
 from dfml.jobs.checkpoint import Checkpoint
+from dfml.methods.tgr import embedding as tgr_embedding
 from dfml.methods.tgr.embedding import embed, make_probe
 from dfml.methods.tgr.loop import TgrLoop, fit
-from dfml.methods.tgr.loop import embedding as tgr_embedding
 from dfml.methods.tgr.settings import TgrSettings
 from dfml.zoo.pool import Pool
 from support.cells import INVERSION, REPLAY, InterruptedJobError, InterruptedProgress, context, fit_cell
