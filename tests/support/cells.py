@@ -19,6 +19,7 @@ from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.settings import InversionSettings
 from dfml.inversion.stage import RECORD
 from dfml.jobs.progress import Progress
+from dfml.jobs.settings import RuntimeSettings
 from dfml.methods import stage
 from dfml.methods.base import Context
 from dfml.methods.free.settings import FreeOfficialSettings, FreeSettings
@@ -99,10 +100,14 @@ def context(
     options: dict[str, Any] | None = None,
     shots: int = 1,
     seed: int = 0,
+    every: int = 1,
     **changes: Any,
 ) -> Context:
-    """The inputs of a cell; ``pool`` stands for zoos that need not be read."""
+    """The inputs of a cell with a resume point every so many iterations; ``pool`` stands for zoos not to be read."""
     options = options or {}
+    job = QuietJob(runtime=RuntimeSettings(checkpoint_every=every))
+    if progress:
+        job.progress = progress
     fields = {
         "cell": Cell("single", method, shots, seed),
         "ways": WAYS,
@@ -115,7 +120,7 @@ def context(
         "inversion": None,
         "images": [],
         "inversion_settings": INVERSION,
-        "job": QuietJob(progress=progress) if progress else QuietJob(),
+        "job": job,
     }
     made = Context(**(fields | changes))
     if pool is not None:

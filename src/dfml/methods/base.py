@@ -77,6 +77,11 @@ class Context:
         return self.cell.seed
 
     @property
+    def options(self) -> dict[str, Any]:
+        """The method's settings as plain values; empty for a method without a section."""
+        return {} if self.settings is None else self.settings.model_dump(mode="json")
+
+    @property
     def checkpoint(self) -> Checkpoint:
         """The resume file."""
         return Checkpoint(self.resume, self.digest)

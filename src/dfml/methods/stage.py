@@ -75,7 +75,7 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
             **_bank_cost(context.inversion),
             "stages": fitted.stages,
             "peak_memory_mb": job.peak_memory_mb,
-            "options": _plain(context.settings),
+            "options": context.options,
             "provenance": job.provenance(),
         },
     )
@@ -92,7 +92,7 @@ def _digest(context: Context, code: str, file: Path | None) -> str:
     inputs += [context.inversion / "bank.npz"] if context.inversion else []
     inputs += [path / "images.json" for path in context.images] + ([file] if file else [])
     made_of = [code, vars(context.cell), context.ways, context.label_space, context.access, context.adapts]
-    made_of += [_plain(context.learner), _plain(context.settings), _plain(context.inversion_settings)]
+    made_of += [_plain(context.learner), context.options, _plain(context.inversion_settings)]
     return digest_json(made_of + [sha256_file(path) for path in inputs])
 
 

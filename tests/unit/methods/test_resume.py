@@ -6,7 +6,6 @@ import json
 import pytest
 import torch
 
-from dfml.jobs.checkpoint import Checkpoint
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.free.loop import FreeLoop
 from dfml.methods.free.settings import FreeOfficialSettings, FreeSettings
@@ -46,8 +45,8 @@ def make(pool, settings, *, path, every, inversion=None, progress=None):
         "free",
         pool=pool,
         inversion=inversion,
-        checkpoint=Checkpoint(path, "digest"),
-        checkpoint_every=every,
+        resume=path,
+        every=every,
         progress=progress,
     )
     return FreeLoop(cell, settings, parameters_of(cell.new_learner(pool.side)))

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from dfml.errors import DfmlError
-from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.progress import NullProgress
 from dfml.metalearning.inner_loop import meta_gradient
 from dfml.metalearning.store import load_learner
@@ -54,8 +53,8 @@ def cell(method, zoos, *, progress=None, path=None, every=1, **changes):
         zoos=zoos,
         options=options(method, **changes),
         progress=progress,
-        checkpoint=Checkpoint(path, "digest"),
-        checkpoint_every=every,
+        resume=path,
+        every=every,
     )
 
 

@@ -9,7 +9,6 @@ from dfml.catalogue import METHODS, section_key
 from dfml.compute.seeds import torch_generator
 from dfml.errors import DfmlError
 from dfml.inversion.bank import BANK, ImageBank
-from dfml.jobs.checkpoint import Checkpoint
 from dfml.methods.inversion_then_meta.loop import StaticBankLoop, fit
 from dfml.methods.inversion_then_meta.settings import InversionThenMetaSettings
 from support.cells import REPLAY, InterruptedJobError, InterruptedProgress, context, fit_cell, write_inversion
@@ -114,7 +113,7 @@ def test_a_loop_continues_from_its_state(pool, noise):
 def test_a_loss_that_is_not_finite_names_the_key(pool, noise):
     asked = options(replay=REPLAY | {"mode": "fixed", "inner_learning_rate": 1e38})
     with pytest.raises(DfmlError, match=r"inversion_then_meta\.replay\.inner_learning_rate"):
-        fit(context("gen_bn", pool=pool, inversion=noise, options=asked, checkpoint=Checkpoint(None, "")))
+        fit(context("gen_bn", pool=pool, inversion=noise, options=asked))
 
 
 def test_no_outer_step_leaves_the_start(pool, noise):

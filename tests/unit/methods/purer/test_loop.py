@@ -5,7 +5,6 @@ import torch
 
 from dfml.compute.optimisers import Adam
 from dfml.errors import DfmlError
-from dfml.jobs.checkpoint import Checkpoint
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.metalearning.meta_step import MetaStep
@@ -273,14 +272,13 @@ def test_a_resumed_run_reaches_the_same_bits(pool, tmp_path, learner, done, ever
     options = PurerSettings(**(SMALL | changes)).model_dump(mode="json")
 
     def run(path, progress=None):
-        checkpoint = Checkpoint(path, "digest")
         return fit(
             context(
                 f"purer_{learner}",
                 pool=pool,
                 options=options,
-                checkpoint=checkpoint,
-                checkpoint_every=every,
+                resume=path,
+                every=every,
                 progress=progress,
             )
         )

@@ -10,7 +10,6 @@ from dfml.config.load import load_config
 from dfml.errors import ConfigError, DfmlError
 from dfml.inversion.per_model import FromScratch
 from dfml.inversion.settings import PerModelSettings
-from dfml.jobs.checkpoint import Checkpoint
 from dfml.methods.tgr import embedding as tgr_embedding
 from dfml.methods.tgr.embedding import embed, make_probe
 from dfml.methods.tgr.loop import TgrLoop, fit
@@ -168,7 +167,7 @@ ALL = 4 + 3  # models that are embedded, then iterations
 @pytest.mark.parametrize(("done", "every"), [(1, 1), (3, 2), (4, 1), (5, 1), (6, 1), (6, 2)])
 def test_an_interrupted_stage_reaches_the_same_bits(zoo, tmp_path, done, every):
     def run(name, **changes):
-        return fit_cell(tmp_path / name, "tgr", options(), zoos=[zoo], checkpoint_every=every, **changes)
+        return fit_cell(tmp_path / name, "tgr", options(), zoos=[zoo], every=every, **changes)
 
     whole = run("whole")
     with pytest.raises(InterruptedJobError):
@@ -189,8 +188,7 @@ def test_an_interrupted_stage_reaches_the_same_bits(zoo, tmp_path, done, every):
 
 def test_a_missing_embedding_starts_the_stage_afresh(pool, tmp_path):
     def run(progress=None):
-        checkpoint = Checkpoint(tmp_path / "tgr.resume", "digest")
-        cell = context("tgr", pool=pool, options=options(), checkpoint=checkpoint, progress=progress)
+        cell = context("tgr", pool=pool, options=options(), resume=tmp_path / "tgr.resume", progress=progress)
         settings = TgrSettings(**cell.options)
         loop = TgrLoop(cell, settings)
         return cell, embed(cell, settings, loop.recover, loop.bank)
@@ -207,8 +205,7 @@ def test_a_missing_embedding_starts_the_stage_afresh(pool, tmp_path):
 
 
 def test_compared_models_are_not_embedded_again(pool, tmp_path, monkeypatch):
-    checkpoint = Checkpoint(tmp_path / "tgr.resume", "digest")
-    cell = context("tgr", pool=pool, options=options(), checkpoint=checkpoint)
+    cell = context("tgr", pool=pool, options=options(), resume=tmp_path / "tgr.resume")
     settings = TgrSettings(**cell.options)
     loop = TgrLoop(cell, settings)
     first = embed(cell, settings, loop.recover, loop.bank)
