@@ -135,5 +135,6 @@ def overlapped(calls: Sequence[Callable[[], R]], streams: Sequence[torch.cuda.St
         stream.wait_event(ready)
         results.append(call())
     for stream in streams[: len(calls)]:
+        assert stream is not None
         current.wait_stream(stream)
     return results

@@ -1,7 +1,11 @@
 """Where tensors lie: their memory format, and small ones on their way to the device."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
@@ -14,9 +18,9 @@ def laid_out(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=memory_format(images.device))
 
 
-def settle(network: nn.Module, device: torch.device) -> nn.Module:
+def settle(network: Network, device: torch.device) -> Network:
     """The network itself, on ``device`` and in its memory format."""
-    return network.to(device, memory_format=memory_format(device))
+    return network.to(device).to(memory_format=memory_format(device))
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

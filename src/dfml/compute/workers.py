@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+M = TypeVar("M", bound="nn.Module")
 
 
 class Abandoned(Exception):
@@ -88,7 +89,7 @@ _spare: WeakKeyDictionary[nn.Module, list[nn.Module]] = WeakKeyDictionary()
 
 
 @contextmanager
-def private_copy(module: nn.Module) -> Iterator[nn.Module]:
+def private_copy(module: M) -> Iterator[M]:
     """A copy of the module that no other thread uses meanwhile.
 
     ``functional_call`` puts other parameters into a module while it runs it, and hooks and modes are state as well;

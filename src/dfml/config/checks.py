@@ -51,9 +51,9 @@ def _names(config: "Experiment") -> Iterator[Problem]:
                 message = f"`{shots}` is not in the top-level `shots`; add it there or remove it here"
                 yield Problem(f"pools.{pool}.shots", message, ("shots",))
         for name in chosen.methods or ():
-            known = (*METHODS, *config.custom_methods)
-            if name not in known:
-                message = f"unknown method `{name}`; {unknown(name, known)}"
+            every = (*METHODS, *config.custom_methods)
+            if name not in every:
+                message = f"unknown method `{name}`; {unknown(name, every)}"
                 yield Problem(f"pools.{pool}.methods", message, ("custom_methods",))
             elif name not in config.all_methods:
                 message = f"`{name}` is not in the top-level `methods`; add it there or remove it here"

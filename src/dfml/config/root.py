@@ -85,7 +85,7 @@ class Experiment(Section):
             return "averaging weights needs models of one architecture"
         if row.same_architecture and facts.networks[0] != facts.learner:
             return "the average of the models must have the meta-learner's architecture"
-        return section and section.inapplicable(facts)
+        return None if section is None else section.inapplicable(facts)
 
     def facts(self, pool: str) -> PoolFacts:
         """A pool as the sections of methods see it; its data sets and networks must be known."""
@@ -118,7 +118,7 @@ class Experiment(Section):
             for method in self.selected(pool)
             if self.inapplicable(pool, method) is None
             for shots in self.shots
-            if self.pools[pool].shots is None or shots in self.pools[pool].shots
+            if shots in (self.pools[pool].shots or self.shots)
             for seed in self.seeds
         ]
 

@@ -63,17 +63,17 @@ def read_split(path: Path, available: Sequence[str], *, dataset: str | None = No
             raise DataError(f"{path}: {split!r} must be a list of class names")
         lists[split] = tuple(names)
     try:
-        split = ClassSplit(**lists)
+        found = ClassSplit(**lists)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    unknown = sorted(set(split.names) - set(available))
+    unknown = sorted(set(found.names) - set(available))
     if unknown:
         more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         raise DataError(
             f"{path}: the data has no classes {', '.join(map(repr, unknown[:_SHOWN]))}{more}; "
             "correct the names, or take them out of the split"
         )
-    return split
+    return found
 
 
 def seeded_split(names: Sequence[str], *, seed: int, fractions: Sequence[float]) -> ClassSplit:

@@ -9,9 +9,10 @@ import math
 import os
 import re
 import stat
+from io import BufferedReader
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from dfml.errors import FileFormatError, is_printable
 
@@ -21,7 +22,7 @@ MEBIBYTE = 2**20
 LARGEST_JSON = 16 * MEBIBYTE
 
 
-def open_ordinary(path: Path | str) -> BinaryIO:
+def open_ordinary(path: Path | str) -> BufferedReader:
     """Open a file to read its bytes; one that has no end or is waited for, such as a pipe, is refused.
 
     Raises OSError.

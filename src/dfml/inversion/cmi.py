@@ -118,7 +118,7 @@ class ContrastiveInversion:
 
     def __call__(self, model: PoolModel, draws: torch.Generator) -> list[Recovered]:
         """Recover the task of ``model``; raises DfmlError when a loss is not finite."""
-        head = ProjectionHead(NormInputs(model.network).size, self.own.projection, draws)
+        head = ProjectionHead(NormInputs(model.module).size, self.own.projection, draws)
         head = head.to(model.mean.device, model.mean.dtype)
         optimiser = Adam([list(head.parameters())], [self.own.learning_rate], betas=BETAS)
         memory = FeatureMemory(self.own.memory)
@@ -142,7 +142,7 @@ class ContrastiveInversion:
         for step in range(own.steps):
             still_wanted()
             images = generator(latents)
-            with NormInputs(model.network) as inputs:
+            with NormInputs(model.module) as inputs:
                 loss, cross_entropy = self.objective(model, images, targets, moves[step])
                 overall = inputs.features()
                 model.network(laid_out(model.inputs(look_through(images, windows[step]))))

@@ -78,6 +78,7 @@ class StatisticsGap(NormHooks):
         variance = (rows - mean).square().mean(0)
         if self._moving is not None:
             mean, variance = self._moving.update(norm, mean, variance)
+        assert norm.running_mean is not None and norm.running_var is not None
         self._terms += [(mean - norm.running_mean).norm(), (variance - norm.running_var).norm()]
 
     def value(self) -> Tensor:

@@ -103,7 +103,7 @@ class Objective:
         """
         inputs = self.views.inputs(model, images, moves)
         if self.bn_weight:
-            with StatisticsGap(model.network, self.moving) as gap:
+            with StatisticsGap(model.module, self.moving) as gap:
                 logits = model.network(inputs)
                 statistics = gap.value()
         else:

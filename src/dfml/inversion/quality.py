@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfml.files.atomic import atomic_write
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.recovered import Recovered
+from dfml.networks.classifier import Classifier
 from dfml.zoo.pool import Pool
 
 CROSS_IMAGES = 100
@@ -43,7 +44,7 @@ def teacher_scores(recovered: Recovered) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def judge_scores(recovered: Sequence[Recovered], judges: Sequence[nn.Module]) -> tuple[float, float | None]:
+def judge_scores(recovered: Sequence[Recovered], judges: Sequence[Classifier]) -> tuple[float, float | None]:
     """Accuracy (percent) of recovered images under independently trained models of the same classes, and diversity.
 
     Diversity is the mean cosine distance between the judge's features of two images of one class; None where there

@@ -76,8 +76,9 @@ def _read(name: str, path: Path, mtime_ns: int, size: int) -> tuple[str, tuple[s
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     imports = tuple(dict.fromkeys(_imports(tree, package)))
     for node in ast.walk(tree):
-        if isinstance(getattr(node, "body", None), list):
-            node.body = [statement for statement in node.body if not _is_text(statement)]
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            body[:] = [statement for statement in body if not _is_text(statement)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
 
 

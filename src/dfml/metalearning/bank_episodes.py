@@ -9,6 +9,7 @@ from torch import Tensor
 from dfml.compute.placement import send
 from dfml.imaging.colour import recolour
 from dfml.imaging.pixels import resized
+from dfml.metalearning.settings import EpisodeSettings
 from dfml.zoo.pool import Pool
 
 Trait = TypeVar("Trait", int, str)
@@ -32,15 +33,6 @@ class ImageSource(Protocol):
         among: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See :meth:`dfml.inversion.bank.ImageBank.sample_episodes`."""
-
-
-class EpisodeSettings(Protocol):
-    """The part of a method's settings that says what a replay episode is."""
-
-    queries: int
-    recolour: bool
-    domains: Literal["one", "mixed"]
-    side: Literal["native", "canvas"]
 
 
 class BankEpisodes:
@@ -75,8 +67,15 @@ class BankEpisodes:
     @classmethod
     def for_replay(cls, bank: ImageSource, pool: Pool, settings: EpisodeSettings, *, shots: int) -> "BankEpisodes":
         """The episodes that a section `replay` asks for."""
-        facts = {"queries": settings.queries, "recolour": settings.recolour, "domains": settings.domains}
-        return cls(bank, pool, shots=shots, side=settings.side, **facts)
+        return cls(
+            bank,
+            pool,
+            shots=shots,
+            queries=settings.queries,
+            recolour=settings.recolour,
+            domains=settings.domains,
+            side=settings.side,
+        )
 
     def draw(self, episodes: int, *, ways: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """Normalised support ``[episodes, ways · shots, 3, side, side]`` and query images, class-major.

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from dfml.compute.placement import laid_out
@@ -14,8 +14,11 @@ from dfml.errors import DfmlError
 from dfml.imaging.pixels import normalise, resized
 from dfml.metalearning.inner_loop import Parameters, adapt, parameters_of
 from dfml.networks.batch_norm import statistics_of_first
+from dfml.networks.classifier import Classifier
 
-Classifier = Callable[[Tensor], Tensor]
+Answer = Callable[[Tensor], Tensor]
+"""From query images ``[m, 3, side, side]`` to scores ``[m, ways]``."""
+
 CENTROID_RULES = ("centroid_euclidean", "centroid_cosine")
 RULES = ("finetune", *CENTROID_RULES)
 BATCH_NORM_MODES = ("transductive", "support")
@@ -37,7 +40,7 @@ class Learner:
 
     def __init__(
         self,
-        encoders: Sequence[nn.Module],
+        encoders: Sequence[Classifier],
         *,
         mean: Tensor,
         std: Tensor,
@@ -56,9 +59,7 @@ class Learner:
         self.head_only = head_only
         self.rules = RULES if finetune else CENTROID_RULES
 
-    def adapt(
-        self, images: Tensor, labels: Tensor, *, rule: str | None = None, batch_norm: str = "support"
-    ) -> Classifier:
+    def adapt(self, images: Tensor, labels: Tensor, *, rule: str | None = None, batch_norm: str = "support") -> Answer:
         """Learn a task from its support set.
 
         Args:
@@ -102,7 +103,7 @@ class Learner:
         """The same learner for images of ``dataset``: normalised as that data set is, if the learner knows it (F19)."""
         return self._with(self.encoders, *self.domains.get(dataset, (self.mean, self.std)))
 
-    def _with(self, encoders: Sequence[nn.Module], mean: Tensor, std: Tensor) -> "Learner":
+    def _with(self, encoders: Sequence[Classifier], mean: Tensor, std: Tensor) -> "Learner":
         return Learner(
             encoders,
             mean=mean,

@@ -1,7 +1,6 @@
 """The outer steps of MAML and ANIL: episodes in, parameters moved (docs/method.md §5.3)."""
 
 from contextlib import nullcontext
-from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -11,7 +10,9 @@ from dfml.compute.placement import laid_out
 from dfml.compute.workers import private_copy
 from dfml.metalearning.inner_loop import Parameters, meta_gradient, query_loss, set_gradients
 from dfml.metalearning.prototypes import PrototypeStep
+from dfml.metalearning.settings import OuterStepSettings
 from dfml.networks.batch_norm import second_derivatives
+from dfml.networks.classifier import Classifier
 
 
 class MetaStep:
@@ -41,9 +42,8 @@ class MetaStep:
         head_only: bool = False,
     ) -> None:
         self.network, self.parameters, self.optimiser = network, parameters, optimiser
-        self.ways = ways
-        self.inner = {"steps": steps, "learning_rate": learning_rate}
-        self._options = {"first_order": first_order, "reduce": reduce, "head_only": head_only}
+        self.ways, self.steps, self.learning_rate = ways, steps, learning_rate
+        self.first_order, self.reduce, self.head_only = first_order, reduce, head_only
         self._step = Recorded(self._compute, next(iter(parameters.values())).device)
 
     def __call__(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,14 +61,32 @@ class MetaStep:
         Args:
             support, query: normalised class-major images ``[ways · shots, 3, side, side]`` and ``[ways · queries, …]``.
         """
-        first_order, head_only = self._options["first_order"], self._options["head_only"]
-        inner = self.inner | {"first_order": first_order, "head_only": head_only}
-        with private_copy(self.network) as form, nullcontext() if first_order else second_derivatives(form):
-            return query_loss(form, self.parameters, laid_out(support), laid_out(query), ways=self.ways, **inner)[0]
+        with private_copy(self.network) as form, nullcontext() if self.first_order else second_derivatives(form):
+            loss, _ = query_loss(
+                form,
+                self.parameters,
+                laid_out(support),
+                laid_out(query),
+                ways=self.ways,
+                steps=self.steps,
+                learning_rate=self.learning_rate,
+                first_order=self.first_order,
+                head_only=self.head_only,
+            )
+            return loss
 
     def _compute(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
         result = meta_gradient(
-            self.network, self.parameters, support, query, ways=self.ways, **self.inner, **self._options
+            self.network,
+            self.parameters,
+            support,
+            query,
+            ways=self.ways,
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            first_order=self.first_order,
+            reduce=self.reduce,
+            head_only=self.head_only,
         )
         set_gradients(self.parameters, result.gradients)
         self.optimiser.step()
@@ -76,21 +94,12 @@ class MetaStep:
         return result.loss, result.accuracy
 
 
-class InnerLoop(Protocol):
-    """The part of a method's settings that says how its learner adapts in training."""
-
-    inner_steps: int
-    inner_learning_rate: float
-    first_order: bool
-    reduce: str
-
-
 def make_outer_step(
     learner: str,
-    network: nn.Module,
+    network: Classifier,
     parameters: Parameters,
     optimiser: Optimiser,
-    settings: InnerLoop,
+    settings: OuterStepSettings,
     *,
     ways: int,
 ) -> MetaStep | PrototypeStep:

@@ -11,12 +11,13 @@ from dfml.compute.placement import laid_out
 from dfml.compute.workers import private_copy, side_by_side
 from dfml.metalearning.inner_loop import Parameters
 from dfml.metalearning.learner import centroid_scores
+from dfml.networks.classifier import Classifier
 
 
 class FeaturesOf(nn.Module):
     """A network without its head, so that it can be called with explicit parameters."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Classifier) -> None:
         super().__init__()
         self.network = network
 
@@ -38,7 +39,7 @@ class PrototypeStep:
         ways: classes of an episode.
     """
 
-    def __init__(self, network: nn.Module, parameters: Parameters, optimiser: Optimiser, *, ways: int) -> None:
+    def __init__(self, network: Classifier, parameters: Parameters, optimiser: Optimiser, *, ways: int) -> None:
         self.form = FeaturesOf(network)
         self.parameters, self.optimiser, self.ways = parameters, optimiser, ways
         self.body = {f"network.{name}": p for name, p in parameters.items() if not name.startswith("head.")}

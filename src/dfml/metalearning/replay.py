@@ -71,5 +71,5 @@ def last_fast_weights(step: MetaStep, parameters: Parameters, support: Tensor) -
     """
     labels = torch.arange(step.ways, device=support.device).repeat_interleave(len(support) // step.ways)
     start = {name: p.requires_grad_() for name, p in parameters.items()}
-    adapted = adapt(step.network, start, laid_out(support), labels, **step.inner)
+    adapted = adapt(step.network, start, laid_out(support), labels, steps=step.steps, learning_rate=step.learning_rate)
     return {name: p.detach() for name, p in adapted.items()}

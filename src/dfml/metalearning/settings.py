@@ -32,6 +32,14 @@ class InnerLoopSettings(Section):
     first_order: bool = Field(False, description="Drop second derivatives (F43).")
 
 
+class OuterStepSettings(InnerLoopSettings):
+    """A step of the learner on a batch of episodes. ProtoNet takes the mean over episodes."""
+
+    episodes: int = Field(10, ge=1, description="Episodes per outer step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
+    reduce: Literal["sum", "mean"] = Field("mean", description="How the episodes' losses are combined (F27).")
+
+
 class BankReplaySettings(InnerLoopSettings, EpisodeSettings):
     """Episodes drawn from the bank, and the adaptation to them."""
 
@@ -41,7 +49,7 @@ class BankReplaySettings(InnerLoopSettings, EpisodeSettings):
         return True
 
 
-class ReplaySettings(BankReplaySettings):
+class ReplaySettings(BankReplaySettings, OuterStepSettings):
     """Cross-task replay on the bank. ProtoNet has no inner loop and takes the mean over episodes."""
 
     mode: Literal["patience", "fixed"] = Field(
@@ -50,9 +58,6 @@ class ReplaySettings(BankReplaySettings):
     )
     patience: int = Field(10, ge=1, description="Outer steps without improvement before replay stops (F26).")
     max_outer: int = Field(40, ge=0, description="Largest number of outer steps per iteration; 0: no replay.")
-    episodes: int = Field(10, ge=1, description="Episodes per outer step.")
-    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
-    reduce: Literal["sum", "mean"] = Field("mean", description="How the episodes' losses are combined (F27).")
 
     @property
     def replays(self) -> bool:

@@ -18,6 +18,7 @@ from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.methods.settings import MethodSettings
 from dfml.networks.build import build_network
+from dfml.networks.classifier import Classifier
 from dfml.networks.settings import LearnerSettings, NetworkSettings
 from dfml.settings import Access
 from dfml.zoo.pool import Pool, PoolModel
@@ -106,7 +107,7 @@ class Context:
         """The meta-learner's network for images of ``side`` pixels; None for any resolution."""
         return NetworkSpec(family=self.learner.family, width=self.learner.width, ways=self.ways, side=side)
 
-    def new_learner(self, side: int | None) -> nn.Module:
+    def new_learner(self, side: int | None) -> Classifier:
         """A freshly initialised meta-learner; the same weights for every method at one seed."""
         network = build_network(self.learner_spec(side), generator=torch_generator(self.seed, "learner"), episodic=True)
         return settle(network, self.job.device)
@@ -119,7 +120,7 @@ class Context:
         own = (self.learner.family, self.learner.width)
         return [model for model in self.pool.best(len(self.pool)) if (model.spec.family, model.spec.width) == own]
 
-    def starting_learner(self, start: str) -> nn.Module:
+    def starting_learner(self, start: str) -> Classifier:
         """A meta-learner to begin with.
 
         ``random`` is :meth:`new_learner`, ``zero_head`` the same with a head of zeros. ``best_model`` takes the body of
@@ -128,7 +129,7 @@ class Context:
         """
         network = self.new_learner(self.pool.side)
         if start == "best_model" and (alike := self.models_like_the_learner()):
-            load_body(network, dict(alike[0].network.named_parameters()))
+            load_body(network, dict(alike[0].module.named_parameters()))
         if start != "random":
             zero_head(network)
         return network
@@ -143,7 +144,7 @@ def load_body(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 @torch.no_grad()
-def zero_head(network: nn.Module) -> None:
+def zero_head(network: Classifier) -> None:
     """Set the head of a classifier to zero: every class is equally likely until it has learned a task."""
     network.head.weight.zero_()
     network.head.bias.zero_()

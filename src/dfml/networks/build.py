@@ -3,9 +3,10 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dfml.artefacts.zoo import NetworkSpec
+from dfml.networks.classifier import Classifier
 from dfml.networks.conv4 import Conv4
 from dfml.networks.resnet import ResNet
 
@@ -28,13 +29,13 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
             _uniform_bias(module.bias, module.in_features, generator)
 
 
-def _uniform_bias(bias: nn.Parameter | None, fan_in: int, generator: torch.Generator) -> None:
+def _uniform_bias(bias: Tensor | None, fan_in: int, generator: torch.Generator) -> None:
     if bias is not None:
         bound = 1 / math.sqrt(fan_in)
         bias.uniform_(-bound, bound, generator=generator)
 
 
-def build_network(spec: NetworkSpec, *, generator: torch.Generator | None = None, episodic: bool = False) -> nn.Module:
+def build_network(spec: NetworkSpec, *, generator: torch.Generator | None = None, episodic: bool = False) -> Classifier:
     """Build a classifier with ``features(images)``, ``head`` and ``feature_size``.
 
     Args:
@@ -44,7 +45,7 @@ def build_network(spec: NetworkSpec, *, generator: torch.Generator | None = None
     """
     # PyTorch's own initialisation is replaced anyway; forked, it leaves the global random numbers alone.
     with torch.random.fork_rng(devices=[]):
-        network: nn.Module
+        network: Classifier
         if spec.family == "conv4":
             network = Conv4(ways=spec.ways, width=spec.width, side=spec.side, episodic=episodic)
         else:
@@ -57,7 +58,7 @@ def build_network(spec: NetworkSpec, *, generator: torch.Generator | None = None
     return network
 
 
-def outline(spec: NetworkSpec, *, episodic: bool = False) -> nn.Module:
+def outline(spec: NetworkSpec, *, episodic: bool = False) -> Classifier:
     """The network that `build_network` would build, with tensors that have shapes and no content.
 
     However large a network a file asks for, its outline costs nothing.

@@ -4,9 +4,10 @@ from torch import Tensor, nn
 
 from dfml.errors import DfmlError
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
+from dfml.networks.classifier import Classifier
 
 
-class Conv4(nn.Module):
+class Conv4(Classifier):
     """Four blocks of convolution, batch norm, max pool and ReLU, then a linear head.
 
     Images ``[B, 3, side, side]`` to logits ``[B, ways]``. With ``side=None`` a global max pool takes any resolution.
@@ -41,7 +42,3 @@ class Conv4(nn.Module):
                 "resize the images or use the any-resolution form"
             )
         return self.pool(self.blocks(images)).flatten(1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[B, ways]``."""
-        return self.head(self.features(images))

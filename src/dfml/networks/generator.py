@@ -29,14 +29,16 @@ class Generator(nn.Module):
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all weights (PyTorch's default laws: uniform in ±1/√fan_in) from ``generator``."""
-        for parameter, fan_in in (
+        weights = [
             (self.project.weight, self.latent),
             (self.project.bias, self.latent),
             (self.conv1.weight, 9 * self.conv1.in_channels),
             (self.conv2.weight, 9 * self.conv2.in_channels),
             (self.conv3.weight, 9 * self.conv3.in_channels),
             (self.conv3.bias, 9 * self.conv3.in_channels),
-        ):
+        ]
+        for parameter, fan_in in weights:
+            assert parameter is not None
             bound = 1 / math.sqrt(fan_in)
             parameter.uniform_(-bound, bound, generator=generator)
         for norm in (self.norm0, self.norm1, self.norm2):

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
+from dfml.networks.classifier import Classifier
 
 
 class BasicBlock(nn.Module):
@@ -27,7 +28,7 @@ class BasicBlock(nn.Module):
         return F.relu(y + self.shortcut(x))
 
 
-class ResNet(nn.Module):
+class ResNet(Classifier):
     """Stem without pooling, four stages of basic blocks, global average pool, linear head.
 
     Images ``[B, 3, side, side]`` of any side to logits ``[B, ways]``. ``stem_relu=False`` leaves out the ReLU after
@@ -57,7 +58,3 @@ class ResNet(nn.Module):
         """Features before the head, ``[B, 8 · width]``."""
         x = self.stem_norm(self.stem(images))
         return self.stages(F.relu(x) if self.stem_relu else x).mean((2, 3))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[B, ways]``."""
-        return self.head(self.features(images))

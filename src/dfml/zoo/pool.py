@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import DfmlError
 from dfml.imaging.pixels import normalise, resized
+from dfml.networks.classifier import Classifier
 from dfml.settings import Access
-from dfml.zoo.access import GradientsOnly, LogitsOnly
+from dfml.zoo.access import AccessError, GradientsOnly, LogitsOnly
 from dfml.zoo.store import load_zoo
 
 
@@ -26,7 +27,7 @@ class PoolModel:
     """
 
     index: int
-    network: nn.Module | GradientsOnly
+    network: Classifier | GradientsOnly
     spec: NetworkSpec
     classes: Tensor
     mean: Tensor
@@ -35,6 +36,13 @@ class PoolModel:
     dataset: str
     architecture: str
     accuracy: float
+
+    @property
+    def module(self) -> Classifier:
+        """The network with its weights; raises AccessError where the pool does not give them."""
+        if isinstance(self.network, GradientsOnly):
+            raise AccessError("this model does not give its weights (`pools.*.access`)")
+        return self.network
 
     @cached_property
     def class_ids(self) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfml.artefacts.base import read_manifest_as
 from dfml.artefacts.zoo import FORMAT, JUDGES, MANIFEST, VERSION, WEIGHTS, NetworkSpec, ZooManifest
@@ -15,6 +15,7 @@ from dfml.files.atomic import atomic_write, write_json
 from dfml.files.reading import sha256_file
 from dfml.files.tensors import layout_of, read_tensors
 from dfml.networks.build import build_network, outline
+from dfml.networks.classifier import Classifier
 
 State = dict[str, Tensor]
 
@@ -57,7 +58,7 @@ def load_weights(path: Path, spec: NetworkSpec, models: int) -> list[State]:
     return [{name: tensor[i] for name, tensor in stacked.items()} for i in range(models)]
 
 
-def load_zoo(folder: Path, device: torch.device) -> tuple[ZooManifest, list[nn.Module]]:
+def load_zoo(folder: Path, device: torch.device) -> tuple[ZooManifest, list[Classifier]]:
     """Read a zoo: its manifest and its models on ``device``, frozen, in evaluation mode.
 
     Raises:
@@ -69,7 +70,7 @@ def load_zoo(folder: Path, device: torch.device) -> tuple[ZooManifest, list[nn.M
     )
 
 
-def load_judges(folder: Path, device: torch.device) -> tuple[ZooManifest, list[nn.Module]]:
+def load_judges(folder: Path, device: torch.device) -> tuple[ZooManifest, list[Classifier]]:
     """Read the judges of a zoo, judge ``i`` for model ``i``; an empty list where there are none.
 
     Raises:
@@ -83,7 +84,7 @@ def load_judges(folder: Path, device: torch.device) -> tuple[ZooManifest, list[n
     )
 
 
-def _load_networks(path: Path, sha256: str, spec: NetworkSpec, count: int, device: torch.device) -> list[nn.Module]:
+def _load_networks(path: Path, sha256: str, spec: NetworkSpec, count: int, device: torch.device) -> list[Classifier]:
     if not path.is_file():
         raise FileFormatError(f"{path} is missing beside its manifest; restore it or train this zoo again")
     if sha256_file(path) != sha256:

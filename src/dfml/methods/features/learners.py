@@ -22,7 +22,7 @@ def fit_best(context: Context) -> Fitted:
     """
     settings = context.own(BestSettings)
     # The configuration refuses pools that have none.
-    state = without_statistics(context.models_like_the_learner()[0].network)
+    state = without_statistics(context.models_like_the_learner()[0].module)
     replace_head(state, context, settings.head)
     return Fitted.of_learner(context, [Snapshot(0, 0.0, [state])])
 
@@ -41,6 +41,6 @@ def _frozen(context: Context, count: int) -> Fitted:
     """The ``count`` models of highest own held-out accuracy."""
     pool = context.pool
     chosen = pool.best(count)
-    states = [without_statistics(model.network) for model in chosen]
+    states = [without_statistics(model.module) for model in chosen]
     specs = [model.spec for model in chosen]
     return Fitted(specs, [Snapshot(0, 0.0, states)], *pool.normalisation, finetune=False, domains=pool.domains)

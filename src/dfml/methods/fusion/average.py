@@ -13,7 +13,7 @@ def averaged(context: Context, head: str) -> dict[str, Tensor]:
     ``head`` says what becomes of the head, whose rows mean other classes in every model: ``averaged`` like the rest
     (models of one image side only), or as :func:`dfml.methods.base.replace_head`.
     """
-    states = [without_statistics(model.network) for model in context.pool]
+    states = [without_statistics(model.module) for model in context.pool]
     names = [name for name in states[0] if head == "averaged" or not name.startswith("head.")]
     average = {name: torch.stack([state[name] for state in states]).mean(0) for name in names}
     replace_head(average, context, head)

@@ -39,9 +39,9 @@ def fused_layers(spec: NetworkSpec) -> Iterator[FusedLayer]:
     """The layers of a network from input to output; the first that writes to a stream decides its order."""
     if spec.family == "conv4":
         before = IMAGE
-        for block in range(4):
-            name = f"blocks.{4 * block}"
-            yield FusedLayer(name, f"blocks.{4 * block + 1}", before, name)
+        for place in range(4):
+            name = f"blocks.{4 * place}"
+            yield FusedLayer(name, f"blocks.{4 * place + 1}", before, name)
             before = name
     else:
         per_stage = {"resnet10": 1, "resnet18": 2}[spec.family]
@@ -156,7 +156,7 @@ def fit(context: Context) -> Fitted:
     settings = context.own(OtaSettings)
     start = time.perf_counter()
     pool = context.pool
-    states = [without_statistics(model.network) for model in pool]
+    states = [without_statistics(model.module) for model in pool]
     anchor = pool.best(1)[0].index
     fused = fuse(pool[0].spec, states, anchor, match_norm=settings.match_norm)
     replace_head(fused, context, settings.head)

@@ -73,7 +73,7 @@ class PixelLoss:
         moved = [rolled(leaf.flatten(0, 1), q.shift) for leaf, q in zip(leaves, questions, strict=True)]
         models = [question.model for question in questions]
         seen = [laid_out(m.inputs(denormalise(x, m.mean, m.std))) for m, x in zip(models, moved, strict=True)]
-        form = _WithStatistics(models[0].network, wanted=bool(self.bn_weight))
+        form = _WithStatistics(models[0].module, wanted=bool(self.bn_weight))
         answers = [form(seen[0])] if len(models) == 1 else _together(form, models, torch.stack(seen))
         losses, entropies = [], []
         for leaf, images, (logits, statistics) in zip(leaves, moved, answers, strict=True):
@@ -108,7 +108,7 @@ class _WithStatistics(nn.Module):
 
 def _together(form: _WithStatistics, models: Sequence[PoolModel], inputs: Tensor) -> list[tuple[Tensor, Tensor]]:
     """The answers of every model of one architecture to its own inputs ``[M, B, 3, side, side]``."""
-    weights, buffers = stack_module_state([model.network for model in models])
+    weights, buffers = stack_module_state([model.module for model in models])
     state = {f"network.{name}": tensor.detach() for name, tensor in (weights | buffers).items()}
     answers = vmap(lambda own, images: functional_call(form, own, (images,)))(state, inputs)
     return list(zip(*answers, strict=True))

@@ -5,12 +5,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from dfml.metalearning.settings import EpisodeSettings, InnerLoopSettings
+from dfml.metalearning.settings import EpisodeSettings, OuterStepSettings
 from dfml.methods.settings import MethodSettings, Surroundings, heads_of_several_sides, too_few_models
 from dfml.settings import Problem
 
 
-class PurerSettings(InnerLoopSettings, EpisodeSettings, MethodSettings):
+class PurerSettings(OuterStepSettings, EpisodeSettings, MethodSettings):
     """PURER: a set of synthetic images is itself what is trained, together with the learner."""
 
     iterations: int = Field(4000, ge=1, description="Meta-iterations: a step on the images, then one on the learner.")
@@ -62,10 +62,6 @@ class PurerSettings(InnerLoopSettings, EpisodeSettings, MethodSettings):
     )
     episodes: int = Field(4, ge=1, description="Episodes per meta-step.")
     inner_steps: int = Field(1, ge=1, description="Inner steps of MAML and ANIL (5 in PURER-Plus).")
-    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
-    reduce: Literal["sum", "mean"] = Field(
-        "mean", description="How the losses of MAML's or ANIL's episodes are combined; ProtoNet takes the mean."
-    )
     curriculum_after: int | None = Field(
         1000,
         ge=0,

@@ -16,7 +16,8 @@ from dfml.metalearning.distillation import distillation_loss
 from dfml.metalearning.inner_loop import Parameters
 from dfml.networks.batch_norm import second_derivatives
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class TaughtSet(NamedTuple):
