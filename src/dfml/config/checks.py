@@ -65,8 +65,6 @@ def _custom_methods(config: "Experiment") -> Iterator[Problem]:
         key = f"custom_methods.{name}"
         if name in METHODS:
             yield Problem(key, f"`{name}` is a method of this package; choose another name")
-        elif name.startswith("supervised_"):
-            yield Problem(key, "names with `supervised_` are of methods that read real images; choose another name")
         elif missing := missing_file(file):
             yield Problem(key, missing)
         else:

@@ -17,7 +17,7 @@ from dfml.compute.workers import side_by_side
 from dfml.data.episodes import Episodes, gather, sample_episodes
 from dfml.data.images import ClassImages
 from dfml.evaluation.settings import EvaluationSettings
-from dfml.jobs.progress import Task
+from dfml.jobs.progress import ProgressTask
 from dfml.metalearning.learner import Learner
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ EPISODES_PER_THREAD = 8
 
 
 def episode_accuracies(
-    learner: Learner, episodes: EpisodeSet, progress: Task | None = None, *, batched: bool | None = None
+    learner: Learner, episodes: EpisodeSet, progress: ProgressTask | None = None, *, batched: bool | None = None
 ) -> Accuracies:
     """Accuracy in percent of every episode, ``[episodes]``, by (rule, batch-norm mode).
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Task(Protocol):
+class ProgressTask(Protocol):
     """One loop being counted."""
 
     def advance(self, steps: int = 1, /, **quantities: SupportsFloat) -> None:
@@ -32,7 +32,7 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where loops report to."""
 
-    def task(self, description: str, *, total: int, done: int = 0) -> AbstractContextManager[Task]:
+    def task(self, description: str, *, total: int, done: int = 0) -> AbstractContextManager[ProgressTask]:
         """Open a loop of `total` steps of which `done` were done by an earlier run."""
 
 
@@ -40,7 +40,7 @@ class NullProgress:
     """Reports nothing."""
 
     @contextmanager
-    def task(self, description: str, *, total: int, done: int = 0) -> Iterator[Task]:
+    def task(self, description: str, *, total: int, done: int = 0) -> Iterator[ProgressTask]:
         """Open a loop, see `Progress.task`."""
         yield _Tasks([])
 
@@ -53,7 +53,7 @@ class LogProgress:
         self._clock = clock
 
     @contextmanager
-    def task(self, description: str, *, total: int, done: int = 0) -> Iterator[Task]:
+    def task(self, description: str, *, total: int, done: int = 0) -> Iterator[ProgressTask]:
         """Open a loop, see `Progress.task`."""
         task = _LogTask(description, total, done, self._every, self._clock)
         try:
@@ -109,7 +109,7 @@ class RichProgress:
         self._open = 0
 
     @contextmanager
-    def task(self, description: str, *, total: int, done: int = 0) -> Iterator[Task]:
+    def task(self, description: str, *, total: int, done: int = 0) -> Iterator[ProgressTask]:
         """Open a loop, see `Progress.task`."""
         if self._open == 0:
             self._bars.start()
@@ -155,7 +155,7 @@ class SeveralProgress:
         self._parts = parts
 
     @contextmanager
-    def task(self, description: str, *, total: int, done: int = 0) -> Iterator[Task]:
+    def task(self, description: str, *, total: int, done: int = 0) -> Iterator[ProgressTask]:
         """Open a loop, see `Progress.task`."""
         with ExitStack() as stack:
             opened = [part.task(description, total=total, done=done) for part in self._parts]
@@ -163,7 +163,7 @@ class SeveralProgress:
 
 
 class _Tasks:
-    def __init__(self, parts: list[Task]) -> None:
+    def __init__(self, parts: list[ProgressTask]) -> None:
         self._parts = parts
 
     def advance(self, steps: int = 1, /, **quantities: SupportsFloat) -> None:

@@ -26,7 +26,7 @@ from dfml.zoo.store import State
 
 
 @dataclass(frozen=True)
-class Task:
+class ModelTask:
     """Images of one model's classes on the device: float in [0, 1] ``[N, 3, side, side]``, labels ``[N]``."""
 
     train_images: Tensor
@@ -40,7 +40,7 @@ def training_count(count: int, fraction: float) -> int:
     return math.floor(fraction * count + 1e-9)
 
 
-def make_task(images: ClassImages, classes: list[int], fraction: float, device: torch.device) -> Task:
+def make_task(images: ClassImages, classes: list[int], fraction: float, device: torch.device) -> ModelTask:
     """Cut the images of ``classes`` into a training and a held-out part; labels are positions in ``classes``.
 
     Raises:
@@ -59,7 +59,7 @@ def make_task(images: ClassImages, classes: list[int], fraction: float, device: 
             parts[index].append(piece)
             parts[index + 1].append(torch.full((len(piece),), label))
     train_x, train_y, test_x, test_y = (torch.cat(p) for p in parts)
-    return Task(_to_float(train_x, device), train_y.to(device), _to_float(test_x, device), test_y.to(device))
+    return ModelTask(_to_float(train_x, device), train_y.to(device), _to_float(test_x, device), test_y.to(device))
 
 
 def _to_float(images: Tensor, device: torch.device) -> Tensor:
@@ -118,7 +118,7 @@ class ModelTraining:
     """
 
     def __init__(
-        self, task: Task, spec: NetworkSpec, settings: ZooSettings, *, mean: Tensor, std: Tensor, seed: int
+        self, task: ModelTask, spec: NetworkSpec, settings: ZooSettings, *, mean: Tensor, std: Tensor, seed: int
     ) -> None:
         device, count = task.train_images.device, len(task.train_labels)
         self.task, self.settings, self.mean, self.std = task, settings, mean, std

@@ -214,15 +214,13 @@ class TestCustomMethods:
     def test_what_is_wrong_with_a_name_or_file_is_said(self, file, tmp_path):
         broken = tmp_path / "broken.py"
         broken.write_text("def fit(:\n", encoding="utf-8")
-        wrong = {"free": file, "supervised_mine": file, "gone": "gone.py", "broken": str(broken)}
+        wrong = {"free": file, "gone": "gone.py", "broken": str(broken)}
         assert problems({"custom_methods": wrong}) == [
             f"custom_methods.broken: `{broken}` is not a Python file that can be read: "
             "invalid syntax (broken.py, line 1)",
             "custom_methods.free: `free` is a method of this package; choose another name",
             "custom_methods.gone: there is no file `gone.py` (a path is taken from the folder that snakemake starts "
             "in)",
-            "custom_methods.supervised_mine: names with `supervised_` are of methods that read real images; "
-            "choose another name",
         ]
         assert problems({"custom_methods": {"Mine": file}})[0].startswith(
             "custom_methods.Mine: `Mine` cannot be a name"

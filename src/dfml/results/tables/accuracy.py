@@ -18,9 +18,9 @@ from dfml.results.labels import (
     rule_label,
 )
 from dfml.results.summary import MEASURED, average_over_seeds, datasets_of, with_domain_means
-from dfml.results.tables.table import Cell, Column, Footnotes, Section, Table
+from dfml.results.tables.table import Column, Footnotes, Table, TableCell, TableSection
 
-_DASH = Cell("–")
+_DASH = TableCell("–")
 _MAIN_COLUMNS = [*MEASURED, "accuracy", "ci95", "seed_sd", "seeds", "status", "note"]
 _SEED_COLUMNS = [*MEASURED, "seed", "accuracy", "ci95", "episodes", "record", "status", "note"]
 
@@ -32,9 +32,9 @@ class _Line:
     shots: int
     pool: str
     dataset: str
-    lead: tuple[Cell, ...]
-    values: dict[tuple[str, str], tuple[Cell, ...]]
-    blank: tuple[Cell, ...]
+    lead: tuple[TableCell, ...]
+    values: dict[tuple[str, str], tuple[TableCell, ...]]
+    blank: tuple[TableCell, ...]
 
 
 def main_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shots: Sequence[int]) -> Table:
@@ -51,7 +51,7 @@ def main_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
         status, note = _status(cell, rows)
         method = _method_cell(cell.method, footnotes)
         values = {
-            (row.rule, row.batch_norm): (Cell(f"{row.accuracy:.2f} ± {row.ci95:.2f}"), _spread_cell(row))
+            (row.rule, row.batch_norm): (TableCell(f"{row.accuracy:.2f} ± {row.ci95:.2f}"), _spread_cell(row))
             for row in rows.itertuples()
         }
         blank = (_blank_cell(status, note, footnotes), _DASH)
@@ -82,10 +82,11 @@ def by_seed_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, s
             lines.append(_Line(count, cell.pool, dataset, (method, _DASH), {}, blank))
         for seed, own in rows.groupby("seed"):
             values = {
-                (row.rule, row.batch_norm): (Cell(f"{row.accuracy:.2f} ± {row.ci95:.2f}"),) for row in own.itertuples()
+                (row.rule, row.batch_norm): (TableCell(f"{row.accuracy:.2f} ± {row.ci95:.2f}"),)
+                for row in own.itertuples()
             }
             # Tables lie one folder below results.csv, to which the path of the record is relative.
-            record = Cell(str(seed), link=f"../{own['record'].iloc[0]}")
+            record = TableCell(str(seed), link=f"../{own['record'].iloc[0]}")
             lines.append(_Line(count, cell.pool, dataset, (method, record), values, blank))
         place = {"pool": cell.pool, "dataset": dataset, "ways": ways, "shots": count, "method": cell.method}
         data += _data_rows(rows, place, status, note)
@@ -130,23 +131,23 @@ def _status(cell: GridCell, rows: pd.DataFrame) -> tuple[str, str]:
     return (NOT_RUN if rows.empty else RUN), real_images_note(cell.method)
 
 
-def _method_cell(method: str, footnotes: Footnotes) -> Cell:
+def _method_cell(method: str, footnotes: Footnotes) -> TableCell:
     """The method's name, marked when it reads real images."""
     note = real_images_note(method)
-    return Cell(method_label(method), mark=footnotes.mark(note) if note else "")
+    return TableCell(method_label(method), mark=footnotes.mark(note) if note else "")
 
 
-def _blank_cell(status: str, note: str, footnotes: Footnotes) -> Cell:
+def _blank_cell(status: str, note: str, footnotes: Footnotes) -> TableCell:
     """What stands where no number is: n/a with its reason, not run, or a dash for a rule not evaluated."""
     if status == NOT_APPLICABLE:
-        return Cell(NOT_APPLICABLE, mark=footnotes.mark(f"n/a: {note}"))
-    return Cell(NOT_RUN) if status == NOT_RUN else _DASH
+        return TableCell(NOT_APPLICABLE, mark=footnotes.mark(f"n/a: {note}"))
+    return TableCell(NOT_RUN) if status == NOT_RUN else _DASH
 
 
-def _spread_cell(row: object) -> Cell:
+def _spread_cell(row: object) -> TableCell:
     """``0.74 (3)``: sample sd over seeds and how many there are."""
     spread = "–" if pd.isna(row.seed_sd) else f"{row.seed_sd:.2f}"
-    return Cell(f"{spread} ({row.seeds})")
+    return TableCell(f"{spread} ({row.seeds})")
 
 
 def _data_rows(rows: pd.DataFrame, place: dict[str, object], status: str, note: str) -> list[dict]:
@@ -164,7 +165,7 @@ def _sections(
     ways: int,
     lead: Sequence[Column],
     values: Sequence[str],
-) -> list[Section]:
+) -> list[TableSection]:
     """One section per (shots, batch norm); pool and data set are printed where they change."""
     sections = []
     for count in dict.fromkeys(line.shots for line in lines):
@@ -179,10 +180,10 @@ def _sections(
                     breaks.add(len(rows))
                 shown = ("", "") if place == previous else place
                 cells = [cell for rule in rules for cell in line.values.get((rule, mode), line.blank)]
-                rows.append([Cell(shown[0]), Cell(shown[1]), *line.lead, *cells])
+                rows.append([TableCell(shown[0]), TableCell(shown[1]), *line.lead, *cells])
                 previous = place
             title = f"{ways}-way {count}-shot, batch norm: {batch_norm_label(mode)}"
-            sections.append(Section(title, columns, rows, frozenset(breaks)))
+            sections.append(TableSection(title, columns, rows, frozenset(breaks)))
     return sections
 
 

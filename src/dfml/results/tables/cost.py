@@ -9,7 +9,7 @@ import pandas as pd
 from dfml.evaluation.intervals import seed_spread
 from dfml.results.grid import NOT_APPLICABLE, NOT_RUN, RUN, STATUS_IN_CSV, GridCell
 from dfml.results.labels import method_label
-from dfml.results.tables.table import Cell, Column, Footnotes, Section, Table, number
+from dfml.results.tables.table import Column, Footnotes, Table, TableCell, TableSection, number
 
 _COLUMNS = ["pool", "ways", "shots", "method", "seeds", "train_seconds", "train_seconds_sd", "teacher_passes"]
 _COLUMNS += ["bank_seconds", "bank_passes", "inference_macs", "peak_memory_mb", "device", "status", "note"]
@@ -32,9 +32,9 @@ def cost_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
                 chosen = (cells["pool"] == pool) & (cells["method"] == cell.method) & (cells["shots"] == count)
                 data.append(_summary(cells[chosen], cell, ways, count))
                 shown = [
-                    Cell(pool if len(rows) in breaks else ""),
-                    Cell(str(count)),
-                    Cell(method_label(cell.method)),
+                    TableCell(pool if len(rows) in breaks else ""),
+                    TableCell(str(count)),
+                    TableCell(method_label(cell.method)),
                 ]
                 rows.append(shown + _printed(data[-1], footnotes))
     devices = " or ".join(sorted(frame["device"].unique()))
@@ -42,7 +42,7 @@ def cost_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
         stem="cost",
         caption="What each method costs",
         data=pd.DataFrame(data, columns=_COLUMNS).astype({"seeds": "Int64"}),
-        sections=[Section("", _columns(), rows, frozenset(breaks))],
+        sections=[TableSection("", _columns(), rows, frozenset(breaks))],
         notes=[
             f"Means over seeds on {devices}; peak memory is the greatest over seeds.",
             "Training: the method's own learning. Its bank: the inversion whose images it started from, which several "
@@ -91,29 +91,29 @@ def _summary(rows: pd.DataFrame, cell: GridCell, ways: int, shots: int) -> dict[
     }
 
 
-def _printed(row: dict, footnotes: Footnotes) -> list[Cell]:
+def _printed(row: dict, footnotes: Footnotes) -> list[TableCell]:
     """The cells after the method's name."""
     if row["status"] == STATUS_IN_CSV[NOT_APPLICABLE]:
         reason = footnotes.mark(f"n/a: {row['note']}")
-        return [Cell(NOT_APPLICABLE, mark=reason)] + [Cell("–")] * 6
+        return [TableCell(NOT_APPLICABLE, mark=reason)] + [TableCell("–")] * 6
     if row["status"] == STATUS_IN_CSV[NOT_RUN]:
-        return [Cell(NOT_RUN)] + [Cell("–")] * 6
+        return [TableCell(NOT_RUN)] + [TableCell("–")] * 6
     macs = row["inference_macs"]
     spread = number(row["train_seconds_sd"], "{:.1f}").text
     return [
-        Cell(f"{row['train_seconds']:.1f}"),
-        Cell(f"{spread} ({row['seeds']})"),
-        Cell(f"{row['teacher_passes']:.0f}"),
+        TableCell(f"{row['train_seconds']:.1f}"),
+        TableCell(f"{spread} ({row['seeds']})"),
+        TableCell(f"{row['teacher_passes']:.0f}"),
         *_bank(row),
         number(None if macs is None else macs / 1e6, "{:.2f}"),
         number(row["peak_memory_mb"], "{:.0f}"),
     ]
 
 
-def _bank(row: dict) -> list[Cell]:
+def _bank(row: dict) -> list[TableCell]:
     if not row["bank_passes"]:
-        return [Cell("–")] * 2
-    return [Cell(f"{row['bank_seconds']:.1f}"), Cell(f"{row['bank_passes']:.0f}")]
+        return [TableCell("–")] * 2
+    return [TableCell(f"{row['bank_seconds']:.1f}"), TableCell(f"{row['bank_passes']:.0f}")]
 
 
 def _known(value: float) -> float | None:

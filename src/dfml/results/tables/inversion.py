@@ -9,7 +9,7 @@ from statistics import fmean
 import pandas as pd
 
 from dfml.artefacts.summaries import InversionSummary
-from dfml.results.tables.table import Cell, Column, Footnotes, Section, Table, in_order_of, number
+from dfml.results.tables.table import Column, Footnotes, Table, TableCell, TableSection, in_order_of, number
 
 _KEY = ["pool", "inverter", "seed"]
 _NUMBERS = [
@@ -51,7 +51,7 @@ def inversion_table(inversions: Sequence[InversionSummary], *, pools: Sequence[s
         stem="inversion",
         caption="Recovered images: what they cost and how good they are",
         data=pd.DataFrame(data, columns=names),
-        sections=[Section("", columns, cells, frozenset(breaks))],
+        sections=[TableSection("", columns, cells, frozenset(breaks))],
         notes=[
             "Teacher: the model an image was recovered from. Cross-model: other zoo models that know the "
             "class. Independent: a model trained on the same classes that took no part in the inversion.",
@@ -64,15 +64,15 @@ def inversion_table(inversions: Sequence[InversionSummary], *, pools: Sequence[s
     )
 
 
-def _cells(row: dict, footnotes: Footnotes) -> list[Cell]:
+def _cells(row: dict, footnotes: Footnotes) -> list[TableCell]:
     """The printed row; a missing independent accuracy carries its reason."""
     numbers = []
     for name, _, _, form in _NUMBERS:
         cell = number(row[name], form)
         if name == "independent_accuracy" and row[name] is None and row["independent_reason"]:
-            cell = Cell("n/a", mark=footnotes.mark(f"n/a: {row['independent_reason']}"))
+            cell = TableCell("n/a", mark=footnotes.mark(f"n/a: {row['independent_reason']}"))
         numbers.append(cell)
-    return [Cell(row["pool"]), Cell(row["inverter"]), Cell(row["seed"]), *numbers]
+    return [TableCell(row["pool"]), TableCell(row["inverter"]), TableCell(row["seed"]), *numbers]
 
 
 def _mean(rows: Sequence[dict]) -> dict:

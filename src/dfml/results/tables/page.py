@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from itertools import groupby
 
-from dfml.results.tables.table import Cell, Section, Table
+from dfml.results.tables.table import Table, TableCell, TableSection
 
 _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; color: #222; background: #fff; margin: 1.5em; }
@@ -41,7 +41,7 @@ def to_html(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(section: Section) -> list[str]:
+def _section(section: TableSection) -> list[str]:
     """A heading, if the section has a title, and its grid."""
     lines = [f"<h2>{escape(section.title)}</h2>"] if section.title else []
     lines += ["<table><thead>"]
@@ -57,7 +57,7 @@ def _section(section: Section) -> list[str]:
     return [*lines, "</tbody></table>"]
 
 
-def _group_headings(section: Section) -> str:
+def _group_headings(section: TableSection) -> str:
     """The row of headings that neighbouring columns share."""
     headings = [
         f"<th colspan={len(list(columns))}{' class=group' if group else ''}>{escape(group)}</th>"
@@ -70,5 +70,5 @@ def _kind(numeric: bool) -> str:
     return " class=number" if numeric else ""
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     return escape(cell.text) + (f" <sup>{escape(cell.mark)}</sup>" if cell.mark else "")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dfml.artefacts.summaries import SpeedArm, SpeedSummary
 from dfml.evaluation.intervals import interval95
-from dfml.results.tables.table import Cell, Column, Section, Table, in_order_of
+from dfml.results.tables.table import Column, Table, TableCell, TableSection, in_order_of
 
 
 def speed_table(speeds: Sequence[SpeedSummary], *, pools: Sequence[str]) -> Table:
@@ -44,15 +44,15 @@ def speed_table(speeds: Sequence[SpeedSummary], *, pools: Sequence[str]) -> Tabl
     titles += [Column(f"times {first}"), Column("teacher CE"), Column("teacher accuracy (%)")]
     cells = [
         [
-            Cell(row["pool"]),
-            Cell(row["arm"]),
-            Cell(str(row["steps"])),
-            Cell(str(row["tasks"])),
-            Cell(f"{row['seconds_median']:.3g}"),
-            Cell(f"{row['seconds_mean']:.3g} ± {row['seconds_ci95']:.2g}"),
-            Cell(f"{row['times_first']:.1f}"),
-            Cell(f"{row['teacher_ce']:.2f}"),
-            Cell(f"{row['teacher_accuracy']:.1f}"),
+            TableCell(row["pool"]),
+            TableCell(row["arm"]),
+            TableCell(str(row["steps"])),
+            TableCell(str(row["tasks"])),
+            TableCell(f"{row['seconds_median']:.3g}"),
+            TableCell(f"{row['seconds_mean']:.3g} ± {row['seconds_ci95']:.2g}"),
+            TableCell(f"{row['times_first']:.1f}"),
+            TableCell(f"{row['teacher_ce']:.2f}"),
+            TableCell(f"{row['teacher_accuracy']:.1f}"),
         ]
         for row in data
     ]
@@ -61,7 +61,7 @@ def speed_table(speeds: Sequence[SpeedSummary], *, pools: Sequence[str]) -> Tabl
         stem="speed",
         caption="Seconds to recover the images of one task",
         data=pd.DataFrame(data, columns=columns),
-        sections=[Section("", titles, cells, frozenset(breaks))],
+        sections=[TableSection("", titles, cells, frozenset(breaks))],
         notes=[
             f"All arms in one run on {devices}: same generator, learning rates, batch and teachers; 95% interval over "
             "tasks; ratios of medians.",

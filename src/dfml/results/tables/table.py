@@ -11,7 +11,7 @@ import pandas as pd
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """Text of one cell, with the letter of its footnote and the address it links to, if any."""
 
     text: str
@@ -29,12 +29,12 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Section:
+class TableSection:
     """A titled grid of cells [rows][columns]; ``breaks`` are the rows that start a new group."""
 
     title: str
     columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[TableCell]]
     breaks: frozenset[int] = frozenset()
 
 
@@ -64,14 +64,14 @@ class Table:
     stem: str
     caption: str
     data: pd.DataFrame
-    sections: Sequence[Section]
+    sections: Sequence[TableSection]
     notes: Sequence[str] = ()
     footnotes: Footnotes = field(default_factory=Footnotes)
 
 
-def number(value: float | None, form: str) -> Cell:
+def number(value: float | None, form: str) -> TableCell:
     """A formatted number, or a dash where nothing was measured."""
-    return Cell("–" if value is None else form.format(value))
+    return TableCell("–" if value is None else form.format(value))
 
 
 class _OfPool(Protocol):

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from dfml.files.atomic import atomic_write
 from dfml.results.tables.page import to_html
-from dfml.results.tables.table import Cell, Column, Section, Table
+from dfml.results.tables.table import Column, Table, TableCell, TableSection
 
 _TEX_CHARACTERS = {
     "\\": r"\textbackslash{}",
@@ -99,7 +99,7 @@ def to_tex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tex_tabular(section: Section) -> list[str]:
+def _tex_tabular(section: TableSection) -> list[str]:
     """The lines of one ``tabular``, with a row of shared headings where columns have groups."""
     alignment = "".join("r" if column.numeric else "l" for column in section.columns)
     lines = [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
@@ -136,7 +136,7 @@ def _markdown(text: str) -> str:
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
 
 
-def _markdown_cell(cell: Cell) -> str:
+def _markdown_cell(cell: TableCell) -> str:
     text = _markdown(cell.text)
     if cell.link:
         # Angle brackets keep blanks and parentheses of a path inside the link.
@@ -149,7 +149,7 @@ def _tex(text: str) -> str:
     return "".join(_TEX_CHARACTERS.get(character, character) for character in text.replace("\n", " "))
 
 
-def _tex_cell(cell: Cell) -> str:
+def _tex_cell(cell: TableCell) -> str:
     text = _tex(cell.text)
     # A link to a file of this machine means nothing on paper: only the text is printed.
     return rf"{text}\textsuperscript{{{cell.mark}}}" if cell.mark else text

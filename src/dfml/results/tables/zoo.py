@@ -9,7 +9,7 @@ from statistics import fmean
 import pandas as pd
 
 from dfml.artefacts.summaries import ZooSummary
-from dfml.results.tables.table import Cell, Column, Section, Table, number
+from dfml.results.tables.table import Column, Table, TableCell, TableSection, number
 
 _COLUMNS = ["dataset", "architecture", "family", "width", "seed", "models"]
 _COLUMNS += ["accuracy_mean", "accuracy_min", "accuracy_max", "seconds"]
@@ -45,12 +45,12 @@ def zoo_table(zoos: Sequence[ZooSummary]) -> Table:
     columns += [Column("seconds per zoo")]
     cells = [
         [
-            Cell(row["dataset"]),
-            Cell(row["architecture"]),
-            Cell(f"{row['family']}, width {row['width']}"),
-            Cell(row["seed"]),
-            Cell(str(row["models"])),
-            *(Cell(f"{row[f'accuracy_{name}']:.1f}") for name in ("mean", "min", "max")),
+            TableCell(row["dataset"]),
+            TableCell(row["architecture"]),
+            TableCell(f"{row['family']}, width {row['width']}"),
+            TableCell(row["seed"]),
+            TableCell(str(row["models"])),
+            *(TableCell(f"{row[f'accuracy_{name}']:.1f}") for name in ("mean", "min", "max")),
             number(row["seconds"], "{:.0f}"),
         ]
         for row in data
@@ -59,7 +59,7 @@ def zoo_table(zoos: Sequence[ZooSummary]) -> Table:
         stem="zoo",
         caption="The zoos: accuracy of each model on held-out images of its own classes",
         data=pd.DataFrame(data, columns=_COLUMNS),
-        sections=[Section("", columns, cells, frozenset(breaks))],
+        sections=[TableSection("", columns, cells, frozenset(breaks))],
         notes=["Accuracy of the weights that are stored and used, on images kept out of the model's training."]
         + ([] if data else ["No zoo was trained."]),
     )
