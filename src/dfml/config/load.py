@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from dfml.config.explain import Finding, Location, findings
+from dfml.config.explain import Location, Violation, violations
 from dfml.config.root import Config
 from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
@@ -47,7 +47,7 @@ def validate_config(mapping: Mapping[str, Any], where: str = "config") -> Config
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{where}: expected keys at the top level, got `{mapping!r}`")
     values = _plain(mapping)
-    found: list[Finding] = []
+    found: list[Violation] = []
     unsound: list[Location] = []
     while True:
         try:
@@ -59,7 +59,7 @@ def validate_config(mapping: Mapping[str, Any], where: str = "config") -> Config
         if _reread(values, details):
             continue
         # Values are compared only when each is right by itself: note what is wrong, take it out, look again.
-        new = list(findings(details))
+        new = list(violations(details))
         seen = [one for one in new if not _overlap(one.places, unsound)]
         removed = [place for one in new if (place := _remove(values, one.location))]
         unsound += removed + [place for one in seen for place in one.places]
