@@ -20,6 +20,57 @@ def test_misspelt_keys_are_named_before_the_dag(fresh):
     assert "Snakefile" not in wrong.output
 
 
+TWICE = "mine.yaml, line {}: `{}` is given twice, first in line {}; keep one of them"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "lines"),
+    [
+        pytest.param(
+            "experiment: mine\nseeds: [0, 1, 2]\nzoo: {models: 30}\nseeds: [0]\nzoo: {models: 10}\n",
+            ["mine.yaml"],
+            [TWICE.format(4, "seeds", 2), TWICE.format(5, "zoo", 3)],
+            id="top level",
+        ),
+        pytest.param(
+            "zoo:\n  conv4:\n    learning_rate: 0.1\n    learning_rate: 0.2\n",
+            ["config/smoke.yaml", "mine.yaml"],
+            [TWICE.format(4, "zoo.conv4.learning_rate", 3)],
+            id="deep, in the second file",
+        ),
+        pytest.param(
+            "pools: {single: {methods: [random], methods: null}}\n",
+            ["{folder}/mine.yaml", "config/smoke.yaml"],
+            [TWICE.format(1, "pools.single.methods", 1)],
+            id="flow mapping, absolute path",
+        ),
+    ],
+)
+def test_a_key_given_twice_in_a_file_of_the_command_line_is_refused(fresh, text, arguments, lines):
+    (fresh.folder / "mine.yaml").write_text(text, encoding="utf-8")
+    wrong = fresh.snakemake("-n", "--configfile", *(argument.format(folder=fresh.folder) for argument in arguments))
+    assert wrong.status == 1
+    assert wrong.output.splitlines()[-len(lines) :] == lines
+    assert "Building DAG" not in wrong.output
+    assert "Traceback" not in wrong.output
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"seeds: [0]\nways: 5\nseeds: [1]\n", ", line 3: `seeds` is given twice, first in line 1; keep one of them"),
+        (b"experiment: caf\xe9\n", ": not a text file in UTF-8; save it as UTF-8 YAML"),
+    ],
+    ids=["twice", "latin-1"],
+)
+def test_the_default_file_is_held_to_the_same(fresh, content, message):
+    (fresh.folder / "config" / "config.yaml").write_bytes(content)
+    wrong = fresh.snakemake("-n")
+    assert wrong.status == 1
+    assert wrong.output.splitlines()[-1] == f"config/config.yaml{message}"
+    assert "Traceback" not in wrong.output
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Ten classes of twenty small pictures."""

@@ -69,7 +69,7 @@ def test_a_further_seed_leaves_the_others_alone(done):
         ),
         ("inversion/quality.py", {"prepare_images", "train_zoo"}, {"invert"}),
         (
-            "evaluation.py",
+            "evaluation/stage.py",
             {"prepare_images", "train_zoo", "invert", "time_inversion", "meta_learn"},
             {"evaluate"},
         ),
@@ -83,8 +83,8 @@ def test_changed_code_concerns_what_imports_it(done, module, spared, reached):
 
 
 def test_changed_code_of_a_method_concerns_its_cells(done):
-    done.append("src/dfml/methods/average.py", "CHANGED = 1")
-    done.append("src/dfml/methods/supervised_maml.py", "CHANGED = 1")
+    done.append("src/dfml/methods/fusion/average.py", "CHANGED = 1")
+    done.append("src/dfml/methods/supervised/loop.py", "CHANGED = 1")
     jobs = done.dry_run("--quiet", "rules").jobs
     assert set(jobs) == {"meta_learn", "evaluate", *RESULTS}
     assert jobs["meta_learn"] == 2 * SEEDS

@@ -6,18 +6,22 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from dfml.config.describe import describe
-from dfml.config.tree import ANY_NAME, children, keys, locate, section_of
+from dfml.config.tree import ANY_NAME, children, describe, keys, locate, section_of
 from dfml.settings import DisagreementError, nearest
 
 Location = tuple[str | int, ...]
 """Keys, chosen names and positions in lists, from the top."""
 
+REMOVED: Mapping[Location, str] = {
+    ("icfil",): "removed: PURER's calibration at meta-test is gone (docs/methods/purer.md); take the section out",
+}
+"""Keys of earlier versions: what became of each, and what to do about it."""
+
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)e[-+]?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Finding:
+class Violation:
     """One problem. `involves` are further places it depends on, or that a slip is likely to have meant."""
 
     location: Location
@@ -33,7 +37,7 @@ class Finding:
         return (self.location, *self.involves)
 
 
-def findings(details: list[Any]) -> Iterator[Finding]:
+def violations(details: list[Any]) -> Iterator[Violation]:
     """Problems from ``ValidationError.errors()``."""
     for detail in details:
         location: Location = detail["loc"]
@@ -42,24 +46,26 @@ def findings(details: list[Any]) -> Iterator[Finding]:
         if isinstance(fault, DisagreementError):
             for problem in fault.problems:
                 involved = tuple((*location, *key.split(".")) for key in problem.involves)
-                yield Finding((*location, *problem.key.split(".")), problem.message, involved)
+                yield Violation((*location, *problem.key.split(".")), problem.message, involved)
         elif fault is not None:
-            yield Finding(location, str(fault))
+            yield Violation(location, str(fault))
         elif detail["type"] == "extra_forbidden":
             yield _unknown_key(location)
         elif location and location[-1] == "[key]":
-            yield Finding(location[:-1], f"`{location[-2]}` cannot be a name here; use {_name_rule(location[:-2])}")
+            yield Violation(location[:-1], f"`{location[-2]}` cannot be a name here; use {_name_rule(location[:-2])}")
         elif detail["type"] == "invalid_key":
-            yield Finding(location, "unknown key; keys are names, not numbers or other values")
+            yield Violation(location, "unknown key; keys are names, not numbers or other values")
         elif detail["type"] == "missing" and not isinstance(location[-1], int):
-            yield Finding(location, f"missing; give {describe(locate(location) or {})}")
+            yield Violation(location, f"missing; give {describe(locate(location) or {})}")
         elif detail["type"] == "missing":
             yield _wrong_value(location[:-1], detail["input"])
         elif not inside:
             yield _wrong_value(location, detail["input"])
 
 
-def _unknown_key(location: Location) -> Finding:
+def _unknown_key(location: Location) -> Violation:
+    if location in REMOVED:
+        return Violation(location, REMOVED[location])
     name, above = str(location[-1]), location[:-1]
     here = list(children(locate(above) or {}))
     elsewhere = [key for key in keys() if key.path[-1] == name]
@@ -67,14 +73,14 @@ def _unknown_key(location: Location) -> Finding:
         message = f"unknown key; did you mean `{_dotted((*above, meant))}`?"
         if elsewhere:
             message += f" (`{name}` is a key of {_places(elsewhere)})"
-        return Finding(location, message, ((*above, meant),))
+        return Violation(location, message, ((*above, meant),))
     if elsewhere:
-        return Finding(location, f"unknown key here; `{name}` is a key of {_places(elsewhere)}: move it there")
+        return Violation(location, f"unknown key here; `{name}` is a key of {_places(elsewhere)}: move it there")
     everywhere = sorted({key.path[-1] for key in keys()} - {ANY_NAME})
     if meant := nearest(name, everywhere):
         places = _places([key for key in keys() if key.path[-1] == meant])
-        return Finding(location, f"unknown key; did you mean `{meant}`, a key of {places}?")
-    return Finding(location, f"unknown key; known here: {', '.join(f'`{one}`' for one in here)}")
+        return Violation(location, f"unknown key; did you mean `{meant}`, a key of {places}?")
+    return Violation(location, f"unknown key; known here: {', '.join(f'`{one}`' for one in here)}")
 
 
 def _places(found: list[Any], most: int = 4) -> str:
@@ -88,14 +94,14 @@ def _name_rule(section: Location) -> str:
     return " or ".join(describe({"type": "string", "pattern": pattern}) for pattern in patterns)
 
 
-def _wrong_value(location: Location, value: Any) -> Finding:
+def _wrong_value(location: Location, value: Any) -> Violation:
     node = locate(location) or {}
     expected = describe(node)
     inside = [key for key in children(node) if key != ANY_NAME]
     if inside:
         expected += f" with keys such as {', '.join(f'`{key}`' for key in inside[:3])}"
     hint = _hint(node, value)
-    return Finding(location, f"expected {expected}, got {_show(value)}" + (f"; {hint}" if hint else ""))
+    return Violation(location, f"expected {expected}, got {_show(value)}" + (f"; {hint}" if hint else ""))
 
 
 def _hint(node: dict[str, Any], value: Any) -> str:

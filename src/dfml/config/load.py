@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from dfml.config.explain import Finding, Location, findings
+from dfml.config.explain import Location, Violation, violations
 from dfml.config.root import Config
 from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
@@ -31,6 +31,29 @@ def load_config(paths: Sequence[Path]) -> Config:
     return validate_config(merged, " + ".join(str(path) for path in paths) or "config")
 
 
+def check_files(paths: Iterable[Path | str]) -> None:
+    """Read files that Snakemake reads as well, for what it passes over in silence, such as keys given twice.
+
+    Paths below the working directory are named relative to it. What is no regular file is left out: a pipe can be read
+    only once, and Snakemake says itself which file is missing.
+
+    Raises:
+        ConfigError: the problems of all files, each with its line.
+    """
+    here = Path.cwd()
+    # As a user gives them, and each once.
+    shown = dict.fromkeys(path.relative_to(here) if path.is_relative_to(here) else path for path in map(Path, paths))
+    wrong = []
+    for path in shown:
+        if path.is_file():
+            try:
+                read_yaml(path)
+            except ConfigError as error:
+                wrong.append(str(error))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+
+
 def validate_config(mapping: Mapping[str, Any], where: str = "config") -> Config:
     """Check a whole configuration; keys that are not given have their defaults.
 
@@ -47,7 +70,7 @@ def validate_config(mapping: Mapping[str, Any], where: str = "config") -> Config
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{where}: expected keys at the top level, got `{mapping!r}`")
     values = _plain(mapping)
-    found: list[Finding] = []
+    found: list[Violation] = []
     unsound: list[Location] = []
     while True:
         try:
@@ -59,7 +82,7 @@ def validate_config(mapping: Mapping[str, Any], where: str = "config") -> Config
         if _reread(values, details):
             continue
         # Values are compared only when each is right by itself: note what is wrong, take it out, look again.
-        new = list(findings(details))
+        new = list(violations(details))
         seen = [one for one in new if not _overlap(one.places, unsound)]
         removed = [place for one in new if (place := _remove(values, one.location))]
         unsound += removed + [place for one in seen for place in one.places]

@@ -46,14 +46,14 @@ class Experiment(Section):
     )
     learner: LearnerSettings = Field(LearnerSettings(), description="The meta-learner's network: a Conv4.")
     pools: dict[Name, PoolSettings] = Field({"single": PoolSettings()}, min_length=1, description="Pools by name.")
-    zoo: ZooSettings = Field(ZooSettings(), description="Zoo training.")
-    inversion: InversionSettings = Field(InversionSettings(), description="Model inversion.")
-    evaluation: EvaluationSettings = Field(EvaluationSettings(), description="Evaluation.")
-    runtime: RuntimeSettings = Field(RuntimeSettings(), description="Running long jobs.")
     methods: tuple[str, ...] = ()  # of which names, and with which default, `Config` says
     custom_methods: dict[
         Name, Annotated[str, Field(description="Path of a Python file with a function `fit(context)`.")]
     ] = Field({}, description="Methods of your own by name, run after `methods` (docs/adding.md).")
+    zoo: ZooSettings = Field(ZooSettings(), description="Zoo training.")
+    inversion: InversionSettings = Field(InversionSettings(), description="Model inversion.")
+    evaluation: EvaluationSettings = Field(EvaluationSettings(), description="Evaluation.")
+    runtime: RuntimeSettings = Field(RuntimeSettings(), description="Running long jobs.")
 
     _no_repetition = field_validator("seeds", "shots", "methods", check_fields=False)(distinct)
 

@@ -1,4 +1,4 @@
-"""The configuration as one tree: a JSON schema with every section written out where it stands.
+"""The configuration as one tree, a JSON schema with every section written out in place, and words for its values.
 
 Error messages, the schema file and the reference are all made from it, so none of them keeps a list of keys.
 """
@@ -11,6 +11,7 @@ from typing import Any
 from dfml.config.root import Config
 
 ANY_NAME = "<name>"
+_PATTERNS = {"^[a-z][a-z0-9_]*$": "a name of lower-case letters, digits and `_` that starts with a letter"}
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,63 @@ def _item(node: dict[str, Any], position: int) -> dict[str, Any] | None:
         if "items" in option:
             return option["items"]
     return None
+
+
+def describe(node: dict[str, Any]) -> str:
+    """What a key takes, such as `a whole number of at least 1`."""
+    if "anyOf" in node:
+        # Null first: after a list it would read as one of its items.
+        options = sorted(node["anyOf"], key=lambda option: option.get("type") != "null")
+        return " or ".join(describe(option) for option in options)
+    if "const" in node:
+        return f"`{_word(node['const'])}`"
+    if "enum" in node:
+        return "one of " + ", ".join(f"`{_word(choice)}`" for choice in node["enum"])
+    kind = node.get("type")
+    if kind in ("integer", "number"):
+        return f"a {'whole ' if kind == 'integer' else ''}number{_bounds(node)}"
+    if kind == "array":
+        return _describe_list(node)
+    if kind == "string":
+        pattern = node.get("pattern")
+        return "a text" if pattern is None else _PATTERNS.get(pattern, f"a text like `{pattern}`")
+    if kind == "object":
+        return _describe_section(node)
+    return {"boolean": "`true` or `false`", "null": "`null`"}.get(kind, "a value")
+
+
+def _describe_list(node: dict[str, Any]) -> str:
+    fixed = node.get("prefixItems")
+    item = fixed[0] if fixed else node.get("items", {})
+    count = f" of {len(fixed)}" if fixed else f" of {node['minItems']} or more" if "minItems" in node else ""
+    return f"a list{count}, each {describe(item)}"
+
+
+def _describe_section(node: dict[str, Any]) -> str:
+    named = list(node.get("patternProperties", {}).values())
+    if not named:
+        return "a section"
+    if named[0].get("type") == "object":
+        return "one section or more, by name"
+    return f"names, each with {describe(named[0])}"
+
+
+def _bounds(node: dict[str, Any]) -> str:
+    words = {
+        "exclusiveMinimum": "above",
+        "minimum": "of at least",
+        "exclusiveMaximum": "below",
+        "maximum": "of at most",
+        "multipleOf": "divisible by",
+    }
+    if {"minimum", "maximum"} <= set(node):
+        words = {"minimum": "from", "maximum": "to", "multipleOf": "divisible by"}
+    parts = [f"{word} {node[bound]}" for bound, word in words.items() if bound in node]
+    return " " + " ".join(parts).replace(" divisible", ", divisible") if parts else ""
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _expand(node: Any, definitions: dict[str, Any]) -> Any:

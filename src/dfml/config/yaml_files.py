@@ -54,7 +54,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     try:
-        return read_at_most(path, LARGEST_YAML).decode("utf-8-sig")
+        text = read_at_most(path, LARGEST_YAML).decode("utf-8-sig")
+        # JSON is YAML but for tabs, which may indent it and stand in no text of it.
+        return text.replace("\t", " ") if path.suffix == ".json" else text
     except FileNotFoundError:
         others = [str(other) for other in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
         meant = nearest(str(path), others)

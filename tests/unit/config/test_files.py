@@ -1,12 +1,13 @@
 """Reading configuration files and laying them over one another."""
 
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 from snakemake.utils import update_config
 
-from dfml.config.load import load_config
+from dfml.config.load import check_files, load_config
 from dfml.config.root import Config
 from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
@@ -84,6 +85,26 @@ def test_reads_keys_given_once(write):
         "more": {"a": 1, "b": 3},
         "list": [{"a": 1}, {"a": 2}],
     }
+
+
+def test_json_may_be_indented_by_tabs(write):
+    assert read_yaml(write('{\n\t"zoo": {\n\t\t"models": 3\n\t}\n}\n', "mine.json")) == {"zoo": {"models": 3}}
+
+
+def test_problems_of_all_files_are_told_once_each(write):
+    first = write("seeds: [0]\nseeds: [1]\n", "first.yaml")
+    second = write("# nothing\n", "second.yaml")
+    with pytest.raises(ConfigError) as caught:
+        check_files([first, str(first.absolute()), second])
+    assert str(caught.value).splitlines() == [
+        "first.yaml, line 2: `seeds` is given twice, first in line 1; keep one of them",
+        "second.yaml: the file is empty; give at least one key, or leave the file out",
+    ]
+
+
+def test_files_that_can_be_read_once_or_never_are_left_to_snakemake(write, tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    check_files([tmp_path / "pipe.yaml", tmp_path / "missing.yaml", tmp_path, write("seeds: [0]\n")])
 
 
 def test_later_files_lie_over_earlier_ones(write):

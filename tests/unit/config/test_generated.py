@@ -71,7 +71,13 @@ class TestReference:
         assert takes
         assert about.endswith(".")
 
-    def test_tells_how_files_are_laid_over_one_another(self):
-        assert "keys of the same section are merged deeply" in self.text
-        assert "--configfile config/smoke.yaml" in self.text
-        assert "--config seeds=[0]" in self.text
+    def test_lists_its_sections_and_says_where_overlays_are_explained(self):
+        headings = re.findall(r"^## `(\w+)`$", self.text, re.MULTILINE)
+        assert re.findall(r"\]\(#(\w+)\)", self.text) == headings
+        order = ["datasets", "networks", "pools", "zoo", "inversion", "evaluation", "runtime", "free"]
+        assert [name for name in headings if name in order] == order
+        by_hand = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+        assert "](../config/README.md)" in self.text
+        assert "](../docs/configuration.md)" in by_hand
+        assert "--configfile config/smoke.yaml" in by_hand
+        assert "--config seeds=[0]" in by_hand

@@ -6,8 +6,10 @@ import sys
 import pytest
 
 from dfml.catalogue import METHODS
+from dfml.config.explain import REMOVED
 from dfml.config.load import validate_config
 from dfml.config.root import Config
+from dfml.config.tree import locate
 from dfml.errors import ConfigError
 from support.configuration import problems
 
@@ -111,6 +113,21 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
 )
 def test_says_what_is_wrong_and_what_to_do(mapping, line):
     assert line in problems(mapping)
+
+
+@pytest.mark.parametrize("key", REMOVED, ids=".".join)
+def test_a_key_of_an_earlier_version_is_told_what_became_of_it(key):
+    assert locate(key) is None
+    mapping: object = {"steps": 100}
+    for part in reversed(key):
+        mapping = {part: mapping}
+    assert problems(mapping) == [f"{'.'.join(key)}: {REMOVED[key]}"]
+
+
+def test_a_section_of_a_removed_method_is_no_slip():
+    (line,) = problems({"icfil": {"steps": 100}})
+    assert line.startswith("icfil: removed: ")
+    assert "did you mean" not in line
 
 
 def test_selection_on_meta_test_is_refused_with_the_reason():
