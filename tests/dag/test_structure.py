@@ -20,16 +20,27 @@ RULES = {
 }
 COMPUTE = {name for name, body in RULES.items() if "threads:" in body}
 LIGHT = {"make_results", "build_report"}
+# Rules without a job, to be asked for by name.
+TARGETS = {"data", "zoo", "inversion", "metalearning", "results"}
 
 
 def test_rules_are_named_like_their_scripts():
     scripts = {path.stem for path in (WORKFLOW / "scripts").glob("*.py")}
     assert scripts == COMPUTE | LIGHT
-    assert set(RULES) == scripts | {"results"}
+    assert set(RULES) == scripts | TARGETS
     for name in scripts:
         assert f'"../scripts/{name}.py"' in RULES[name]
         assert f'"<logs>/{name}' in RULES[name]
         assert f'code("{name}")' in RULES[name] or name == "meta_learn"
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_targets_are_the_rooms_and_make_nothing_themselves(name):
+    room = (WORKFLOW / "rules" / f"{name}.smk").read_text(encoding="utf-8")
+    assert f"rule {name}:" in room
+    (local,) = re.findall(r"^localrules:\n((?:    .*\n)+)", room, re.MULTILINE)
+    assert f"    {name},\n" in local
+    assert re.fullmatch(r'\s*"""[^"]+"""\s+input:\n(        \S+,\n)+\s*', RULES[name])
 
 
 @pytest.mark.parametrize("name", sorted(COMPUTE))
@@ -108,8 +119,8 @@ def test_dvc_stages_name_what_exists_and_delete_nothing():
     config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
     made = set()
     for stage in stages.values():
-        for rule in re.findall(r"--until (.*)", stage["cmd"]):
-            assert set(rule.split()) <= set(RULES)
+        for rule in re.findall(r" -- (.*)", stage["cmd"]):
+            assert set(rule.split()) <= TARGETS
         for keys in stage.get("params", []):
             assert set(keys["config/config.yaml"]) <= set(config)
         for dependency in stage["deps"]:

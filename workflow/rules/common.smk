@@ -55,6 +55,18 @@ BANKS = list(
         if entry(c.method).needs_inversion(settings.options(c.method))
     )
 )
+# Real images that some cell is evaluated on or asks.
+IMAGES = [
+    f"<results>/images/{dataset}/images.json"
+    for dataset in dict.fromkeys(
+        [name for pool in POOLS for name in settings.pools[pool].datasets]
+        + [settings.options(c.method)["dataset"] for c in CELLS if entry(c.method).other_domain]
+    )
+]
+LEARNERS = [
+    f"<results>/metalearning/{c.pool}/{c.method}/{c.shots}shot/seed{c.seed}/learner.safetensors"
+    for c in CELLS
+]
 RECORDS = [f"<results>/evaluation/{c.pool}/{c.method}/{c.shots}shot/seed{c.seed}/record.json" for c in CELLS]
 ZOOS = list(
     dict.fromkeys(

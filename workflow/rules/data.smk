@@ -2,6 +2,10 @@
 # Reads: resources/embedded and config/splits, or a folder of the user. Makes: <results>/images
 
 
+localrules:
+    data,
+
+
 rule prepare_images:
     """Read one data set, check it, and cut it by its class split."""
     input:
@@ -27,3 +31,9 @@ rule prepare_images:
         listing=image_listing,
     script:
         "../scripts/prepare_images.py"
+
+
+rule data:
+    """The images of every data set that some learner is evaluated on or asks."""
+    input:
+        IMAGES,

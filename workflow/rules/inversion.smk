@@ -2,6 +2,10 @@
 # Reads: <results>/zoo. Makes: <results>/inversion
 
 
+localrules:
+    inversion,
+
+
 rule invert:
     """Meta-train the generator on a pool, or invert its models one by one, and keep the recovered images."""
     input:
@@ -62,3 +66,10 @@ rule time_inversion:
         seed=FIRST_SEED,
     script:
         "../scripts/time_inversion.py"
+
+
+rule inversion:
+    """Every bank that some learner starts from, and the speed of inversion."""
+    input:
+        INVERSIONS,
+        SPEEDS,

@@ -2,6 +2,10 @@
 # Reads: <results>/zoo, <results>/inversion. Makes: <results>/metalearning
 
 
+localrules:
+    metalearning,
+
+
 rule meta_learn:
     """Fit one cell. Only a method marked as reading real images is given any."""
     input:
@@ -35,3 +39,9 @@ rule meta_learn:
         inversion=cell_inversion_settings,
     script:
         "../scripts/meta_learn.py"
+
+
+rule metalearning:
+    """Every learner."""
+    input:
+        LEARNERS,

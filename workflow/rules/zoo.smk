@@ -2,6 +2,10 @@
 # Reads: <results>/images. Makes: <results>/zoo
 
 
+localrules:
+    zoo,
+
+
 # The cache takes a single file under each name; judges are one or none.
 ZOO_JUDGES = {
     Path(name).stem: f"<results>/zoo/{{dataset}}/{{architecture}}/seed{{seed}}/{name}" for name in JUDGES
@@ -40,3 +44,9 @@ rule train_zoo:
         seed="{seed}",
     script:
         "../scripts/train_zoo.py"
+
+
+rule zoo:
+    """Every zoo that some learner is given."""
+    input:
+        ZOOS,

@@ -1,6 +1,6 @@
-"""Writes what is made from the models: the JSON schema for editors and the reference of every key.
+"""Writes what is made from the models: the JSON schema for editors, the reference of every key, DVC's lists of keys.
 
-`python -m dfml.config.reference` rewrites both, `--check` only says whether they are up to date.
+`python -m dfml.config.reference` rewrites all of them, `--check` only says whether they are up to date.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from dfml.config.stages import stages
 from dfml.config.tree import Key, children, describe, keys, section_of, tree
 
 INTRODUCTION = """\
@@ -71,16 +72,16 @@ def schema() -> str:
     return json.dumps({**head, **tree()}, indent=1, ensure_ascii=False) + "\n"
 
 
-def generated() -> dict[Path, str]:
+def generated(root: Path) -> dict[Path, str]:
     """Text of every generated file by its path from the root of the repository."""
-    return {SCHEMA: schema(), REFERENCE: reference()}
+    return {SCHEMA: schema(), REFERENCE: reference(), **dict(stages(root))}
 
 
 def stale(root: Path) -> list[Path]:
     """Generated files that are missing or differ from what the models say."""
     return [
         path
-        for path, text in generated().items()
+        for path, text in generated(root).items()
         if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
     ]
 
@@ -98,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(bool(found))
     for path in found:
         (options.root / path).parent.mkdir(parents=True, exist_ok=True)
-        (options.root / path).write_text(generated()[path], encoding="utf-8")
+        (options.root / path).write_text(generated(options.root)[path], encoding="utf-8")
         sys.stdout.write(f"wrote {path}\n")
     return 0
 

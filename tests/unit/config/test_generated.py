@@ -26,11 +26,11 @@ def test_check_tells_what_is_stale_and_writing_mends_it(tmp_path, capsys):
     assert main([*command, "--check"]) == 1
     assert str(REFERENCE) in capsys.readouterr().err
     assert main(command) == 0
-    assert (tmp_path / REFERENCE).read_text(encoding="utf-8") == generated()[REFERENCE]
+    assert (tmp_path / REFERENCE).read_text(encoding="utf-8") == generated(ROOT)[REFERENCE]
 
 
 class TestSchema:
-    validator = Draft202012Validator(json.loads(generated()[SCHEMA]))
+    validator = Draft202012Validator(json.loads(generated(ROOT)[SCHEMA]))
 
     def test_is_a_schema(self):
         Draft202012Validator.check_schema(self.validator.schema)

@@ -7,8 +7,7 @@ import pytest
 from dfml.artefacts.record import Record
 from dfml.artefacts.summaries import read_inversions, read_speeds
 from dfml.errors import DfmlError
-from dfml.results import collect
-from dfml.results.collect import collect_records
+from dfml.results.collect import collect, collect_records
 from dfml.results.figures.curves import curve_frame, learning_curves_figure, seed_band
 from dfml.results.figures.inner_steps import inner_steps_figure
 from dfml.results.figures.main import main_figure
