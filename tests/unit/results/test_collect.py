@@ -4,8 +4,7 @@ import pandas as pd
 import pytest
 
 from dfml.errors import DfmlError, FileFormatError
-from dfml.results import collect
-from dfml.results.collect import RESULT_COLUMNS, collect_records, read_results_csv
+from dfml.results.collect import RESULT_COLUMNS, collect, collect_records, read_results_csv
 from dfml.results.grid import GridCell, check_against_grid, read_grid
 from dfml.results.summary import average_over_seeds, with_domain_means
 from support.results import GRID, MODES, RULES, result, write, write_demo, write_record
