@@ -7,12 +7,13 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from dfml.artefacts.zoo import WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
+from dfml.artefacts.provenance import Provenance
+from dfml.artefacts.zoo import MANIFEST, WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
 from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.methods.free.settings import OFFICIAL_FREE
 from dfml.networks.build import build_network
 from dfml.zoo.pool import Pool
-from dfml.zoo.store import save_manifest, save_weights
+from dfml.zoo.store import save_weights
 
 WAYS, CLASSES = 5, 64
 LATENT, GENERATOR_WIDTH, PER_CLASS = 256, 64, 20
@@ -42,9 +43,9 @@ def write_random_zoo(folder: Path, count: int, *, side: int, width: int = 32) ->
         judges=[],
         judges_sha256=None,
         seconds=0.0,
-        provenance={},
+        provenance=Provenance(git_commit=None, versions={}, host="", device=None),
     )
-    save_manifest(folder, manifest)
+    manifest.save(folder / MANIFEST)
     return folder
 
 

@@ -7,18 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfml.artefacts.record import read_record
-from dfml.artefacts.summaries import read_inversions, read_speeds, read_zoos
+from dfml.artefacts.images import MANIFEST, ImagesManifest
+from dfml.artefacts.receipt import Receipt
+from dfml.artefacts.record import Record
 from dfml.cli.tools import Output
 from dfml.cli.verify import ASIDE, examine
-from dfml.data.images import load_images, load_manifest
+from dfml.data.images import load_images
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.five import load_meta_generator
 from dfml.inversion.settings import InversionSettings
-from dfml.jobs.provenance import read_receipt
 from dfml.metalearning.store import load_learner
 from dfml.results.collect import read_results_csv
+from dfml.results.reading import read_inversions, read_speeds, read_zoos
 from dfml.zoo.store import load_judges, load_zoo
 from faults.experiment import EXPERIMENT, INVERT, META_LEARN, RECORD, REPORT, TABLE, TRAIN_ZOO
 from support.comparable import digests
@@ -114,7 +115,7 @@ def learner(path: Path):
 
 READERS = {
     "images/icons_colour/meta_train.npz": load_images,
-    "images/icons_colour/images.json": lambda path: load_manifest(path.parent),
+    "images/icons_colour/images.json": lambda path: ImagesManifest.load(path.parent / MANIFEST),
     f"{TRAIN_ZOO.place}/zoo.safetensors": lambda path: load_zoo(path.parent, CPU)[0],
     f"{TRAIN_ZOO.place}/judges.safetensors": lambda path: load_judges(path.parent, CPU)[0],
     f"{TRAIN_ZOO.place}/zoo.json": lambda path: read_zoos([path]),
@@ -124,9 +125,9 @@ READERS = {
     "inversion/single/speed.json": lambda path: read_speeds([path]),
     f"{META_LEARN.place}/learner.safetensors": learner,
     f"{META_LEARN.place}/learner.json": learner,
-    RECORD.removeprefix(f"{SHELF.as_posix()}/"): read_record,
+    RECORD.removeprefix(f"{SHELF.as_posix()}/"): Record.load,
     "results.csv": lambda path: read_results_csv(path).to_csv(),
-    "receipts/make_results.json": read_receipt,
+    "receipts/make_results.json": Receipt.load,
 }
 
 

@@ -5,6 +5,14 @@ import json
 
 import pytest
 
+from dfml.artefacts.images import ImagesManifest
+from dfml.artefacts.inversion import InversionRecord
+from dfml.artefacts.learner import LearnerManifest
+from dfml.artefacts.receipt import Receipt
+from dfml.artefacts.record import Record
+from dfml.artefacts.zoo import ZooManifest
+from support import shelf
+
 JOBS = {
     "prepare_images/icons_colour",
     "train_zoo/icons_colour/conv4/seed0",
@@ -29,10 +37,16 @@ def test_every_job_leaves_a_log_a_benchmark_and_nothing_to_resume(ran):
     assert not list((ran.folder / "results" / "tiny" / "resume").rglob("*.pt"))
 
 
-def test_records_say_what_was_measured(ran):
-    from dfml.artefacts.record import read_record
+def test_every_json_file_is_read_by_its_model(ran):
+    files = sorted((ran.folder / "results").rglob("*.json"))
+    kinds = {type(shelf.load(path)) for path in files}
+    assert kinds == {ImagesManifest, ZooManifest, InversionRecord, LearnerManifest, Record, Receipt}
 
-    records = [read_record(path) for path in sorted((ran.folder / "results").rglob("record.json"))]
+
+def test_records_say_what_was_measured(ran):
+    from dfml.artefacts.record import Record
+
+    records = [Record.load(path) for path in sorted((ran.folder / "results").rglob("record.json"))]
     assert [(record.method, record.seed, record.shots) for record in records] == [("free", 0, 1), ("random", 0, 1)]
     free, random = records
     assert free.episode_digest == random.episode_digest

@@ -44,10 +44,10 @@ def test_the_readmes_example_is_fitted_and_evaluated(own):
     assert "finetune" not in accuracy and max(accuracy.values()) > 20  # above chance
 
     # Rows of tables bear its name.
-    from dfml.artefacts.record import read_record
+    from dfml.artefacts.record import Record
     from dfml.results.labels import method_label
 
-    assert method_label(read_record(path).method) == "twin"
+    assert method_label(Record.load(path).method) == "twin"
 
     def again():
         dry = call("-n")

@@ -4,27 +4,30 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from dfml.artefacts.images import MANIFEST as IMAGES
+from dfml.artefacts.images import ImagesManifest
 from dfml.artefacts.learner import MANIFEST as LEARNER
 from dfml.artefacts.learner import WEIGHTS as LEARNER_WEIGHTS
-from dfml.artefacts.record import read_record
-from dfml.artefacts.summaries import read_inversions, read_speeds, read_zoos
+from dfml.artefacts.learner import LearnerManifest
+from dfml.artefacts.metrics import Metrics
+from dfml.artefacts.receipt import Receipt
+from dfml.artefacts.record import Record
 from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS
 from dfml.config.load import load_config
-from dfml.data.images import load_images, load_manifest
+from dfml.data.images import load_images
 from dfml.data.sources.folder import list_classes, read_classes
 from dfml.data.splits import read_split
-from dfml.data.sufficiency import check_prepared
 from dfml.errors import DfmlError
 from dfml.files.atomic import write_json
 from dfml.files.reading import sha256_file
 from dfml.inversion.bank import BANK, ImageBank
 from dfml.inversion.five import GENERATOR, load_meta_generator
 from dfml.jobs.checkpoint import Checkpoint
-from dfml.jobs.provenance import read_receipt
-from dfml.metalearning.store import load_learner, read_learner_manifest
+from dfml.metalearning.store import load_learner
 from dfml.results.collect import read_results_csv
+from dfml.results.reading import read_inversions, read_speeds, read_zoos
 from dfml.zoo.pool import Pool
-from dfml.zoo.store import load_judges, read_manifest
+from dfml.zoo.store import load_judges
 from support import results
 from support.cells import INVERSION
 from support.containers import change_archive, change_png, change_tensors
@@ -132,7 +135,7 @@ ARTEFACTS = (
     Artefact(
         "zoo_manifest",
         write_zoo,
-        _all_of(read_manifest, lambda folder: read_zoos([folder / MANIFEST])),
+        lambda folder: read_zoos([folder / MANIFEST]),
         {MANIFEST: BLIND_AND_JSON},
         share=60,
     ),
@@ -145,7 +148,13 @@ ARTEFACTS = (
         (LEARNER,),
         share=30,
     ),
-    Artefact("learner_manifest", write_learner, read_learner_manifest, {LEARNER: BLIND_AND_JSON}, share=90),
+    Artefact(
+        "learner_manifest",
+        write_learner,
+        lambda folder: LearnerManifest.load(folder / LEARNER),
+        {LEARNER: BLIND_AND_JSON},
+        share=90,
+    ),
     Artefact("bank", write_bank, lambda f: ImageBank.load(f / BANK, CPU), {BANK: BLIND_AND_ARCHIVE}, share=40),
     Artefact(
         "generator",
@@ -157,8 +166,8 @@ ARTEFACTS = (
     Artefact(
         "images_manifest",
         write_images,
-        _all_of(load_manifest, lambda f: check_prepared(f, minimum_classes=2, minimum_images=2)),
-        {"images.json": BLIND_AND_JSON},
+        lambda f: ImagesManifest.load(f / IMAGES).check_enough(minimum_classes=2, minimum_images=2),
+        {IMAGES: BLIND_AND_JSON},
         share=60,
     ),
     Artefact(
@@ -173,11 +182,12 @@ ARTEFACTS = (
     ),
     _json("inversion", (results.inversion(), results.inversion(seed=1)), read_inversions, share=110),
     _json("speed", (results.speed(), results.speed(pool="single")), read_speeds, share=110),
-    _json("record", (record(0), record(1)), lambda paths: read_record(paths[0]), share=130),
+    _json("record", (record(0), record(1)), lambda paths: Record.load(paths[0]), share=130),
+    _json("metrics", (results.metrics(), results.metrics(domains={})), lambda paths: Metrics.load(paths[0]), share=40),
     Artefact(
         "receipt",
         write_receipt,
-        lambda f: read_receipt(f / "receipt.json"),
+        lambda f: Receipt.load(f / "receipt.json"),
         {"receipt.json": BLIND_AND_JSON},
         share=110,
     ),

@@ -9,15 +9,14 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION, Cell
+from dfml.artefacts.base import Cell
+from dfml.artefacts.inversion import RECORD
 from dfml.catalogue import entry
 from dfml.compute.seeds import torch_generator
-from dfml.files.atomic import write_json
 from dfml.inversion.bank import BANK, ImageBank
 from dfml.inversion.five import GENERATOR
 from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.settings import InversionSettings
-from dfml.inversion.stage import RECORD
 from dfml.jobs.progress import Progress
 from dfml.jobs.settings import RuntimeSettings
 from dfml.methods import stage
@@ -29,6 +28,7 @@ from dfml.methods.stage import load_settings
 from dfml.methods.supervised.settings import SupervisedSettings
 from dfml.networks.settings import NetworkSettings
 from dfml.zoo.pool import Pool
+from support import results
 from support.learners import recovered
 from support.zoo import CPU, SIDE, WAYS, WIDTH, QuietJob
 
@@ -154,6 +154,5 @@ def write_inversion(folder: Path, pool: Pool) -> Path:
         noise = torch.rand(INVERSION.images_per_class * WAYS, 3, SIDE, SIDE, generator=draws)
         bank.add(recovered(model, noise))
     bank.save(folder / BANK)
-    facts = {"format": INVERSION_FORMAT, "version": INVERSION_VERSION, "seconds": 1.5, "teacher_passes": 7}
-    write_json(folder / RECORD, facts)
+    results.write(folder, RECORD, results.inversion(seconds=1.5, teacher_passes=7))
     return folder

@@ -1,16 +1,22 @@
 """The smallest learners, episodes and wrapped classifiers that tests of meta-learning need, made in memory."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from dfml.artefacts.learner import MANIFEST, WEIGHTS, LearnerManifest, Normalisation, SnapshotEntry
+from dfml.artefacts.provenance import Provenance
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.inversion.recovered import Recovered, interleaved_targets
 from dfml.metalearning.learner import Learner
+from dfml.metalearning.store import save_weights
 from dfml.networks.build import build_network
 from dfml.zoo.pool import PoolModel
+from support import results
 from support.zoo import SIDE, WAYS, WIDTH, random_model
 
 SPEC = NetworkSpec(family="conv4", width=WIDTH, ways=WAYS, side=SIDE)
@@ -71,3 +77,16 @@ def recovered(model: PoolModel, images: Tensor) -> Recovered:
     ways = len(model.classes)
     targets = interleaved_targets(ways, len(images) // ways, images.device)
     return Recovered(model, images, targets, torch.zeros(1))
+
+
+def save_learner(folder: Path, states: list[list[dict[str, Tensor]]], **facts: Any) -> None:
+    """Write a learner with these weights; ``facts``, plain values, replace what its manifest says otherwise."""
+    weights = save_weights(folder / WEIGHTS, states)
+    told = results.learner(domains={}, weights_sha256=weights) | facts
+    told |= {
+        "encoders": [NetworkSpec(**dict(spec)) for spec in told["encoders"]],
+        "snapshots": [SnapshotEntry(**snapshot) for snapshot in told["snapshots"]],
+        "domains": {name: Normalisation(**own) for name, own in told["domains"].items()},
+        "provenance": Provenance(**told["provenance"]),
+    }
+    LearnerManifest(**results.fields(told)).save(folder / MANIFEST)

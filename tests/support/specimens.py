@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
+from dfml.artefacts.provenance import Provenance
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.seeds import torch_generator
 from dfml.data.images import SPLITS, save_images
@@ -18,11 +19,11 @@ from dfml.inversion.bank import BANK, ImageBank
 from dfml.inversion.five import GENERATOR
 from dfml.jobs import provenance as receipt
 from dfml.jobs.checkpoint import Checkpoint
-from dfml.metalearning.store import save_learner
 from dfml.results.collect import collect_records
 from support import results
 from support.cells import INVERSION
 from support.inversion import recovered
+from support.learners import save_learner
 from support.zoo import CPU, SIDE, pattern_images, random_model, random_network, write_random_zoo
 
 NAMES = ("ant", "bee", "cat", "dog")
@@ -45,28 +46,8 @@ def write_learner(folder: Path, which: int) -> None:
     for seed in range(2):
         named = random_network(spec, 10 * which + seed).named_parameters()
         states.append([{name: p.detach() for name, p in named}])
-    facts = {
-        "pool": "single",
-        "method": "free",
-        "ways": 3,
-        "shots": 1,
-        "seed": which,
-        "encoders": [spec],
-        "snapshots": [{"iteration": 0, "seconds": 0.0}, {"iteration": 5, "seconds": 1.5}],
-        "finetune": True,
-        "mean": [0.5] * 3,
-        "std": [0.25] * 3,
-        "domains": {"toy": {"mean": [0.4] * 3, "std": [0.2] * 3}},
-        "train_seconds": 1.5,
-        "teacher_passes": 4,
-        "bank_seconds": 0.0,
-        "bank_passes": 0,
-        "stages": {"replay": 1.5},
-        "peak_memory_mb": None,
-        "options": {"steps": 5},
-        "provenance": {"command": "snakemake"},
-    }
-    save_learner(folder, states, facts)
+    domains = {"toy": {"mean": [0.4] * 3, "std": [0.2] * 3}}
+    save_learner(folder, states, ways=3, seed=which, encoders=[spec], domains=domains)
 
 
 def write_bank(folder: Path, which: int) -> None:
@@ -113,9 +94,9 @@ def write_split(folder: Path, which: int) -> None:
 def write_receipt(folder: Path, which: int) -> None:
     """A receipt of one file."""
     (folder / "made.txt").write_text(str(which))
-    told = {"command": "snakemake", "git_commit": None, "versions": {"python": "3.12"}, "rule": "evaluate"}
     inputs = {"a/b.json": "0" * 64, str(folder / "made.txt"): "1" * 64}
-    receipt.write_receipt(folder / "receipt.json", told | {"inputs": inputs}, [str(folder / "made.txt")])
+    told = Provenance(**results.provenance(command="snakemake", inputs=inputs))
+    receipt.write_receipt(folder / "receipt.json", told, [str(folder / "made.txt")])
 
 
 def write_checkpoint(folder: Path, which: int) -> None:

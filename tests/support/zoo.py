@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfml.artefacts.zoo import JUDGES, WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
+from dfml.artefacts.provenance import Provenance
+from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
 from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.data.images import SPLITS, ClassImages, save_images
 from dfml.jobs.progress import NullProgress, Progress
@@ -18,7 +19,8 @@ from dfml.networks.settings import NetworkSettings
 from dfml.zoo.pool import PoolModel
 from dfml.zoo.settings import OptimiserSettings, ZooSettings
 from dfml.zoo.stage import train_zoo
-from dfml.zoo.store import save_manifest, save_weights
+from dfml.zoo.store import save_weights
+from support import results
 
 CPU = torch.device("cpu")
 SIDE, WIDTH, WAYS = 16, 4, 3
@@ -35,9 +37,9 @@ class QuietJob:
     seconds: float = 0.0
     runtime: RuntimeSettings = field(default_factory=lambda: RuntimeSettings(checkpoint_every=1))
 
-    def provenance(self) -> dict[str, Any]:
-        """Nothing to tell."""
-        return {}
+    def provenance(self) -> Provenance:
+        """The same of every process."""
+        return Provenance(**results.provenance())
 
 
 def pattern_images(
@@ -151,9 +153,9 @@ def write_random_zoo(
         "judges": entries[:judges],
         "judges_sha256": save_weights(folder / JUDGES, states[models:]) if judges else None,
         "seconds": 0.0,
-        "provenance": {},
+        "provenance": Provenance(**results.provenance()),
     }
-    save_manifest(folder, ZooManifest(**{**manifest, **facts}))
+    ZooManifest(**{**manifest, **facts}).save(folder / MANIFEST)
     return folder
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import get_args
 
 from dfml.artefacts.base import Cell
+from dfml.artefacts.images import MANIFEST, ImagesManifest
 from dfml.inversion.settings import Inverter
 from dfml.data.sources.embedded import FILES
 from dfml.data.sources.folder import list_classes
-from dfml.data.sufficiency import check_prepared
 from dfml.errors import DataError, FileFormatError
 from dfml.catalogue import entry
 from dfml.files.atomic import bring_to_present
@@ -90,8 +90,7 @@ def check_images():
     """Refuse more ways, shots or queries than images that were prepared earlier allow; new ones are checked then."""
     for dataset in {name for pool in POOLS for name in settings.pools[pool].datasets}:
         try:
-            check_prepared(
-                Path(RESULTS, "images", dataset),
+            ImagesManifest.load(Path(RESULTS, "images", dataset, MANIFEST)).check_enough(
                 minimum_classes=settings.ways,
                 minimum_images=max(settings.shots) + settings.evaluation.queries,
             )

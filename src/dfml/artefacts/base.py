@@ -1,21 +1,27 @@
-"""What every JSON file on the shelf has in common: closed models, types of text, reading with one clear error."""
+"""What every JSON file on the shelf has in common: a closed model that writes and reads it. Torch-free."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from dfml.errors import FileFormatError, is_printable
+from dfml.files.atomic import write_json
 from dfml.files.reading import LONGEST_NAME, LONGEST_TEXT, read_json
 
-RECORD_FORMAT = "dfml.record"
-RECORD_VERSION = 3
 
-INVERSION_FORMAT = "dfml.inversion"
-INVERSION_VERSION = 1
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One learner: a method on a pool at a number of shots with a seed."""
+
+    pool: str
+    method: str
+    shots: int
+    seed: int
 
 
 def _printable(text: str) -> str:
@@ -30,74 +36,74 @@ Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(_printable)
 Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_printable)]
 """What something is called."""
 
-Manifest = TypeVar("Manifest", bound=BaseModel)
-
-
-def read_manifest_as(model: type[Manifest], path: Path, *, format: str, version: int, remedy: str) -> Manifest:
-    """Read ``path`` as ``model``; ``remedy`` ends the message.
-
-    Raises:
-        FileFormatError: missing, damaged, of another format or version, or with impossible contents.
-    """
-    content = read_json(path, format=format, version=version)
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise FileFormatError(f"{path}: {where}: {first['msg']}; {remedy}") from None
-
-
-@dataclass(frozen=True, order=True)
-class Cell:
-    """One learner: a method on a pool at a number of shots with a seed."""
-
-    pool: str
-    method: str
-    shots: int
-    seed: int
-
-
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+"""A number for each of red, green and blue."""
 
 _SHOWN_PROBLEMS = 5
 
 
-class Artefact(BaseModel):
-    """Base of every JSON artefact read here: strict types, no NaN or infinity, read-only.
+class Closed(BaseModel):
+    """Base of all that a JSON file holds: no further keys, strict types, no NaN or infinity, read-only."""
 
-    Keys that a reader does not need are ignored; the format version, not the set of keys, says whether a
-    file is understood.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    def fields_of(self, base: type[Closed]) -> dict[str, Any]:
+        """What it says in the fields that it has from ``base``, by name, to be said again elsewhere."""
+        return {name: getattr(self, name) for name in base.model_fields}
+
+
+class Artefact(Closed):
+    """Base of every JSON file on the shelf.
+
+    Attributes:
+        FORMAT: What such a file calls itself.
+        VERSION: Which keys it has; another number for other keys.
+        MAKER: What makes such a file, as messages say it.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+    FORMAT: ClassVar[str]
+    VERSION: ClassVar[int]
+    MAKER: ClassVar[str]
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, the format and its version first; readers see the old file or the new one.
+
+        Raises:
+            DfmlError: the disk is full.
+        """
+        write_json(path, {"format": self.FORMAT, "version": self.VERSION, **self.model_dump()})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileFormatError: missing, no JSON, of another format or version, or with wrong keys; it names the file,
+                every wrong key (five at most) and what to run again.
+        """
+        content = read_json(path, format=cls.FORMAT, version=cls.VERSION, maker=cls.MAKER)
+        try:
+            return cls.model_validate({key: value for key, value in content.items() if key not in _HEADER})
+        except ValidationError as error:
+            raise refusal(path, error, cls.MAKER) from None
 
 
-ArtefactType = TypeVar("ArtefactType", bound=Artefact)
+_HEADER = ("format", "version")
 
 
-def read_artefact(path: Path, model: type[ArtefactType], *, format: str, version: int, rule: str) -> ArtefactType:
-    """Read ``path`` as ``model``.
-
-    Raises FileFormatError, naming the file, every wrong key (five at most) and the workflow rule that writes
-    such files, when the file is missing, is not JSON, has another format or version, or fails validation.
-    """
-    content = read_json(path, format=format, version=version)
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        problems = [_describe(problem) for problem in error.errors(include_url=False)]
-        shown = "; ".join(problems[:_SHOWN_PROBLEMS])
-        more = len(problems) - _SHOWN_PROBLEMS
-        rest = f"; and {more} more" if more > 0 else ""
-        raise FileFormatError(
-            f"{path}: not a valid {format} file ({shown}{rest}). Delete it and run the rule {rule} again."
-        ) from None
+def refusal(path: Path, error: ValidationError, maker: str) -> FileFormatError:
+    """What to raise for a file whose contents are wrong: its name, every wrong key (five at most), what to run."""
+    problems = [_describe(problem) for problem in error.errors(include_url=False)]
+    more = len(problems) - _SHOWN_PROBLEMS
+    shown = problems[:_SHOWN_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
+    return FileFormatError(f"{path}: {'; '.join(shown)}; delete it and run {maker} again")
 
 
-def _describe(problem: dict) -> str:
+def _describe(problem: ErrorDetails) -> str:
     """``results.0.accuracy: Input should be a valid number`` for one pydantic problem."""
-    where = ".".join(str(part) for part in problem["loc"]) or "file"
+    where = ".".join(map(str, problem["loc"])) or "the file"
     return f"{where}: {problem['msg']}"

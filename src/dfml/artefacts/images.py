@@ -1,28 +1,23 @@
 """``images.json``: what is written beside prepared images, and checked when it is read. Torch-free."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from dfml.artefacts.base import Name, Text, read_manifest_as
+from dfml.artefacts.base import Artefact, Closed, Name, Positive, Text
+from dfml.errors import DataError
 
 MANIFEST = "images.json"
-FORMAT, VERSION = "dfml.images", 1
 SPLITS = ("meta_train", "meta_val", "meta_test")
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class SplitEntry(_Closed):
+class SplitEntry(Closed):
     """The file of one split, its classes in order, and how many images each has."""
 
     file: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     names: list[Name] = Field(min_length=1)
-    counts: list[Annotated[int, Field(ge=1)]]
+    counts: list[Positive]
 
     @model_validator(mode="after")
     def _one_count_per_class(self) -> "SplitEntry":
@@ -31,16 +26,18 @@ class SplitEntry(_Closed):
         return self
 
 
-class ImagesManifest(_Closed):
-    """The prepared images of one data set."""
+class ImagesManifest(Artefact):
+    """The prepared images of one data set; mean and standard deviation per channel, in units of [0, 1]."""
 
-    format: Literal["dfml.images"] = FORMAT
-    version: Literal[1] = VERSION
+    FORMAT: ClassVar = "dfml.images"
+    VERSION: ClassVar = 1
+    MAKER: ClassVar = "the rule prepare_images"
+
     dataset: Name
     source: Name
     licence: Text
-    side: int = Field(ge=1)
-    channels: int = Field(ge=1)
+    side: Positive
+    channels: Positive
     mean: list[float] = Field(min_length=1)
     std: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
     splits: dict[str, SplitEntry]
@@ -57,12 +54,26 @@ class ImagesManifest(_Closed):
             raise ValueError("needs a mean and a standard deviation for each channel")
         return self
 
+    def check_enough(self, *, minimum_classes: int, minimum_images: int) -> None:
+        """Check every split, so that a setting raised after the images were prepared fails before hours of work.
 
-def read_images_manifest(folder: Path) -> ImagesManifest:
-    """Read and check ``images.json``.
+        Args:
+            minimum_classes: Fewest classes of a split: ways.
+            minimum_images: Fewest images of a class: shots + queries.
 
-    Raises:
-        FileFormatError: missing, damaged, of another version, or with impossible contents.
-    """
-    remedy = "delete its folder and run the rule prepare_images again"
-    return read_manifest_as(ImagesManifest, folder / MANIFEST, format=FORMAT, version=VERSION, remedy=remedy)
+        Raises:
+            DataError: a split or a class has too few.
+        """
+        for part, split in self.splits.items():
+            if len(split.names) < minimum_classes:
+                raise DataError(
+                    f"{self.dataset}: {part} has {len(split.names)} classes, but {minimum_classes} are needed; "
+                    "lower `ways`"
+                )
+            counts = zip(split.names, split.counts, strict=True)
+            short = [f"{name} ({count})" for name, count in counts if count < minimum_images]
+            if short:
+                raise DataError(
+                    f"{self.dataset}: every class needs at least {minimum_images} images; {part} has too few in: "
+                    f"{', '.join(short)}; lower `shots` or `evaluation.queries`"
+                )

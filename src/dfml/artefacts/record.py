@@ -1,29 +1,18 @@
-"""``record.json``: the outcome of one cell (pool, method, shots, seed)."""
+"""``record.json``: the outcome of one cell (pool, method, shots, seed). Torch-free."""
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from dfml.artefacts.base import (
-    RECORD_FORMAT,
-    RECORD_VERSION,
-    Artefact,
-    Count,
-    Name,
-    NonNegative,
-    Percent,
-    Text,
-    read_artefact,
-)
-
-Positive = Annotated[int, Field(ge=1)]
+from dfml.artefacts.base import Artefact, Closed, Count, Name, NonNegative, Percent, Positive, Text
+from dfml.artefacts.cell import CellFacts, Learning
+from dfml.artefacts.provenance import Provenance
 
 
-class Result(Artefact):
+class Result(Closed):
     """Accuracy of the cell on one meta-test data set under one adaptation rule and batch-norm mode."""
 
     dataset: Name
@@ -35,7 +24,7 @@ class Result(Artefact):
     accuracies_digest: Name = Field(description="digest of the per-episode accuracies")
 
 
-class CurvePoint(Artefact):
+class CurvePoint(Closed):
     """Meta-validation accuracy of one snapshot taken while the method was learning."""
 
     iteration: Count
@@ -46,32 +35,29 @@ class CurvePoint(Artefact):
     batch_norm: Name
 
 
-class Record(Artefact):
+class Circumstances(Closed):
+    """With what the numbers were measured, as every row of ``results.csv`` says it."""
+
+    device: Name
+    config_digest: Name
+    git_commit: Text | None
+    episode_digest: Name = Field(description="digest of the fixed episode list")
+
+
+class Record(Artefact, Circumstances, Learning, CellFacts):
     """Everything that an evaluation says about one cell."""
 
+    FORMAT: ClassVar = "dfml.record"
+    VERSION: ClassVar = 3
+    MAKER: ClassVar = "the rule evaluate"
+
     experiment: Name
-    pool: Name
-    method: Name
-    ways: Annotated[int, Field(ge=2)]
-    shots: Positive
-    seed: Count
     results: Annotated[list[Result], Field(min_length=1)]
     selection: Name = Field(description="how the evaluated iterate was chosen")
     iterate: int | Text | None = None
-    episode_digest: Name = Field(description="digest of the fixed episode list")
-    train_seconds: NonNegative
-    teacher_passes: Count
-    bank_seconds: NonNegative = Field(description="seconds of the inversion whose images it started from")
-    bank_passes: Count = Field(description="teacher passes of that inversion")
     inference_macs: Count | None = Field(description="multiply-adds per query image")
-    peak_memory_mb: NonNegative | None
-    stages: dict[Name, float] = Field(description="seconds by stage")
     curve: list[CurvePoint]
-    device: Name
-    git_commit: Text | None
-    config_digest: Name
-    options: dict[str, object] = Field(description="resolved settings of the method")
-    provenance: dict[str, object] = Field(description="command, code, packages, machine, settings, digests of inputs")
+    provenance: Provenance
 
     @model_validator(mode="after")
     def _no_number_twice(self) -> Record:
@@ -86,8 +72,3 @@ def _refuse_repeats(where: str, keys: list[tuple[str, str, str]]) -> None:
     repeated = [" / ".join(key) for key, count in Counter(keys).items() if count > 1]
     if repeated:
         raise ValueError(f"{where} hold {', '.join(repeated)} more than once")
-
-
-def read_record(path: Path) -> Record:
-    """Read and check one ``record.json``; FileFormatError names the file and what is wrong with it."""
-    return read_artefact(path, Record, format=RECORD_FORMAT, version=RECORD_VERSION, rule="evaluate")

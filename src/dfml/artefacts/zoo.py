@@ -1,16 +1,15 @@
 """``zoo.json``: what is written beside a zoo's weights, and checked when it is read. Torch-free."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from dfml.artefacts.base import Name
+from dfml.artefacts.base import Artefact, Channels, Closed, Count, Name, NonNegative, Percent, Positive
+from dfml.artefacts.provenance import Provenance
 
 
-class NetworkSpec(BaseModel):
+class NetworkSpec(Closed):
     """All that is needed to rebuild a classifier's module; stored beside its weights."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     family: Literal["conv4", "resnet10", "resnet18"]
     width: int = Field(ge=1, le=4096)
@@ -19,7 +18,6 @@ class NetworkSpec(BaseModel):
     stem_relu: bool = True
 
 
-FORMAT, VERSION = "dfml.zoo", 1
 WEIGHTS = "zoo.safetensors"
 JUDGES = "judges.safetensors"
 MANIFEST = "zoo.json"
@@ -28,43 +26,41 @@ MANIFEST = "zoo.json"
 MOST_MODELS = 10_000
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class ModelEntry(_Closed):
+class ModelEntry(Closed):
     """One classifier: the ordered classes of its outputs and its own held-out accuracy in percent."""
 
-    index: int = Field(ge=0)
+    index: Count
     classes: list[int] = Field(min_length=2)
-    accuracy_best: float = Field(ge=0, le=100)
-    accuracy_last: float = Field(ge=0, le=100)
-    accuracy_stored: float = Field(ge=0, le=100)
-    epoch_best: int = Field(ge=1)
+    accuracy_best: Percent
+    accuracy_last: Percent
+    accuracy_stored: Percent = Field(description="of the weights that are stored and used")
+    epoch_best: Positive
 
 
-class ZooManifest(_Closed):
+class ZooManifest(Artefact):
     """A zoo of one data set, one architecture and one seed.
 
     ``judges`` are further models, trained independently on the classes of the first ``models``; no method sees them.
     """
 
-    format: Literal["dfml.zoo"] = FORMAT
-    version: Literal[1] = VERSION
+    FORMAT: ClassVar = "dfml.zoo"
+    VERSION: ClassVar = 1
+    MAKER: ClassVar = "the rule train_zoo"
+
     dataset: Name
     architecture: Name
     network: NetworkSpec
-    seed: int
+    seed: Count
     side: int = Field(ge=1, le=1024)
-    mean: list[float] = Field(min_length=3, max_length=3)
+    mean: Channels
     std: list[Annotated[float, Field(gt=0)]] = Field(min_length=3, max_length=3)
     class_names: list[Name] = Field(max_length=100_000)
     models: list[ModelEntry] = Field(min_length=1, max_length=MOST_MODELS)
     weights_sha256: str
     judges: list[ModelEntry]
     judges_sha256: str | None
-    seconds: float = Field(ge=0)
-    provenance: dict
+    seconds: NonNegative
+    provenance: Provenance
 
     @model_validator(mode="after")
     def _side_is_the_networks(self) -> "ZooManifest":

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dfml.artefacts.receipt import Receipt
 from dfml.cli.tools import Output, planned_outputs, require_repository
 from dfml.errors import DfmlError, FileFormatError, printable
 from dfml.files.reading import sha256_file
-from dfml.jobs.provenance import read_receipt, receipts_folder
+from dfml.jobs.provenance import receipts_folder
 
 # Below an experiment's folder, but no results; neither is what a killed writer left, `.{name}.….partial`.
 ASIDE = ("receipts", "resume")
@@ -58,7 +59,7 @@ def examine(outputs: Sequence[Output], shelf: Path) -> list[Finding]:
     found: dict[str, Finding] = {}
     for finding in [*unreadable, *_by_receipts(receipts, known), *_by_plan(outputs)]:
         found.setdefault(finding.path, finding)
-    attested = {path for receipt in receipts for path in receipt["outputs"]}
+    attested = {path for receipt in receipts for path in receipt.outputs}
     for path in _files(shelf):
         if path not in known:
             found.setdefault(path, Finding("foreign", path))
@@ -76,25 +77,25 @@ def _by_plan(outputs: Sequence[Output]) -> Iterator[Finding]:
             yield Finding("stale", output.path, f"rule {output.rule} would run again")
 
 
-def _by_receipts(receipts: Sequence[dict], known: set[str]) -> Iterator[Finding]:
+def _by_receipts(receipts: Sequence[Receipt], known: set[str]) -> Iterator[Finding]:
     digest = cache(sha256_file)
     for receipt in receipts:
-        made = {path: sha for path, sha in receipt["outputs"].items() if path in known and Path(path).is_file()}
+        made = {path: sha for path, sha in receipt.outputs.items() if path in known and Path(path).is_file()}
         for path, sha in made.items():
             if digest(path) != sha:
                 yield Finding("damaged", path, "its content is not what its job left")
-        for source, sha in receipt["inputs"].items():
+        for source, sha in receipt.inputs.items():
             # Not Path.is_file, which fails for a name that no file can have.
             if os.path.isfile(source) and digest(source) != sha:
                 yield from (Finding("stale", path, f"made from another {source}") for path in made)
 
 
-def _receipts(shelf: Path) -> tuple[list[dict], list[Finding]]:
+def _receipts(shelf: Path) -> tuple[list[Receipt], list[Finding]]:
     """The receipts that can be read, and findings on the others."""
     receipts, unreadable = [], []
     for path in sorted(receipts_folder(shelf.name).rglob("*.json")):
         try:
-            receipts.append(read_receipt(path))
+            receipts.append(Receipt.load(path))
         except FileFormatError as error:
             unreadable.append(Finding("unreadable", path.as_posix(), str(error)))
     return receipts, unreadable

@@ -3,18 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dfml.artefacts.images import FORMAT, MANIFEST, SPLITS, VERSION, read_images_manifest
+from dfml.artefacts.images import MANIFEST, SPLITS, ImagesManifest, SplitEntry
 from dfml.errors import DataError, FileFormatError
 from dfml.files.arrays import read_arrays, texts, whole
-from dfml.files.atomic import atomic_write, write_json
+from dfml.files.atomic import atomic_write
 from dfml.files.reading import is_name, sha256_file
 
+# The arrays beside a manifest are of its format.
+_FORMAT, _VERSION = ImagesManifest.FORMAT, ImagesManifest.VERSION
 _ARRAYS = frozenset({"format", "version", "dataset", "split", "licence", "names", "x", "y"})
 
 
@@ -123,38 +124,21 @@ def save_images(folder: Path, splits: Mapping[str, ClassImages], *, source: str)
     for split in SPLITS:
         images, path = splits[split], folder / f"{split}.npz"
         _write_npz(path, images)
-        described[split] = {
-            "file": path.name,
-            "sha256": sha256_file(path),
-            "names": list(images.names),
-            "counts": list(images.counts),
-        }
+        described[split] = SplitEntry(
+            file=path.name, sha256=sha256_file(path), names=list(images.names), counts=list(images.counts)
+        )
     train = splits["meta_train"]
     mean, std = channel_statistics(train)
-    write_json(
-        folder / MANIFEST,
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "dataset": train.dataset,
-            "source": source,
-            "licence": train.licence,
-            "side": train.side,
-            "channels": train.channels,
-            "mean": mean,
-            "std": std,
-            "splits": described,
-        },
-    )
-
-
-def load_manifest(folder: Path) -> dict[str, Any]:
-    """Read ``images.json``: class names, counts, side, channels, mean, std, licence and digests.
-
-    Raises:
-        FileFormatError: the file is missing, damaged or of another version.
-    """
-    return read_images_manifest(folder).model_dump()
+    ImagesManifest(
+        dataset=train.dataset,
+        source=source,
+        licence=train.licence,
+        side=train.side,
+        channels=train.channels,
+        mean=mean,
+        std=std,
+        splits=described,
+    ).save(folder / MANIFEST)
 
 
 def load_images(path: Path) -> ClassImages:
@@ -169,10 +153,10 @@ def load_images(path: Path) -> ClassImages:
         facts = {key: texts(arrays[key]) for key in ("format", "dataset", "split", "licence", "names")}
     except ValueError as error:
         raise FileFormatError(f"{path} has inconsistent arrays ({error}); {remedy}") from None
-    if facts["format"] != [FORMAT]:
-        raise FileFormatError(f"{path} is not a {FORMAT} file; {remedy}")
-    if (version := whole(arrays["version"])) != VERSION:
-        raise FileFormatError(f"{path} has format version {version}, expected {VERSION}; {remedy}")
+    if facts["format"] != [_FORMAT]:
+        raise FileFormatError(f"{path} is not a {_FORMAT} file; {remedy}")
+    if (version := whole(arrays["version"])) != _VERSION:
+        raise FileFormatError(f"{path} has format version {version}, expected {_VERSION}; {remedy}")
     x, y, names = arrays["x"], arrays["y"], facts["names"]
     sound = x.dtype == np.uint8 and x.ndim == 4 and y.dtype == np.int64 and y.shape == x.shape[:1] and x.size > 0
     sound = sound and all(len(facts[key]) == 1 for key in ("dataset", "split", "licence"))
@@ -204,8 +188,8 @@ def _write_npz(path: Path, images: ClassImages) -> None:
     """Write one split, uncompressed so that it loads quickly; the same images give the same bytes."""
     x, _ = images.packed()
     arrays = {
-        "format": np.array(FORMAT),
-        "version": np.array(VERSION),
+        "format": np.array(_FORMAT),
+        "version": np.array(_VERSION),
         "dataset": np.array(images.dataset),
         "split": np.array(images.split),
         "licence": np.array(images.licence),

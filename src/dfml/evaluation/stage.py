@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dfml.artefacts.base import RECORD_FORMAT, RECORD_VERSION
+from dfml.artefacts.cell import Learning
 from dfml.artefacts.learner import LearnerManifest
+from dfml.artefacts.record import CurvePoint, Record, Result
 from dfml.compute.device import describe_device
 from dfml.data.images import load_images
 from dfml.evaluation.intervals import interval95
 from dfml.evaluation.settings import EvaluationSettings
-from dfml.files.atomic import write_json
 from dfml.files.reading import digest_json
 from dfml.jobs.job import Job
 from dfml.metalearning.learner import Learner
@@ -56,7 +57,7 @@ def evaluate(
         learner, steps=settings.adaptation_steps, learning_rate=settings.adaptation_learning_rate, device=job.device
     )
     common = {"ways": ways, "shots": cell.shots, "settings": settings, "device": job.device}
-    curve: list[dict[str, float | int | str]] = []
+    curve: list[CurvePoint] = []
     if settings.validation_episodes and len(learners) > 1:
         validation = [
             EpisodeSet.draw(load_images(folder / "meta_val.npz"), count=settings.validation_episodes, **common)
@@ -76,78 +77,67 @@ def evaluate(
                 learners[chosen].for_domain(test.dataset), test, progress=bar
             ).items():
                 results.append(
-                    {
-                        "dataset": test.dataset,
-                        "rule": rule,
-                        "batch_norm": mode,
-                        "accuracy": float(values.mean()),
-                        "ci95": interval95(values),
-                        "episodes": len(values),
-                        "accuracies_digest": digest_json([round(v, 6) for v in values.tolist()]),
-                    }
+                    Result(
+                        dataset=test.dataset,
+                        rule=rule,
+                        batch_norm=mode,
+                        accuracy=float(values.mean()),
+                        ci95=interval95(values),
+                        episodes=len(values),
+                        accuracies_digest=digest_json([round(v, 6) for v in values.tolist()]),
+                    )
                 )
-    write_json(
-        output,
-        {
-            "format": RECORD_FORMAT,
-            "version": RECORD_VERSION,
-            "experiment": experiment,
-            "pool": cell.pool,
-            "method": cell.method,
-            "ways": ways,
-            "shots": cell.shots,
-            "seed": cell.seed,
-            "results": results,
-            "selection": settings.select,
-            "iterate": manifest.snapshots[chosen].iteration,
-            "episode_digest": digest_json(digests),
-            "train_seconds": manifest.train_seconds,
-            "teacher_passes": manifest.teacher_passes,
-            "bank_seconds": manifest.bank_seconds,
-            "bank_passes": manifest.bank_passes,
-            "inference_macs": inference_macs(learners[chosen], tests[0].images.shape[-1]),
-            "peak_memory_mb": manifest.peak_memory_mb,
-            "stages": {**manifest.stages, "evaluation": job.seconds},
-            "curve": curve,
-            "device": describe_device(job.device),
-            "git_commit": job.provenance()["git_commit"],
-            "config_digest": config_digest,
-            "options": manifest.options,
-            "provenance": job.provenance(),
-        },
-    )
+    provenance = job.provenance()
+    learning = manifest.fields_of(Learning)
+    learning["stages"] = {**manifest.stages, "evaluation": job.seconds}
+    Record(
+        **asdict(cell),
+        **learning,
+        ways=ways,
+        experiment=experiment,
+        results=results,
+        selection=settings.select,
+        iterate=manifest.snapshots[chosen].iteration,
+        episode_digest=digest_json(digests),
+        inference_macs=inference_macs(learners[chosen], tests[0].images.shape[-1]),
+        curve=curve,
+        device=describe_device(job.device),
+        git_commit=provenance.git_commit,
+        config_digest=config_digest,
+        provenance=provenance,
+    ).save(output)
 
 
 def _curve(
     manifest: LearnerManifest, learners: Sequence[Learner], validation: Sequence[EpisodeSet], job: Job
-) -> list[dict[str, float | int | str]]:
+) -> list[CurvePoint]:
     """Meta-val accuracy of every kept iterate, averaged over data sets, by rule and batch-norm mode."""
-    rows: list[dict[str, float | int | str]] = []
+    points: list[CurvePoint] = []
     with job.progress.task("meta-val", total=len(learners)) as bar:
         for snapshot, learner in zip(manifest.snapshots, learners, strict=True):
             per_set = [episode_accuracies(learner.for_domain(own.dataset), own) for own in validation]
             for key in per_set[0]:
                 values = np.concatenate([accuracies[key] for accuracies in per_set])
-                rows.append(
-                    {
-                        "iteration": snapshot.iteration,
-                        "seconds": snapshot.seconds,
-                        "accuracy": float(values.mean()),
-                        "ci95": interval95(values),
-                        "rule": key[0],
-                        "batch_norm": key[1],
-                    }
+                points.append(
+                    CurvePoint(
+                        iteration=snapshot.iteration,
+                        seconds=snapshot.seconds,
+                        accuracy=float(values.mean()),
+                        ci95=interval95(values),
+                        rule=key[0],
+                        batch_norm=key[1],
+                    )
                 )
             bar.advance()
-    return rows
+    return points
 
 
-def _select(select: str, curve: Sequence[dict], count: int, manifest: LearnerManifest) -> int:
+def _select(select: str, curve: Sequence[CurvePoint], count: int, manifest: LearnerManifest) -> int:
     """Index of the reported iterate: the last, or the best mean meta-val accuracy over rules and modes."""
     if select == "last" or not curve:
         return count - 1
     means = [
-        np.mean([row["accuracy"] for row in curve if row["iteration"] == snapshot.iteration])
+        np.mean([point.accuracy for point in curve if point.iteration == snapshot.iteration])
         for snapshot in manifest.snapshots
     ]
     return int(np.argmax(means))

@@ -44,29 +44,36 @@ def read_at_most(path: Path | str, limit: int) -> bytes:
     return content
 
 
-def read_json(path: Path | str, *, format: str, version: int) -> dict[str, Any]:
-    """Read a JSON artefact and check its `format` and `version` entries.
+def read_plain_json(path: Path | str, *, maker: str = "the step that makes it") -> Any:
+    """Read JSON without regard to its format; ``maker`` is what messages say to run.
 
     Whole numbers have 64 bits, others are finite, and no key stands twice.
 
+    Raises FileFormatError for a file that is missing, damaged or too large.
+    """
+    try:
+        return parse_json(read_at_most(path, LARGEST_JSON))
+    except OSError as error:
+        raise FileFormatError(f"cannot read {path} ({error.strerror}); run {maker}") from error
+    except ValueError as error:
+        raise FileFormatError(f"{path} is not whole JSON ({error}); delete it and run {maker} again") from error
+
+
+def read_json(path: Path | str, *, format: str, version: int, maker: str = "the step that makes it") -> dict[str, Any]:
+    """Read a JSON artefact as :func:`read_plain_json` does, and check its `format` and `version` entries.
+
     Raises FileFormatError for a file that is missing, damaged, foreign, too large, or of another version.
     """
-    path = Path(path)
-    try:
-        obj = parse_json(read_at_most(path, LARGEST_JSON))
-    except OSError as error:
-        raise FileFormatError(f"cannot read {path} ({error.strerror}); run the step that makes it") from error
-    except ValueError as error:
-        raise FileFormatError(
-            f"{path} is not whole JSON ({error}); delete it and run the step that makes it again"
-        ) from error
+    obj = read_plain_json(path, maker=maker)
     found = obj.get("format") if isinstance(obj, dict) else None
     if found != format:
-        raise FileFormatError(f"{path} is not a {format} file (its format is {found!r}); give the right file")
+        raise FileFormatError(
+            f"{path} is not a {format} file (its format is {found!r}); give the right file, or run {maker} again"
+        )
     if obj.get("version") != version:
         raise FileFormatError(
             f"{path} has {format} version {obj.get('version')!r}, this program reads version "
-            f"{version}; make the file again or use the matching dfml"
+            f"{version}; run {maker} again or use the matching dfml"
         )
     return obj
 

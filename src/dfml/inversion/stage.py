@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION
+from dfml.artefacts.inversion import RECORD, InversionRecord
 from dfml.artefacts.zoo import MANIFEST
 from dfml.compute.seeds import torch_generator
-from dfml.files.atomic import atomic_write, write_json
+from dfml.files.atomic import atomic_write
 from dfml.files.reading import digest_json, sha256_file
 from dfml.inversion.bank import BANK, ImageBank
 from dfml.inversion.five import GENERATOR, MetaGenerator, Restart, recover_with_five
@@ -26,7 +26,7 @@ from dfml.jobs.job import Job
 from dfml.zoo.pool import Pool, PoolModel
 from dfml.zoo.store import load_judges
 
-RECORD, GRID = "inversion.json", "grid.png"
+GRID = "grid.png"
 # Inverters that need no more of a model than its answers and their gradients.
 ASK_GRADIENTS_ONLY = frozenset({"gen_ce"})
 GRID_IMAGES = 8
@@ -101,31 +101,26 @@ def invert(
     bank.save(folder / BANK)
     columns = min(GRID_IMAGES, settings.images_per_class)
     save_grid(rows_of_classes(last, columns), folder / GRID, columns=columns)
-    write_json(
-        folder / RECORD,
-        {
-            "format": INVERSION_FORMAT,
-            "version": INVERSION_VERSION,
-            "pool": pool,
-            "inverter": inverter,
-            "seed": seed,
-            "seconds": recovery.seconds,
-            **passes,
-            "inversions": inversions,
-            "images": bank.images,
-            "iterations": len(recovery.history),
-            "history": recovery.history,
-            "ce_curve": curves,
-            "teacher_ce": sum(s[0] for s in scores) / len(scores),
-            "teacher_accuracy": sum(s[1] for s in scores) / len(scores),
-            "cross_model_accuracy": cross_model_accuracy(models, bank, torch_generator(seed, "cross")),
-            "independent_accuracy": judged,
-            "independent_reason": None if judges else "the zoo has no judges (`zoo.judges`)",
-            "diversity": diversity,
-            "peak_memory_mb": job.peak_memory_mb,
-            "provenance": job.provenance(),
-        },
-    )
+    InversionRecord(
+        pool=pool,
+        inverter=inverter,
+        seed=seed,
+        seconds=recovery.seconds,
+        **passes,
+        inversions=inversions,
+        images=bank.images,
+        iterations=len(recovery.history),
+        history=recovery.history,
+        ce_curve=curves,
+        teacher_ce=sum(s[0] for s in scores) / len(scores),
+        teacher_accuracy=sum(s[1] for s in scores) / len(scores),
+        cross_model_accuracy=cross_model_accuracy(models, bank, torch_generator(seed, "cross")),
+        independent_accuracy=judged,
+        independent_reason=None if judges else "the zoo has no judges (`zoo.judges`)",
+        diversity=diversity,
+        peak_memory_mb=job.peak_memory_mb,
+        provenance=job.provenance(),
+    ).save(folder / RECORD)
     arguments["checkpoint"].remove()
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
+from dfml.artefacts.inversion import SpeedArm, SpeedRecord
 from dfml.compute.capture import WARM_UP
 from dfml.compute.device import describe_device
 from dfml.compute.seeds import torch_generator
-from dfml.files.atomic import write_json
 from dfml.inversion.five import load_meta_generator
 from dfml.inversion.per_model import FromScratch
 from dfml.inversion.quality import teacher_scores
@@ -18,8 +18,6 @@ from dfml.inversion.settings import InversionSettings
 from dfml.inversion.stage import make_objective
 from dfml.jobs.job import Job
 from dfml.zoo.pool import Pool
-
-FORMAT, VERSION = "dfml.speed", 1
 
 
 def time_inversion(
@@ -44,7 +42,7 @@ def time_inversion(
     for steps in sorted({settings.five.steps, *settings.speed.steps}):
         scratch = FromScratch(alike, objective, side=models.canvas, device=job.device, steps=steps)
         arms["per_model", steps] = lambda index, draws, scratch=scratch: scratch(models[index], draws)
-    results = {key: {"name": key[0], "steps": key[1], **_empty()} for key in arms}
+    results = {key: _empty() for key in arms}
     count = min(settings.speed.models, len(models))
     on_gpu = job.device.type == "cuda"
     for arm in list(arms.values()) if on_gpu else list(arms.values())[:1]:
@@ -64,19 +62,14 @@ def time_inversion(
                 results[key]["teacher_ce"].append(loss)
                 results[key]["teacher_accuracy"].append(accuracy)
                 bar.advance(seconds=seconds)
-    write_json(
-        output,
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "pool": pool,
-            "seed": seed,
-            "device": describe_device(job.device),
-            "images_per_task": models.ways * settings.images_per_class,
-            "arms": list(results.values()),
-            "provenance": job.provenance(),
-        },
-    )
+    SpeedRecord(
+        pool=pool,
+        seed=seed,
+        device=describe_device(job.device),
+        images_per_task=models.ways * settings.images_per_class,
+        arms=[SpeedArm(name=name, steps=steps, **measured) for (name, steps), measured in results.items()],
+        provenance=job.provenance(),
+    ).save(output)
 
 
 def _empty() -> dict[str, list[float]]:

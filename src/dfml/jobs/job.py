@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from dfml.artefacts.provenance import Provenance
 from dfml.compute.device import configure_torch, describe_device, peak_memory_mb, select_device
 from dfml.errors import DfmlError
 from dfml.jobs.claim import claim_path, claimed
@@ -131,21 +132,21 @@ class Job:
         """The most memory held so far on the job's device, in MiB."""
         return peak_memory_mb(self._device)
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Provenance:
         """Where a result comes from: what a record says of the job that made it.
 
         `command` is what was typed, None if that is not known. `git_commit` is None outside a repository and ends
         in `-dirty` where the package differs from the commit. `device` is None as long as the job has not used one.
         `inputs` has the SHA-256 of each file that the job was given.
         """
-        return {
-            "rule": self.rule,
+        return Provenance(
+            rule=self.rule,
             **circumstances(),
-            "device": None if self._device is None else describe_device(self._device),
-            "tf32": self.runtime.tf32,
-            "settings": self.settings,
-            "inputs": self._input_digests,
-        }
+            device=None if self._device is None else describe_device(self._device),
+            tf32=self.runtime.tf32,
+            settings=self.settings,
+            inputs=self._input_digests,
+        )
 
     @cached_property
     def _input_digests(self) -> dict[str, str]:
@@ -178,7 +179,7 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
             log.info("%s, threads=%d gpu=%d %s", job.rule, job.threads, job.gpu, wildcards)
             if "torch" in sys.modules:
                 job.device  # noqa: B018 - configures torch also for a stage that never asks
-            log.info("%s", json.dumps(job.provenance()))
+            log.info("%s", json.dumps(job.provenance().model_dump()))
             if path is None:
                 function(snakemake, job)
             else:

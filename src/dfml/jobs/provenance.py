@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dfml.errors import FileFormatError
-from dfml.files.atomic import write_json
-from dfml.files.reading import read_json, sha256_file
+from dfml.artefacts.provenance import Provenance
+from dfml.artefacts.receipt import Receipt
+from dfml.files.reading import sha256_file
 
 COMMAND = "DFML_COMMAND"
 """Environment variable in which the workflow passes on what was typed."""
@@ -71,9 +71,6 @@ def git_commit(package: Path) -> str | None:
         return None
 
 
-_FORMAT, _VERSION = "dfml.receipt", 1
-
-
 def receipts_folder(experiment: str) -> Path:
     """Where the receipts of an experiment are."""
     return Path("results", experiment, "receipts")
@@ -84,16 +81,6 @@ def receipt_path(log: Path, experiment: str) -> Path:
     return receipts_folder(experiment) / log.relative_to(Path("logs", experiment)).with_suffix(".json")
 
 
-def write_receipt(path: Path, provenance: dict[str, Any], outputs: Sequence[str]) -> None:
+def write_receipt(path: Path, provenance: Provenance, outputs: Sequence[str]) -> None:
     """Note the circumstances of a finished job and the SHA-256 of its outputs."""
-    write_json(path, {"format": _FORMAT, "version": _VERSION, **provenance, "outputs": digests(outputs)})
-
-
-def read_receipt(path: Path) -> dict[str, Any]:
-    """Read a receipt; raises FileFormatError for a damaged or foreign one."""
-    receipt = read_json(path, format=_FORMAT, version=_VERSION)
-    for key in ("inputs", "outputs"):
-        listed = receipt.get(key)
-        if not isinstance(listed, dict) or not all(isinstance(digest, str) for digest in listed.values()):
-            raise FileFormatError(f"{path}: {key} must give a digest for each file; run the job again that left it")
-    return receipt
+    Receipt(**provenance.fields_of(Provenance), outputs=digests(outputs)).save(path)

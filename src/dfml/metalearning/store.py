@@ -1,51 +1,31 @@
 """Learners on the shelf: the kept iterates in one safetensors file, facts in ``learner.json``."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dfml.artefacts.base import read_manifest_as
-from dfml.artefacts.learner import FORMAT, MANIFEST, VERSION, WEIGHTS, LearnerManifest
+from dfml.artefacts.learner import MANIFEST, WEIGHTS, LearnerManifest
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.placement import settle
 from dfml.errors import FileFormatError
-from dfml.files.atomic import atomic_write, write_json
+from dfml.files.atomic import atomic_write
 from dfml.files.reading import sha256_file
 from dfml.files.tensors import Layout, layout_of, read_tensors
 from dfml.metalearning.learner import Learner
 from dfml.networks.build import build_network, outline
 
 
-def save_learner(folder: Path, snapshots: list[list[dict[str, Tensor]]], facts: dict[str, Any]) -> None:
-    """Write a learner.
-
-    Args:
-        folder: where.
-        snapshots: for each kept iterate one state dict per encoder.
-        facts: the manifest's fields but the weights' digest.
-    """
+def save_weights(path: Path, snapshots: list[list[dict[str, Tensor]]]) -> str:
+    """Write the weights of a learner, one state dict per encoder for each kept iterate; returns the file's sha256."""
     tensors = {
         f"encoder{e}/{name}": torch.stack([states[e][name] for states in snapshots]).contiguous()
         for e in range(len(snapshots[0]))
         for name in snapshots[0][e]
     }
-    path = folder / WEIGHTS
     atomic_write(path, lambda partial: save_file(tensors, partial))
-    manifest = LearnerManifest(**facts, weights_sha256=sha256_file(path))
-    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
-
-
-def read_learner_manifest(folder: Path) -> LearnerManifest:
-    """Read and check ``learner.json``.
-
-    Raises:
-        FileFormatError: missing, of another format or version, or with impossible contents.
-    """
-    remedy = "run the meta-learning again"
-    return read_manifest_as(LearnerManifest, folder / MANIFEST, format=FORMAT, version=VERSION, remedy=remedy)
+    return sha256_file(path)
 
 
 def load_learner(
@@ -54,14 +34,14 @@ def load_learner(
     """Read a learner: one :class:`Learner` per kept iterate, the last one last.
 
     Args:
-        folder: where :func:`save_learner` wrote it.
+        folder: with the weights and their manifest.
         steps, learning_rate: of fine-tuning.
         device: where it shall live.
 
     Raises:
         FileFormatError: a file is missing, damaged, or does not fit its manifest.
     """
-    manifest = read_learner_manifest(folder)
+    manifest = LearnerManifest.load(folder / MANIFEST)
     path = folder / WEIGHTS
     try:
         digest = sha256_file(path)

@@ -6,18 +6,20 @@ import csv
 import importlib
 import io
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from torch import Tensor
 
-from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION
-from dfml.artefacts.learner import HISTORY
-from dfml.errors import FileFormatError
+from dfml.artefacts.images import MANIFEST as IMAGES
+from dfml.artefacts.inversion import RECORD, InversionRecord
+from dfml.artefacts.learner import HISTORY, MANIFEST, WEIGHTS, LearnerManifest, Normalisation, SnapshotEntry
+from dfml.artefacts.zoo import MANIFEST as ZOO
 from dfml.files.atomic import atomic_write
-from dfml.files.reading import digest_json, read_json, sha256_file
-from dfml.metalearning.store import save_learner
+from dfml.files.reading import digest_json, sha256_file
+from dfml.metalearning.store import save_weights
 from dfml.methods.base import Context, Fitted
 from dfml.methods.custom import load_fit
 from dfml.methods.settings import MethodSettings
@@ -52,33 +54,27 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
         module, name = fit.split(":")
         function = getattr(importlib.import_module(module), name)
     fitted: Fitted = function(context)
-    cell, job = context.cell, context.job
+    bank_seconds, bank_passes = _bank_cost(context.inversion)
     atomic_write(folder / HISTORY, _history(fitted).encode())
-    save_learner(
-        folder,
-        [snapshot.states for snapshot in fitted.snapshots],
-        {
-            "pool": cell.pool,
-            "method": cell.method,
-            "ways": context.ways,
-            "shots": cell.shots,
-            "seed": cell.seed,
-            "encoders": fitted.specs,
-            "snapshots": [{"iteration": s.iteration, "seconds": s.seconds} for s in fitted.snapshots],
-            "finetune": fitted.finetune,
-            "head_only": fitted.head_only,
-            "mean": fitted.mean.tolist(),
-            "std": fitted.std.tolist(),
-            "domains": {name: {"mean": m.tolist(), "std": s.tolist()} for name, (m, s) in fitted.domains.items()},
-            "train_seconds": sum(fitted.stages.values()),
-            "teacher_passes": fitted.teacher_passes,
-            **_bank_cost(context.inversion),
-            "stages": fitted.stages,
-            "peak_memory_mb": job.peak_memory_mb,
-            "options": context.options,
-            "provenance": job.provenance(),
-        },
-    )
+    LearnerManifest(
+        **asdict(context.cell),
+        ways=context.ways,
+        encoders=fitted.specs,
+        snapshots=[SnapshotEntry(iteration=s.iteration, seconds=s.seconds) for s in fitted.snapshots],
+        finetune=fitted.finetune,
+        head_only=fitted.head_only,
+        **_normalisation(fitted.mean, fitted.std),
+        domains={name: Normalisation(**_normalisation(*own)) for name, own in fitted.domains.items()},
+        train_seconds=sum(fitted.stages.values()),
+        teacher_passes=fitted.teacher_passes,
+        bank_seconds=bank_seconds,
+        bank_passes=bank_passes,
+        stages=fitted.stages,
+        peak_memory_mb=context.job.peak_memory_mb,
+        options=context.options,
+        weights_sha256=save_weights(folder / WEIGHTS, [snapshot.states for snapshot in fitted.snapshots]),
+        provenance=context.job.provenance(),
+    ).save(folder / MANIFEST)
     context.checkpoint.remove()
 
 
@@ -88,24 +84,24 @@ def _plain(section: BaseModel | None) -> dict[str, Any]:
 
 def _digest(context: Context, code: str, file: Path | None) -> str:
     """Of everything that the learner depends on."""
-    inputs = [path / "zoo.json" for path in context.zoos]
+    inputs = [path / ZOO for path in context.zoos]
     inputs += [context.inversion / "bank.npz"] if context.inversion else []
-    inputs += [path / "images.json" for path in context.images] + ([file] if file else [])
+    inputs += [path / IMAGES for path in context.images] + ([file] if file else [])
     made_of = [code, vars(context.cell), context.ways, context.label_space, context.access, context.adapts]
     made_of += [_plain(context.learner), context.options, _plain(context.inversion_settings)]
     return digest_json(made_of + [sha256_file(path) for path in inputs])
 
 
-def _bank_cost(inversion: Path | None) -> dict[str, float | int]:
-    """What the recovered images cost that the method started from; other cells may share them."""
+def _normalisation(mean: Tensor, std: Tensor) -> dict[str, list[float]]:
+    return {"mean": mean.tolist(), "std": std.tolist()}
+
+
+def _bank_cost(inversion: Path | None) -> tuple[float, int]:
+    """Seconds and passes of the teacher for the images that the method started from; other cells may share them."""
     if inversion is None:
-        return {"bank_seconds": 0.0, "bank_passes": 0}
-    path = inversion / "inversion.json"
-    told = read_json(path, format=INVERSION_FORMAT, version=INVERSION_VERSION)
-    seconds, passes = told.get("seconds"), told.get("teacher_passes")
-    if not isinstance(seconds, int | float) or not isinstance(passes, int):
-        raise FileFormatError(f"{path} does not say what the bank cost; run the inversion again")
-    return {"bank_seconds": seconds, "bank_passes": passes}
+        return 0.0, 0
+    record = InversionRecord.load(inversion / RECORD)
+    return record.seconds, record.teacher_passes
 
 
 def _history(fitted: Fitted) -> str:

@@ -6,44 +6,46 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
+from typing import Annotated, get_args, get_origin
 
 import numpy as np
 import pandas as pd
 
-from dfml.artefacts.record import Record, read_record
+from dfml.artefacts.cell import CellFacts, Effort
+from dfml.artefacts.record import Circumstances, Record, Result
 from dfml.errors import DfmlError, FileFormatError, is_printable
 from dfml.files.atomic import atomic_write
 from dfml.files.reading import LONGEST_TEXT, MEBIBYTE, read_at_most
 
-_CELL = ["experiment", "pool", "method", "ways", "shots", "seed"]
-_KEY = [*_CELL, "dataset", "rule", "batch_norm"]
-_TEXT = ["experiment", "pool", "method", "dataset", "rule", "batch_norm", "selection", "device"]
-_TEXT += ["config_digest", "git_commit", "episode_digest", "record"]
-_WHOLE = ["ways", "shots", "seed", "episodes", "teacher_passes", "bank_passes"]
-
 # A hundred thousand rows; a run writes hundreds. As columns of text they take ten times as much memory.
 _LARGEST = 32 * MEBIBYTE
-_REAL = ["accuracy", "ci95", "train_seconds", "bank_seconds", "inference_macs", "peak_memory_mb"]
 
-RESULT_COLUMNS = [
-    *_KEY,
-    "accuracy",
-    "ci95",
-    "episodes",
-    "selection",
-    "train_seconds",
-    "teacher_passes",
-    "bank_seconds",
-    "bank_passes",
-    "inference_macs",
-    "peak_memory_mb",
-    "device",
-    "config_digest",
-    "git_commit",
-    "episode_digest",
-    "record",
-]
+_CELL = ["experiment", *CellFacts.model_fields]
+_MEASURED = [name for name in Result.model_fields if name != "accuracies_digest"]
+_KEY = [*_CELL, *(name for name in _MEASURED if Result.model_fields[name].annotation is str)]
+
+RESULT_COLUMNS = [*_CELL, *_MEASURED, "selection", *Effort.model_fields, "inference_macs", "peak_memory_mb"]
+RESULT_COLUMNS += [*Circumstances.model_fields, "record"]
 """Columns of ``results.csv``: one row per (cell, meta-test data set, adaptation rule, batch-norm mode)."""
+
+
+def _kind(column: str) -> tuple[object, bool]:
+    """The plain type of what stands in a column, and whether it may be missing, as the models declare it."""
+    field = Record.model_fields.get(column) or Result.model_fields.get(column)
+    if field is None:
+        return str, False  # the path of the record
+    kinds = get_args(field.annotation) or (field.annotation,)
+    plain = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds]
+    return plain[0], NoneType in plain
+
+
+_KINDS = {column: _kind(column) for column in RESULT_COLUMNS}
+_TEXT = [column for column, (kind, _) in _KINDS.items() if kind is str]
+_WHOLE = [column for column, kind in _KINDS.items() if kind == (int, False)]
+# int64 has no word for a missing number: it is read as a real one.
+_REAL = [column for column in RESULT_COLUMNS if column not in (*_TEXT, *_WHOLE)]
+_MAY_LACK = [column for column, kind in _KINDS.items() if kind == (int, True)]
 
 
 def collect(paths: Sequence[Path], *, root: Path | None = None) -> pd.DataFrame:
@@ -58,7 +60,7 @@ def collect(paths: Sequence[Path], *, root: Path | None = None) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
     seen: dict[tuple, Path] = {}
     for path in paths:
-        record = read_record(path)
+        record = Record.load(path)
         cell = tuple(getattr(record, name) for name in _CELL)
         if cell in seen:
             raise DfmlError(
@@ -68,7 +70,7 @@ def collect(paths: Sequence[Path], *, root: Path | None = None) -> pd.DataFrame:
         where = Path(os.path.relpath(path, root)) if root is not None else Path(path)
         rows.extend(_rows(record, where.as_posix()))
     # Int64 keeps a whole number whole beside a missing one.
-    frame = pd.DataFrame(rows, columns=RESULT_COLUMNS).astype({"inference_macs": "Int64"})
+    frame = pd.DataFrame(rows, columns=RESULT_COLUMNS).astype(dict.fromkeys(_MAY_LACK, "Int64"))
     _refuse_mixed_episodes(frame)
     return frame.sort_values(_KEY, kind="stable", ignore_index=True)
 
@@ -134,9 +136,10 @@ def read_results_csv(path: Path) -> pd.DataFrame:
 
 def _rows(record: Record, where: str) -> list[dict[str, object]]:
     """The rows of one record."""
-    shared = {name: getattr(record, name) for name in RESULT_COLUMNS if name in type(record).model_fields}
-    own = ["dataset", "rule", "batch_norm", "accuracy", "ci95", "episodes"]
-    return [{**shared, **{name: getattr(result, name) for name in own}, "record": where} for result in record.results]
+    shared = {name: getattr(record, name) for name in RESULT_COLUMNS if name in Record.model_fields}
+    return [
+        {**shared, **{name: getattr(result, name) for name in _MEASURED}, "record": where} for result in record.results
+    ]
 
 
 def _describe(record: Record) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dfml.artefacts.record import read_record
-from dfml.artefacts.summaries import read_inversions, read_speeds, read_zoos
+from dfml.artefacts.record import Record
 from dfml.results.collect import read_results_csv
 from dfml.results.figures.curves import curve_frame, learning_curves_figure
 from dfml.results.figures.inner_steps import inner_steps_figure
@@ -14,6 +13,7 @@ from dfml.results.figures.main import main_figure
 from dfml.results.figures.seconds import accuracy_seconds_figure
 from dfml.results.figures.style import house_style, save_figure
 from dfml.results.grid import GridCell, check_against_grid, read_grid
+from dfml.results.reading import read_inversions, read_speeds, read_zoos
 from dfml.results.tables.accuracy import by_seed_table, main_table
 from dfml.results.tables.cost import cost_table
 from dfml.results.tables.inversion import inversion_table
@@ -81,7 +81,7 @@ def draw_figures(
     """
     cells, frame = read_grid(grid), read_results_csv(results)
     check_against_grid(frame, cells, ways=ways, shots=shots)
-    curves = curve_frame([read_record(Path(path)) for path in records])
+    curves = curve_frame([Record.load(Path(path)) for path in records])
     check_against_grid(curves, cells, ways=ways, shots=shots, source="a record")
     recovered, timings = read_inversions(inversions), read_speeds(speeds)
     pools = list(dict.fromkeys(cell.pool for cell in cells))

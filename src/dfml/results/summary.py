@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from dfml.artefacts.metrics import Metrics
 from dfml.evaluation.intervals import combine_intervals, seed_spread
-from dfml.files.atomic import write_json
 from dfml.results.collect import read_results_csv
 
 MEASURED = ["pool", "dataset", "ways", "shots", "method", "rule", "batch_norm"]
@@ -73,4 +73,4 @@ def write_metrics(results: Path, output: Path) -> None:
         for key in (row.pool, row.method, f"{row.shots}shot", row.dataset):
             node = node.setdefault(key, {})
         node[f"{row.rule}_{row.batch_norm}"] = round(row.accuracy, 2)
-    write_json(output, metrics)
+    Metrics(metrics).save(output)

@@ -8,17 +8,19 @@ from typing import Any
 
 import torch
 
-from dfml.artefacts.zoo import JUDGES, WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
+from dfml.artefacts.images import MANIFEST as IMAGES
+from dfml.artefacts.images import ImagesManifest
+from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
 from dfml.compute.seeds import derive_seed, numpy_rng
 from dfml.compute.workers import side_by_side
-from dfml.data.images import load_images, load_manifest
+from dfml.data.images import load_images
 from dfml.errors import DataError
 from dfml.files.reading import digest_json, sha256_file
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.networks.settings import NetworkSettings
 from dfml.zoo.settings import ZooSettings
-from dfml.zoo.store import State, save_manifest, save_weights
+from dfml.zoo.store import State, save_weights
 from dfml.zoo.training import ModelTraining, make_task, train_together
 
 # Models whose steps overlap on one GPU.
@@ -79,8 +81,8 @@ def train_zoo(
     data = load_images(images)
     if len(data.names) < ways:
         raise DataError(f"{dataset}: {len(data.names)} meta-train classes cannot give {ways}-way tasks; lower `ways`")
-    facts = load_manifest(images.parent)
-    mean, std = facts["mean"], facts["std"]
+    facts = ImagesManifest.load(images.parent / IMAGES)
+    mean, std = facts.mean, facts.std
     spec = NetworkSpec(
         family=network.family, width=network.width, ways=ways, side=data.side, stem_relu=settings.stem_relu
     )
@@ -111,23 +113,21 @@ def train_zoo(
             bar.advance(accuracy=entry["accuracy_stored"])
     digest = save_weights(folder / WEIGHTS, states[:count])
     judges_digest = save_weights(folder / JUDGES, states[count:]) if judges else None
-    save_manifest(
-        folder,
-        ZooManifest(
-            dataset=dataset,
-            architecture=architecture,
-            network=spec,
-            seed=seed,
-            side=data.side,
-            mean=mean,
-            std=std,
-            class_names=list(data.names),
-            models=[ModelEntry(**entry) for entry in entries[:count]],
-            weights_sha256=digest,
-            judges=[ModelEntry(**entry) for entry in entries[count:]],
-            judges_sha256=judges_digest,
-            seconds=time.perf_counter() - start,
-            provenance=job.provenance(),
-        ),
-    )
+    # After the weights, so that a manifest means a complete zoo.
+    ZooManifest(
+        dataset=dataset,
+        architecture=architecture,
+        network=spec,
+        seed=seed,
+        side=data.side,
+        mean=mean,
+        std=std,
+        class_names=list(data.names),
+        models=[ModelEntry(**entry) for entry in entries[:count]],
+        weights_sha256=digest,
+        judges=[ModelEntry(**entry) for entry in entries[count:]],
+        judges_sha256=judges_digest,
+        seconds=time.perf_counter() - start,
+        provenance=job.provenance(),
+    ).save(folder / MANIFEST)
     checkpoint.remove()

@@ -7,11 +7,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dfml.artefacts.base import read_manifest_as
-from dfml.artefacts.zoo import FORMAT, JUDGES, MANIFEST, VERSION, WEIGHTS, NetworkSpec, ZooManifest
+from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, NetworkSpec, ZooManifest
 from dfml.compute.placement import settle
 from dfml.errors import FileFormatError
-from dfml.files.atomic import atomic_write, write_json
+from dfml.files.atomic import atomic_write
 from dfml.files.reading import sha256_file
 from dfml.files.tensors import layout_of, read_tensors
 from dfml.networks.build import build_network, outline
@@ -25,22 +24,6 @@ def save_weights(path: Path, states: Sequence[State]) -> str:
     stacked = {name: torch.stack([s[name] for s in states]).contiguous() for name in states[0]}
     atomic_write(path, lambda partial: save_file(stacked, partial))
     return sha256_file(path)
-
-
-def save_manifest(folder: Path, manifest: ZooManifest) -> None:
-    """Write ``zoo.json``; call it after the weights, so that a manifest means a complete zoo."""
-    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
-
-
-def read_manifest(folder: Path) -> ZooManifest:
-    """Read and check ``zoo.json`` without touching the weights.
-
-    Raises:
-        FileFormatError: missing, of another format or version, or with impossible contents.
-    """
-    return read_manifest_as(
-        ZooManifest, folder / MANIFEST, format=FORMAT, version=VERSION, remedy="train this zoo again"
-    )
 
 
 def load_weights(path: Path, spec: NetworkSpec, models: int) -> list[State]:
@@ -64,7 +47,7 @@ def load_zoo(folder: Path, device: torch.device) -> tuple[ZooManifest, list[Clas
     Raises:
         FileFormatError: the manifest or weights are missing, damaged, or do not belong together.
     """
-    manifest = read_manifest(folder)
+    manifest = ZooManifest.load(folder / MANIFEST)
     return manifest, _load_networks(
         folder / WEIGHTS, manifest.weights_sha256, manifest.network, len(manifest.models), device
     )
@@ -76,7 +59,7 @@ def load_judges(folder: Path, device: torch.device) -> tuple[ZooManifest, list[C
     Raises:
         FileFormatError: as :func:`load_zoo`.
     """
-    manifest = read_manifest(folder)
+    manifest = ZooManifest.load(folder / MANIFEST)
     if manifest.judges_sha256 is None:
         return manifest, []
     return manifest, _load_networks(

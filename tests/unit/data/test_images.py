@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from dfml.data.images import ClassImages, class_images, load_images, load_manifest, save_images
+from dfml.artefacts.images import MANIFEST, ImagesManifest
+from dfml.data.images import ClassImages, class_images, load_images, save_images
 from dfml.errors import DataError, FileFormatError
 from dfml.files.reading import sha256_file
 
@@ -37,25 +38,25 @@ def test_what_is_saved_is_loaded(saved):
 
 
 def test_manifest_describes_the_files(saved):
-    manifest = load_manifest(saved)
-    assert (manifest["dataset"], manifest["source"], manifest["licence"]) == ("toy", "folder", "CC0-1.0")
-    assert (manifest["side"], manifest["channels"]) == (4, 3)
+    manifest = ImagesManifest.load(saved / MANIFEST)
+    assert (manifest.dataset, manifest.source, manifest.licence) == ("toy", "folder", "CC0-1.0")
+    assert (manifest.side, manifest.channels) == (4, 3)
     for split, images in all_splits().items():
-        entry = manifest["splits"][split]
-        assert tuple(entry["names"]) == images.names
-        assert tuple(entry["counts"]) == images.counts
-        assert entry["sha256"] == sha256_file(saved / entry["file"])
+        entry = manifest.splits[split]
+        assert tuple(entry.names) == images.names
+        assert tuple(entry.counts) == images.counts
+        assert entry.sha256 == sha256_file(saved / entry.file)
     x = make().packed()[0].double() / 255
-    assert torch.allclose(torch.tensor(manifest["mean"]).double(), x.mean((0, 2, 3)), atol=1e-12)
+    assert torch.allclose(torch.tensor(manifest.mean).double(), x.mean((0, 2, 3)), atol=1e-12)
     deviation = x.transpose(0, 1).flatten(1).std(1, correction=0)
-    assert torch.allclose(torch.tensor(manifest["std"], dtype=torch.float64), deviation, atol=1e-12)
+    assert torch.allclose(torch.tensor(manifest.std, dtype=torch.float64), deviation, atol=1e-12)
 
 
 def test_a_constant_channel_keeps_a_positive_deviation(tmp_path):
     grey = [torch.full((2, 3, 4, 4), 9, dtype=torch.uint8)]
     splits = {s: ClassImages("toy", s, ("a",), grey, "") for s in ("meta_train", "meta_val", "meta_test")}
     save_images(tmp_path, splits, source="folder")
-    assert load_manifest(tmp_path)["std"] == [1 / 255] * 3
+    assert ImagesManifest.load(tmp_path / MANIFEST).std == [1 / 255] * 3
 
 
 def test_same_images_same_bytes(saved, tmp_path):

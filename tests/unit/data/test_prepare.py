@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dfml.data.images import load_images, load_manifest
+from dfml.artefacts.images import MANIFEST, ImagesManifest
+from dfml.data.images import load_images
 from dfml.data.prepare import prepare_images
 from dfml.data.sources.embedded import read_embedded
 from dfml.data.splits import read_split
@@ -43,9 +44,9 @@ def test_embedded_data(tmp_path, name):
         assert images.names == getattr(split, part)
         for c, x in zip(images.names, images.images, strict=True):
             assert np.array_equal(x.numpy(), source[c])
-    manifest = load_manifest(tmp_path)
-    assert manifest["source"] == "embedded"
-    assert "ATTRIBUTION.md" in manifest["licence"]
+    manifest = ImagesManifest.load(tmp_path / MANIFEST)
+    assert manifest.source == "embedded"
+    assert "ATTRIBUTION.md" in manifest.licence
 
 
 def test_a_folder_gives_sorted_classes_and_files(tmp_path, animals):
@@ -71,7 +72,7 @@ def test_the_seed_chooses_the_classes(tmp_path, animals):
     for seed in range(8):
         out = tmp_path / str(seed)
         prepare_images("mine", folder_settings(animals, split_seed=seed), out, resources=RESOURCES)
-        chosen.add(tuple(load_manifest(out)["splits"]["meta_test"]["names"]))
+        chosen.add(tuple(ImagesManifest.load(out / MANIFEST).splits["meta_test"].names))
     assert len(chosen) > 1
 
 
@@ -82,8 +83,8 @@ def test_a_committed_split_may_leave_classes_out(tmp_path, animals):
     (animals / "fox" / "0.png").write_bytes(b"damaged, but not used")
     settings = folder_settings(animals, split=str(path))
     prepare_images("mine", settings, tmp_path / "out", resources=RESOURCES)
-    splits = load_manifest(tmp_path / "out")["splits"]
-    assert {part: entry["names"] for part, entry in splits.items()} == split | {"meta_train": ["ant", "cat"]}
+    splits = ImagesManifest.load(tmp_path / "out" / MANIFEST).splits
+    assert {part: entry.names for part, entry in splits.items()} == split | {"meta_train": ["ant", "cat"]}
 
 
 def test_too_few_images_or_classes_stop_before_decoding(tmp_path, animals):

@@ -2,14 +2,14 @@
 
 import json
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from dfml.artefacts.base import Cell
-from dfml.artefacts.record import read_record
+from dfml.artefacts.record import Record
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.config.load import load_config
 from dfml.data.images import SPLITS, load_images, save_images
@@ -20,25 +20,14 @@ from dfml.evaluation.intervals import interval95
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.evaluation.stage import evaluate
 from dfml.files.reading import sha256_file
-from dfml.metalearning.store import load_learner, save_learner
+from dfml.metalearning.store import load_learner
 from dfml.networks.build import build_network, forward_macs
-from support.learners import SPEC, encoder
+from support.learners import SPEC, encoder, save_learner
 from support.zoo import CPU, WAYS, QuietJob, pattern_images, save_pattern_images
 
 CELL = Cell("single", "free", 1, 3)
 SETTINGS = {"episodes": 10, "queries": 3, "validation_episodes": 6, "adaptation_steps": 2}
 ITERATIONS = (5, 10, 15)
-
-
-@dataclass
-class EvaluationJob(QuietJob):
-    """A job that also says what a record keeps of it."""
-
-    seconds: float = 1.5
-
-    def provenance(self):
-        """Facts of the process."""
-        return {"versions": {"torch": torch.__version__}, "git_commit": None}
 
 
 def state(seed):
@@ -66,9 +55,8 @@ def write_learner(folder, seeds=(None, 1, None), *, encoders=1, **changes):
         "stages": {"bell": 1.0, "replay": 1.5},
         "peak_memory_mb": 100.0,
         "options": {"iterations": 15},
-        "provenance": {},
     } | changes
-    save_learner(folder, [[state(seed)] * encoders for seed in seeds], facts)
+    save_learner(folder, [[state(seed)] * encoders for seed in seeds], **facts)
     return folder
 
 
@@ -92,9 +80,9 @@ def run(learner, images, output, **settings):
         ways=WAYS,
         settings=EvaluationSettings(**(SETTINGS | settings)),
         config_digest="0" * 64,
-        job=EvaluationJob(),
+        job=QuietJob(seconds=1.5),
     )
-    return read_record(output)
+    return Record.load(output)
 
 
 @pytest.mark.parametrize(("select", "iterate"), [("last", 15), ("val_best", 10)])

@@ -7,7 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from dfml.data.images import load_images, load_manifest
+from dfml.artefacts.images import MANIFEST, ImagesManifest
+from dfml.data.images import load_images
 from dfml.errors import FileFormatError
 from dfml.files import arrays as archives
 from dfml.inversion.bank import ImageBank
@@ -122,4 +123,4 @@ def split_entry(images, **changes):
 def test_a_manifest_of_images(images, changes, message):
     edit_json(images.parent / "images.json", **split_entry(images, **changes))
     with pytest.raises(FileFormatError, match=message):
-        load_manifest(images.parent)
+        ImagesManifest.load(images.parent / MANIFEST)

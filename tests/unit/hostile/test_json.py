@@ -6,10 +6,10 @@ import os
 import pytest
 from rich.console import Console
 
+from dfml.artefacts.zoo import ZooManifest
 from dfml.cli.verify import Finding, show
 from dfml.errors import ConfigError, DfmlError, FileFormatError, printable
 from dfml.files.reading import DEEPEST_JSON, LARGEST_JSON, open_ordinary, read_json
-from dfml.zoo.store import read_manifest
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_json_that_is_odd_but_right(tmp_path):
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "zoo.json")
     with pytest.raises(FileFormatError, match="not an ordinary file"):
-        read_manifest(tmp_path)
+        ZooManifest.load(tmp_path / "zoo.json")
     with pytest.raises(OSError, match="not an ordinary file"):
         open_ordinary("/dev/zero")
 
@@ -62,7 +62,7 @@ def test_messages_are_printable_and_end(tmp_path):
     assert str(FileFormatError("a\nb\x1b")) == "a\\nb\\x1b"
     assert len(str(DfmlError("x" * 10**6))) < 10_100
     with pytest.raises(FileFormatError, match=r"\\x1b\[31mzoo"):
-        read_manifest(tmp_path / "\x1b[31mzoo")
+        ZooManifest.load(tmp_path / "\x1b[31mzoo" / "zoo.json")
 
 
 def test_verify_shows_names_as_they_are():

@@ -2,16 +2,18 @@
 
 import pytest
 
-from dfml.artefacts.record import read_record
-from dfml.artefacts.summaries import read_speeds
+from dfml.artefacts.provenance import Provenance
+from dfml.artefacts.receipt import Receipt
+from dfml.artefacts.record import Record
 from dfml.cli.verify import examine
 from dfml.config.load import load_config
 from dfml.config.yaml_files import LARGEST_YAML, MOST_VALUES, read_yaml
 from dfml.data.splits import read_split
 from dfml.errors import ConfigError, DataError, FileFormatError
 from dfml.files.atomic import write_json
-from dfml.jobs.provenance import read_receipt, write_receipt
+from dfml.jobs.provenance import write_receipt
 from dfml.results.collect import collect_records, read_results_csv
+from dfml.results.reading import read_speeds
 from support import results
 from support.specimens import edit_json
 
@@ -76,7 +78,7 @@ def test_results(table, old, new, message):
 @pytest.mark.parametrize("name", ["\x1b]0;owned\x07", "", "x" * 256])
 def test_names_of_artefacts(tmp_path, name):
     with pytest.raises(FileFormatError, match="pool: "):
-        read_record(results.write(tmp_path, "record.json", results.record(pool=name)))
+        Record.load(results.write(tmp_path, "record.json", results.record(pool=name)))
     arms = [results.speed()["arms"][0] | {"name": name}]
     with pytest.raises(FileFormatError, match=r"arms\.0\.name: "):
         read_speeds([results.write(tmp_path, "speed.json", results.speed(arms=arms))])
@@ -88,18 +90,18 @@ def test_names_of_artefacts(tmp_path, name):
 
 @pytest.mark.parametrize("changes", [{"outputs": None}, {"outputs": ["a"]}, {"inputs": {"a": 1}}, {"inputs": "a"}])
 def test_a_receipt(tmp_path, changes):
-    write_receipt(tmp_path / "a.json", {"inputs": {}}, [])
-    assert read_receipt(tmp_path / "a.json")["outputs"] == {}
+    write_receipt(tmp_path / "a.json", Provenance(**results.provenance()), [])
+    assert Receipt.load(tmp_path / "a.json").outputs == {}
     edit_json(tmp_path / "a.json", **changes)
-    with pytest.raises(FileFormatError, match="must give a digest for each file"):
-        read_receipt(tmp_path / "a.json")
+    with pytest.raises(FileFormatError, match=rf"a\.json: {next(iter(changes))}.*run the job that left it again"):
+        Receipt.load(tmp_path / "a.json")
 
 
 def test_verify_survives_a_receipt_with_names_that_no_file_has(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     inputs = {"x" * 5_000: "0", "a\x00b": "0", "\x1b[2J": "0"}
     receipts = tmp_path / "results" / "mine" / "receipts"
-    write_receipt(receipts / "a.json", {"inputs": inputs}, [])
+    write_receipt(receipts / "a.json", Provenance(**results.provenance(inputs=inputs)), [])
     write_json(receipts / "b.json", {"format": "dfml.receipt", "version": 1})
     (finding,) = examine([], tmp_path / "results" / "mine")
     assert (finding.kind, finding.path) == ("unreadable", "results/mine/receipts/b.json")

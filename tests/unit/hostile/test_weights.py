@@ -7,10 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from dfml.artefacts.learner import LearnerManifest
+from dfml.artefacts.zoo import ZooManifest
 from dfml.errors import FileFormatError
 from dfml.files.reading import sha256_file
-from dfml.metalearning.store import load_learner, read_learner_manifest
-from dfml.zoo.store import load_zoo, read_manifest
+from dfml.metalearning.store import load_learner
+from dfml.zoo.store import load_zoo
 from support.containers import header_bytes
 from support.specimens import edit_json, write_learner
 from support.zoo import CPU, SIDE, write_random_zoo
@@ -40,7 +42,7 @@ def test_a_zoo_of_absurd_facts(tmp_path, changes, message):
     zoo = write_random_zoo(tmp_path, models=2, judges=0)
     edit_json(zoo / "zoo.json", **changes)
     with pytest.raises(FileFormatError, match=message):
-        read_manifest(zoo)
+        ZooManifest.load(zoo / "zoo.json")
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def test_a_learner_of_enormous_networks(learner):
 def test_a_learner_of_very_many_networks(learner):
     edit_json(learner / "learner.json", snapshots=[{"iteration": 0, "seconds": 0.0}] * 20_000)
     with pytest.raises(FileFormatError, match="more than 10000 networks"):
-        read_learner_manifest(learner)
+        LearnerManifest.load(learner / "learner.json")
 
 
 def spoil_weights(folder, change):

@@ -160,14 +160,14 @@ def test_a_job_knows_its_device_time_and_provenance(snakemake, monkeypatch):
     configured = []
     monkeypatch.setattr(module, "configure_torch", lambda threads, device, **_: configured.append(threads))
     job = Job("train_zoo", 2, 0, NullProgress())
-    assert job.provenance()["device"] is None
+    assert job.provenance().device is None
     assert (job.device.type, job.device.type) == ("cpu", "cpu")
     assert configured == [2]
     provenance = job.provenance()
-    assert provenance["device"].startswith("cpu")
-    assert {"python", "torch", "numpy", "dfml"} <= set(provenance["versions"])
-    assert provenance["rule"] == "train_zoo"
-    assert provenance["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", provenance["git_commit"])
+    assert provenance.device.startswith("cpu")
+    assert {"python", "torch", "numpy", "dfml"} <= set(provenance.versions)
+    assert provenance.rule == "train_zoo"
+    assert provenance.git_commit is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", provenance.git_commit)
     assert job.seconds > 0
     assert job.peak_memory_mb > 1
 

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from dfml.artefacts.receipt import Receipt
 from dfml.errors import FileFormatError
 from dfml.jobs.job import run_job
-from dfml.jobs.provenance import COMMAND, git_commit, plain_params, read_receipt, receipt_path
+from dfml.jobs.provenance import COMMAND, git_commit, plain_params, receipt_path
 from support.configuration import UNTRACKED
 
 
@@ -67,16 +68,16 @@ def test_a_job_leaves_a_receipt_of_what_it_was_given_and_made(tmp_path, monkeypa
     run_job(snakemake, lambda snakemake, job: Path("out.json").write_text("result"))
     path = Path("results/demo/receipts/evaluate/single/seed0.json")
     assert receipt_path(Path(snakemake.log[0]), "demo") == path
-    receipt = read_receipt(path)
-    assert receipt["inputs"] == {"in.npz": hashlib.sha256(b"images").hexdigest()}
-    assert receipt["outputs"] == {"out.json": hashlib.sha256(b"result").hexdigest()}
-    assert (receipt["rule"], receipt["command"]) == ("evaluate", "snakemake --cores 2")
-    assert receipt["settings"] == {"ways": 5}
-    assert receipt["host"] and receipt["versions"]["python"]
+    receipt = Receipt.load(path)
+    assert receipt.inputs == {"in.npz": hashlib.sha256(b"images").hexdigest()}
+    assert receipt.outputs == {"out.json": hashlib.sha256(b"result").hexdigest()}
+    assert (receipt.rule, receipt.command) == ("evaluate", "snakemake --cores 2")
+    assert receipt.settings == {"ways": 5}
+    assert receipt.host and receipt.versions["python"]
 
-    path.write_text(json.dumps({**receipt, "version": 99}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
     with pytest.raises(FileFormatError, match=r"seed0\.json has dfml\.receipt version 99"):
-        read_receipt(path)
+        Receipt.load(path)
 
 
 def test_a_job_that_fails_leaves_none(tmp_path, monkeypatch):

@@ -6,12 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dfml.artefacts.learner import MANIFEST, WEIGHTS
+from dfml.artefacts.learner import MANIFEST, WEIGHTS, LearnerManifest
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import FileFormatError
 from dfml.files.reading import sha256_file
-from dfml.metalearning.store import load_learner, read_learner_manifest, save_learner
-from support.learners import SPEC, encoder
+from dfml.metalearning.store import load_learner
+from support import results
+from support.learners import SPEC, encoder, save_learner
 
 CPU = torch.device("cpu")
 WIDE = NetworkSpec(family="resnet10", width=2, ways=3, side=16)
@@ -36,7 +37,7 @@ def facts(**changes):
         "stages": {"bell": 1.0, "replay": 2.0},
         "peak_memory_mb": 100.0,
         "options": {"iterations": 10, "five": None},
-        "provenance": {"versions": {}},
+        "provenance": results.provenance(),
     }
     return plain | changes
 
@@ -48,7 +49,7 @@ def states(seed):
 @pytest.fixture
 def folder(tmp_path):
     detached = [[{n: p.detach() for n, p in state.items()} for state in states(seed)] for seed in (0, 1)]
-    save_learner(tmp_path, detached, facts())
+    save_learner(tmp_path, detached, **facts())
     return tmp_path
 
 
@@ -71,7 +72,7 @@ def rewrite_weights(folder, change):
 
 def test_every_kept_iterate_comes_back_bit_for_bit(folder):
     manifest, learners = load(folder)
-    assert manifest.model_dump(exclude={"weights_sha256", "format", "version"}) == {
+    assert manifest.model_dump(exclude={"weights_sha256"}) == {
         **facts(),
         "head_only": False,
         "domains": {},
@@ -96,7 +97,7 @@ def test_iterates_share_no_memory(folder):
 
 def test_the_same_learner_gives_the_same_bytes(folder, tmp_path):
     detached = [[{n: p.detach() for n, p in state.items()} for state in states(seed)] for seed in (0, 1)]
-    save_learner(tmp_path / "again", detached, facts())
+    save_learner(tmp_path / "again", detached, **facts())
     for name in (WEIGHTS, MANIFEST):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
 
@@ -157,13 +158,13 @@ def test_tensors_that_do_not_fit_the_manifest_are_named(folder, change):
 def test_an_unknown_version_is_named(folder, version):
     rewrite_manifest(folder, version=version)
     with pytest.raises(FileFormatError, match=rf"{MANIFEST} has dfml.learner version {version!r}"):
-        read_learner_manifest(folder)
+        LearnerManifest.load(folder / MANIFEST)
 
 
 def test_a_manifest_of_another_artefact_is_named(folder):
     rewrite_manifest(folder, format="dfml.zoo")
     with pytest.raises(FileFormatError, match=f"{MANIFEST} is not a dfml.learner file"):
-        read_learner_manifest(folder)
+        LearnerManifest.load(folder / MANIFEST)
 
 
 @pytest.mark.parametrize(
@@ -179,5 +180,5 @@ def test_a_manifest_of_another_artefact_is_named(folder):
 )
 def test_impossible_entries_are_named(folder, changes, where):
     rewrite_manifest(folder, **changes)
-    with pytest.raises(FileFormatError, match=rf"{MANIFEST}: {where}: .*run the meta-learning again"):
-        read_learner_manifest(folder)
+    with pytest.raises(FileFormatError, match=rf"{MANIFEST}: {where}: .*run the rule meta_learn again"):
+        LearnerManifest.load(folder / MANIFEST)

@@ -22,13 +22,6 @@ SMOKE = load_config([ROOT / "config" / "config.yaml", ROOT / "config" / "smoke.y
 INVERSION = SMOKE.inversion.model_copy(update={"latent": 8, "width": 4})
 
 
-class EvaluatingJob(QuietJob):
-    """A job whose provenance has what a record repeats."""
-
-    def provenance(self) -> dict[str, object]:
-        return {"versions": {}, "git_commit": None}
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
     """Images and zoos of two data sets of different sides, images of a third one."""
@@ -101,7 +94,7 @@ def test_learns_from_and_is_measured_on_both_sides(world, bank, tmp_path, method
         ways=3,
         settings=SMOKE.evaluation.model_copy(update={"episodes": 4, "validation_episodes": 2}),
         config_digest="",
-        job=EvaluatingJob(),
+        job=QuietJob(),
     )
     results = json.loads(record.read_text())["results"]
     assert {row["dataset"] for row in results} == {"small", "large"}

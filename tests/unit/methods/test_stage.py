@@ -5,11 +5,11 @@ import csv
 import pytest
 import torch
 
-from dfml.artefacts.base import INVERSION_FORMAT, INVERSION_VERSION
+from dfml.artefacts.inversion import RECORD
+from dfml.artefacts.learner import MANIFEST, LearnerManifest
 from dfml.errors import FileFormatError
-from dfml.files.atomic import write_json
-from dfml.inversion.stage import RECORD
-from dfml.metalearning.store import load_learner, read_learner_manifest
+from dfml.metalearning.store import load_learner
+from support import results
 from support.cells import fit_cell, free_options, supervised_options, write_inversion
 from support.learners import SPEC
 from support.zoo import CPU, MEAN
@@ -25,7 +25,7 @@ def test_free_writes_learner_manifest_and_history(zoo, tmp_path):
     options = free_options()
     folder = fit_cell(tmp_path / "learner", "free", options, zoos=[zoo])
     assert {path.name for path in folder.iterdir()} == FILES
-    manifest = read_learner_manifest(folder)
+    manifest = LearnerManifest.load(folder / MANIFEST)
     assert (manifest.pool, manifest.method, manifest.ways, manifest.shots, manifest.seed) == ("single", "free", 3, 1, 0)
     assert [snapshot.iteration for snapshot in manifest.snapshots] == [0, 2, 3]
     assert manifest.options == options
@@ -41,12 +41,12 @@ def test_free_writes_learner_manifest_and_history(zoo, tmp_path):
 def test_a_method_that_learns_nothing_has_an_empty_history(zoo, tmp_path):
     folder = fit_cell(tmp_path / "learner", "zoo_ensemble", {"models": 2}, zoos=[zoo])
     assert (folder / "history.csv").read_text() == "iteration,seconds\n"
-    assert len(read_learner_manifest(folder).encoders) == 2
+    assert len(LearnerManifest.load(folder / MANIFEST).encoders) == 2
 
 
 def test_supervised_maml_normalises_by_its_images_and_needs_no_zoo(images, tmp_path):
     folder = fit_cell(tmp_path / "learner", "supervised_maml", supervised_options(), images=[images])
-    manifest = read_learner_manifest(folder)
+    manifest = LearnerManifest.load(folder / MANIFEST)
     assert [snapshot.iteration for snapshot in manifest.snapshots] == [2, 4]
     assert manifest.stages.keys() == {"training"} and manifest.teacher_passes == 0
     assert len(history_of(folder)) == 4
@@ -67,7 +67,7 @@ def test_a_damaged_zoo_is_named_and_nothing_is_written(zoo, tmp_path):
 
 def test_recovered_images_whose_cost_is_not_told_are_named(zoo, pool, tmp_path):
     inversion = write_inversion(tmp_path / "inversion", pool)
-    write_json(inversion / RECORD, {"format": INVERSION_FORMAT, "version": INVERSION_VERSION, "seconds": "1"})
+    results.write(inversion, RECORD, results.inversion(seconds="1"))
     options = free_options(generator="inversion")
-    with pytest.raises(FileFormatError, match=r"inversion\.json does not say what the bank cost"):
+    with pytest.raises(FileFormatError, match=r"inversion\.json: seconds: .*run the rule invert again"):
         fit_cell(tmp_path / "learner", "free", options, zoos=[zoo], inversion=inversion)

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from dfml.artefacts.record import Record
-from dfml.artefacts.summaries import read_inversions, read_speeds
 from dfml.errors import DfmlError
 from dfml.results.collect import collect, collect_records
 from dfml.results.figures.curves import curve_frame, learning_curves_figure, seed_band
@@ -13,8 +12,9 @@ from dfml.results.figures.inner_steps import inner_steps_figure
 from dfml.results.figures.main import main_figure
 from dfml.results.figures.style import method_styles
 from dfml.results.grid import read_grid
+from dfml.results.reading import read_inversions, read_speeds
 from dfml.results.stage import FIGURES, draw_figures
-from support.results import GRID, inversion, record, speed, write, write_demo, write_record
+from support.results import GRID, fields, inversion, record, speed, write, write_demo, write_record
 
 SMALL = [row for row in GRID if row[1] in {"random", "average", "free", "supervised_maml"}]
 
@@ -106,7 +106,7 @@ def test_learning_curves_prefer_transductive_and_show_only_recorded_methods():
         }
         for mode in ("support", "transductive")
     ]
-    curves = curve_frame([Record.model_validate(record(curve=points))])
+    curves = curve_frame([Record(**fields(record(curve=points)))])
     figure = learning_curves_figure(curves, pools=["single"], methods=["random", "free"], ways=5)
     assert len(figure.axes) == 1
     [legend] = figure.legends

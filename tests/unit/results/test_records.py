@@ -4,19 +4,15 @@ import json
 
 import pytest
 
-from dfml.artefacts.record import read_record
-from dfml.artefacts.summaries import read_inversions, read_speeds, read_zoos
+from dfml.artefacts.record import Record
 from dfml.errors import DfmlError, FileFormatError
+from dfml.results.reading import read_inversions, read_speeds, read_zoos
 from support.results import inversion, record, result, speed, write, write_record, zoo
 
 
 def test_valid_record_is_read(tmp_path):
-    read = read_record(write_record(tmp_path, seed=2))
+    read = Record.load(write_record(tmp_path, seed=2))
     assert (read.pool, read.method, read.seed, read.results[0].accuracy) == ("single", "free", 2, 40.0)
-
-
-def test_keys_of_no_interest_are_ignored(tmp_path):
-    assert read_record(write_record(tmp_path, argv=["x"])).experiment == "demo"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +33,7 @@ def test_keys_of_no_interest_are_ignored(tmp_path):
 def test_malformed_record_is_one_error_that_names_file_and_key(tmp_path, changes, named):
     path = write_record(tmp_path, **({"seed": 0, "method": "free"} | changes))
     with pytest.raises(FileFormatError) as caught:
-        read_record(path)
+        Record.load(path)
     message = str(caught.value)
     assert str(path) in message
     assert named in message
@@ -49,7 +45,7 @@ def test_missing_keys_are_all_named(tmp_path):
     content = record()
     del content["pool"], content["seed"]
     with pytest.raises(FileFormatError, match=r"pool: .*seed: "):
-        read_record(write(tmp_path, "record.json", content))
+        Record.load(write(tmp_path, "record.json", content))
 
 
 @pytest.mark.parametrize("token", ["NaN", "Infinity"])
@@ -57,7 +53,7 @@ def test_numbers_that_are_none_are_refused(tmp_path, token):
     path = tmp_path / "record.json"
     path.write_text(json.dumps(record()).replace("40.0", token))
     with pytest.raises(FileFormatError, match=f"{token} is no number"):
-        read_record(path)
+        Record.load(path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", '{"format": "dfml.zoo", "version": 1}'])
@@ -65,24 +61,24 @@ def test_foreign_or_truncated_file_is_refused(tmp_path, content):
     path = tmp_path / "record.json"
     path.write_text(content)
     with pytest.raises(FileFormatError, match=str(path)):
-        read_record(path)
+        Record.load(path)
 
 
 def test_unknown_version_is_refused(tmp_path):
     with pytest.raises(FileFormatError, match="version"):
-        read_record(write_record(tmp_path, version=99))
+        Record.load(write_record(tmp_path, version=99))
 
 
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(FileFormatError, match=r"nowhere\.json"):
-        read_record(tmp_path / "nowhere.json")
+        Record.load(tmp_path / "nowhere.json")
 
 
 def test_curve_with_one_point_twice_is_refused(tmp_path):
     point = {"iteration": 1, "seconds": 1.0, "accuracy": 30.0, "ci95": 1.0}
     point |= {"rule": "finetune", "batch_norm": "transductive"}
     with pytest.raises(FileFormatError, match="curve"):
-        read_record(write_record(tmp_path, curve=[point, point]))
+        Record.load(write_record(tmp_path, curve=[point, point]))
 
 
 def test_artefacts_come_sorted_and_repeats_are_refused(tmp_path):

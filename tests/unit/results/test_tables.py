@@ -10,7 +10,7 @@ from dfml.errors import DfmlError
 from dfml.results.collect import collect_records, read_results_csv
 from dfml.results.labels import method_label, real_images_note
 from dfml.results.stage import TABLES, make_tables
-from support.results import GRID, inversion, result, speed, write, write_demo, write_record, zoo
+from support.results import GRID, inversion, models, result, speed, write, write_demo, write_record, zoo
 
 
 def build(folder, records, *, grid=GRID, shots=(1,), zoos=(), inversions=(), speeds=(), name="tables"):
@@ -50,7 +50,7 @@ def demo(tmp_path_factory):
     return build(
         folder,
         write_demo(folder),
-        zoos=[write(folder, f"zoo{s}.json", zoo(seed=s, models=[{"accuracy_stored": 60.0 + s}])) for s in (0, 1)],
+        zoos=[write(folder, f"zoo{s}.json", zoo(seed=s, models=models(60.0 + s))) for s in (0, 1)],
         inversions=[
             write(folder, f"i{pool}{s}.json", inversion(pool=pool, seed=s, teacher_ce=0.2 + 0.2 * s, **changes))
             for pool, changes in [

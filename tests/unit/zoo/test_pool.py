@@ -9,11 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dfml.artefacts.zoo import MANIFEST, ZooManifest
 from dfml.compute.seeds import numpy_rng
 from dfml.errors import DfmlError
 from dfml.imaging.pixels import normalise
 from dfml.zoo.pool import Pool
-from dfml.zoo.store import load_zoo, read_manifest
+from dfml.zoo.store import load_zoo
 from support.zoo import CPU, MEAN, SIDE, STD, random_model, write_random_zoo
 
 ARCHITECTURES = {"conv4": "conv4", "narrow": "resnet10"}
@@ -55,7 +56,8 @@ def test_models_are_those_of_the_zoos_in_order(pool, folders):
 
 def test_class_ids_are_a_bijection_per_model(folders, label_space):
     pool = Pool.load(folders, label_space=label_space, device=CPU)
-    entries = [(read_manifest(f), entry) for f in folders for entry in read_manifest(f).models]
+    manifests = [ZooManifest.load(folder / MANIFEST) for folder in folders]
+    entries = [(manifest, entry) for manifest in manifests for entry in manifest.models]
     for model, (manifest, entry) in zip(pool, entries, strict=True):
         ids = model.classes.tolist()
         assert len(set(ids)) == len(ids) == pool.ways

@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 
-from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS
-from dfml.data.images import load_images, load_manifest
+from dfml.artefacts.images import ImagesManifest
+from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, ZooManifest
+from dfml.data.images import load_images
 from dfml.errors import DataError
 from dfml.networks.build import build_network
 from dfml.zoo import stage as train
-from dfml.zoo.store import load_judges, load_weights, load_zoo, read_manifest
+from dfml.zoo.store import load_judges, load_weights, load_zoo
 from dfml.zoo.training import accuracy, make_task
 from support.zoo import CPU, WAYS, save_pattern_images, train_tiny_zoo
 
@@ -49,9 +50,10 @@ def interrupt(monkeypatch, models):
 
 
 def test_the_manifest_tells_what_the_zoo_was_made_of(zoo, images):
-    manifest, data, facts = read_manifest(zoo), load_images(images), load_manifest(images.parent)
+    manifest, data = ZooManifest.load(zoo / MANIFEST), load_images(images)
+    facts = ImagesManifest.load(images.parent / "images.json")
     assert (manifest.dataset, manifest.architecture, manifest.seed) == ("toy", "conv4", 0)
-    assert (manifest.side, manifest.mean, manifest.std) == (data.side, facts["mean"], facts["std"])
+    assert (manifest.side, manifest.mean, manifest.std) == (data.side, facts.mean, facts.std)
     assert manifest.class_names == list(data.names)
     for entry in [*manifest.models, *manifest.judges]:
         assert len(set(entry.classes)) == WAYS
@@ -70,7 +72,7 @@ def test_recorded_accuracies_are_those_of_the_stored_weights(zoo, images):
 
 
 def test_a_judge_is_another_model_of_the_same_classes(zoo):
-    manifest = read_manifest(zoo)
+    manifest = ZooManifest.load(zoo / MANIFEST)
     judge = manifest.judges[0]
     assert judge.classes == manifest.models[judge.index].classes
     own = load_weights(zoo / WEIGHTS, manifest.network, 2)[judge.index]
@@ -81,7 +83,7 @@ def test_a_judge_is_another_model_of_the_same_classes(zoo):
 def test_a_zoo_may_have_no_judges(zoo, images, tmp_path):
     folder = train_tiny_zoo(images, tmp_path, judges=0)
     assert sorted(path.name for path in folder.iterdir()) == sorted([MANIFEST, WEIGHTS])
-    assert read_manifest(folder).models == read_manifest(zoo).models
+    assert ZooManifest.load(folder / MANIFEST).models == ZooManifest.load(zoo / MANIFEST).models
     assert load_judges(folder, CPU)[1] == []
 
 
@@ -96,14 +98,14 @@ def test_same_seed_same_bits(zoo, images, tmp_path):
 
 
 def test_other_seed_other_classes_and_bits(zoo, images, tmp_path):
-    other, own = read_manifest(train_tiny_zoo(images, tmp_path, seed=1)), read_manifest(zoo)
+    other, own = (ZooManifest.load(folder / MANIFEST) for folder in (train_tiny_zoo(images, tmp_path, seed=1), zoo))
     assert [m.classes for m in other.models] != [m.classes for m in own.models]
     assert other.weights_sha256 != own.weights_sha256
 
 
 def test_a_larger_zoo_begins_with_the_same_models(zoo, images, tmp_path):
-    larger = read_manifest(train_tiny_zoo(images, tmp_path, models=3, judges=2))
-    smaller = read_manifest(zoo)
+    larger = ZooManifest.load(train_tiny_zoo(images, tmp_path, models=3, judges=2) / MANIFEST)
+    smaller = ZooManifest.load(zoo / MANIFEST)
     assert larger.models[:2] == smaller.models
     assert larger.judges[:1] == smaller.judges
 
@@ -146,7 +148,7 @@ def test_fewer_classes_than_ways_are_refused(tmp_path):
 
 
 def test_stored_networks_are_those_of_the_manifest(zoo):
-    manifest = read_manifest(zoo)
+    manifest = ZooManifest.load(zoo / MANIFEST)
     like = build_network(manifest.network).state_dict()
     for state in load_weights(zoo / WEIGHTS, manifest.network, len(manifest.models)):
         assert {name: t.shape for name, t in state.items()} == {name: t.shape for name, t in like.items()}

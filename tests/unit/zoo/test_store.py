@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, NetworkSpec
+from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, NetworkSpec, ZooManifest
 from dfml.errors import FileFormatError
 from dfml.files.reading import sha256_file
-from dfml.zoo.store import load_judges, load_weights, load_zoo, read_manifest, save_weights
+from dfml.zoo.store import load_judges, load_weights, load_zoo, save_weights
 from support.zoo import CPU, MEAN, SIDE, STD, same_bits, storages, write_random_zoo
 
 SPEC = NetworkSpec(family="conv4", width=4, ways=3, side=SIDE)
@@ -157,7 +157,7 @@ def test_a_pickle_is_never_unpickled(zoo, tmp_path, zipped):
 def test_a_wrong_manifest(zoo, changes, message):
     edit(zoo, **changes)
     with pytest.raises(FileFormatError, match=message) as caught:
-        read_manifest(zoo)
+        ZooManifest.load(zoo / MANIFEST)
     assert MANIFEST in str(caught.value)
 
 
@@ -165,20 +165,20 @@ def test_a_wrong_manifest(zoo, changes, message):
 def test_class_ids_that_cannot_be(zoo, classes):
     edit_entry(zoo, "models", 1, classes=classes)
     with pytest.raises(FileFormatError, match="model 1: its classes must be 3 distinct ids below 8"):
-        read_manifest(zoo)
+        ZooManifest.load(zoo / MANIFEST)
 
 
 def test_models_out_of_order(zoo):
     edit_entry(zoo, "models", 0, index=1)
     with pytest.raises(FileFormatError, match="model 0 has index 1"):
-        read_manifest(zoo)
+        ZooManifest.load(zoo / MANIFEST)
 
 
 @pytest.mark.parametrize("change", [{"index": 3}, {"index": 1}])
 def test_a_judge_without_its_model(zoo, change):
     edit_entry(zoo, "judges", 0, **change)
     with pytest.raises(FileFormatError, match=r"judge . does not have the classes of a model"):
-        read_manifest(zoo)
+        ZooManifest.load(zoo / MANIFEST)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 0.5, -3])
@@ -186,7 +186,7 @@ def test_a_truncated_manifest(zoo, keep):
     whole = (zoo / MANIFEST).read_bytes()
     (zoo / MANIFEST).write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
     with pytest.raises(FileFormatError, match="not whole JSON"):
-        read_manifest(zoo)
+        ZooManifest.load(zoo / MANIFEST)
 
 
 def test_a_failed_write_leaves_the_old_weights(zoo, monkeypatch):

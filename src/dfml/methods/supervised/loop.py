@@ -5,11 +5,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from dfml.artefacts.images import MANIFEST, ImagesManifest
 from dfml.compute.optimisers import Adam, Optimiser
 from dfml.compute.seeds import derive_seed, numpy_rng
 from dfml.compute.timeline import Timeline
 from dfml.data.episodes import gather, sample_episodes
-from dfml.data.images import load_images, load_manifest
+from dfml.data.images import load_images
 from dfml.imaging.pixels import normalise
 from dfml.metalearning.inner_loop import Parameters, parameters_of
 from dfml.metalearning.meta_step import MetaStep
@@ -128,8 +129,7 @@ class _RealEpisodes:
 
 def _normalisations(context: Context, device: torch.device) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean and standard deviation of every data set by its name, in the order of the folders."""
-    facts = [load_manifest(folder) for folder in context.images]
+    facts = [ImagesManifest.load(folder / MANIFEST) for folder in context.images]
     return {
-        fact["dataset"]: (torch.tensor(fact["mean"], device=device), torch.tensor(fact["std"], device=device))
-        for fact in facts
+        fact.dataset: (torch.tensor(fact.mean, device=device), torch.tensor(fact.std, device=device)) for fact in facts
     }

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dfml.artefacts.record import Record
+from dfml.artefacts.cell import CellFacts
+from dfml.artefacts.record import CurvePoint, Record
 from dfml.results.figures.style import (
     MethodStyle,
     chance_handle,
@@ -23,26 +24,20 @@ from dfml.results.labels import BATCH_NORMS, RULES, in_order, rule_label
 
 
 def curve_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """Every curve point of every record, with the record's pool, ways, shots, method and seed.
+    """Every curve point of every record, with the facts of the record's cell.
 
     Seconds count from before the images were recovered that the method started from.
     """
     rows = [
         {
-            "pool": record.pool,
-            "ways": record.ways,
-            "shots": record.shots,
-            "method": record.method,
-            "seed": record.seed,
-            **point.model_dump(),
+            **record.fields_of(CellFacts),
+            **point.fields_of(CurvePoint),
             "seconds": point.seconds + record.bank_seconds,
         }
         for record in records
         for point in record.curve
     ]
-    columns = ["pool", "ways", "shots", "method", "seed"]
-    columns += ["iteration", "seconds", "accuracy", "ci95", "rule", "batch_norm"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*CellFacts.model_fields, *CurvePoint.model_fields])
 
 
 def seed_band(series: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from dfml.artefacts.summaries import InversionSummary, SpeedSummary
+from dfml.artefacts.inversion import InversionRecord, SpeedRecord
 from dfml.evaluation.intervals import interval95
 from dfml.results.figures.style import empty_figure, panels
 
@@ -25,7 +25,7 @@ _ARM_MARKERS = ("o", "s", "D", "^", "v")
 
 
 def inner_steps_figure(
-    inversions: Sequence[InversionSummary], speeds: Sequence[SpeedSummary], *, pools: Sequence[str]
+    inversions: Sequence[InversionRecord], speeds: Sequence[SpeedRecord], *, pools: Sequence[str]
 ) -> Figure:
     """One panel per pool: curves from the inversions' ``ce_curve``, points from the arms of the speed runs.
 
@@ -56,7 +56,7 @@ def inner_steps_figure(
     return figure
 
 
-def _draw_curves(panel: Axes, inversions: Sequence[InversionSummary]) -> int:
+def _draw_curves(panel: Axes, inversions: Sequence[InversionRecord]) -> int:
     """Curves of every inverter and stage; returns the number of steps of the longest."""
     longest = 0
     others = sorted({item.inverter for item in inversions} - {_META_TRAINED})
@@ -83,7 +83,7 @@ def _draw_curves(panel: Axes, inversions: Sequence[InversionSummary]) -> int:
     return longest
 
 
-def _draw_arms(panel: Axes, speed: SpeedSummary) -> int:
+def _draw_arms(panel: Axes, speed: SpeedRecord) -> int:
     """A point per arm of the speed comparison; returns the greatest number of steps."""
     for index, arm in enumerate(speed.arms):
         panel.errorbar(

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from dfml.artefacts.summaries import InversionSummary
+from dfml.artefacts.inversion import InversionRecord
 from dfml.results.tables.table import Column, Footnotes, Table, TableCell, TableSection, in_order_of, number
 
 _KEY = ["pool", "inverter", "seed"]
@@ -26,7 +26,7 @@ _NUMBERS = [
 """Field of the summary, shared heading, own heading, format."""
 
 
-def inversion_table(inversions: Sequence[InversionSummary], *, pools: Sequence[str]) -> Table:
+def inversion_table(inversions: Sequence[InversionRecord], *, pools: Sequence[str]) -> Table:
     """Cost and quality of the recovered images per (pool, inverter, seed), and the mean over seeds.
 
     ``pools`` gives the order of the pools.

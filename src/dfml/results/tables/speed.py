@@ -7,12 +7,12 @@ from statistics import fmean, median
 
 import pandas as pd
 
-from dfml.artefacts.summaries import SpeedArm, SpeedSummary
+from dfml.artefacts.inversion import SpeedArm, SpeedRecord
 from dfml.evaluation.intervals import interval95
 from dfml.results.tables.table import Column, Table, TableCell, TableSection, in_order_of
 
 
-def speed_table(speeds: Sequence[SpeedSummary], *, pools: Sequence[str]) -> Table:
+def speed_table(speeds: Sequence[SpeedRecord], *, pools: Sequence[str]) -> Table:
     """Seconds per recovered task of every arm, and how many times those of the first arm.
 
     ``pools`` gives the order of the pools.
@@ -72,7 +72,7 @@ def speed_table(speeds: Sequence[SpeedSummary], *, pools: Sequence[str]) -> Tabl
     )
 
 
-def _row(speed: SpeedSummary, arm: SpeedArm, first: SpeedArm) -> dict:
+def _row(speed: SpeedRecord, arm: SpeedArm, first: SpeedArm) -> dict:
     """One arm's numbers."""
     return {
         "pool": speed.pool,

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from dfml.artefacts.summaries import ZooSummary
+from dfml.artefacts.zoo import ZooManifest
 from dfml.results.tables.table import Column, Table, TableCell, TableSection, number
 
 _COLUMNS = ["dataset", "architecture", "family", "width", "seed", "models"]
@@ -18,7 +18,7 @@ ALL_SEEDS = "all"
 """What stands in the seed column of the row over all seeds."""
 
 
-def zoo_table(zoos: Sequence[ZooSummary]) -> Table:
+def zoo_table(zoos: Sequence[ZooManifest]) -> Table:
     """Own-validation accuracy of the stored models: mean, least and greatest, per zoo and over all seeds."""
     data, breaks = [], set()
     for (dataset, architecture), members in groupby(zoos, key=lambda zoo: (zoo.dataset, zoo.architecture)):
@@ -30,12 +30,11 @@ def zoo_table(zoos: Sequence[ZooSummary]) -> Table:
         for seed, chosen in rows:
             accuracies = [model.accuracy_stored for zoo in chosen for model in zoo.models]
             network = chosen[0].network
-            seconds = [zoo.seconds for zoo in chosen if zoo.seconds is not None]
             summary = [
                 fmean(accuracies),
                 min(accuracies),
                 max(accuracies),
-                fmean(seconds) if seconds else None,
+                fmean(zoo.seconds for zoo in chosen),
             ]
             lead = [dataset, architecture, network.family, network.width, seed, len(accuracies)]
             data.append(dict(zip(_COLUMNS, [*lead, *summary], strict=True)))

@@ -1,0 +1,53 @@
+"""The files on the shelf that tables and figures are made of, in order and none of them twice. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from dfml.artefacts.base import Artefact
+from dfml.artefacts.inversion import InversionRecord, SpeedRecord
+from dfml.artefacts.zoo import ZooManifest
+from dfml.errors import DfmlError
+
+Kind = TypeVar("Kind", bound=Artefact)
+
+
+def read_zoos(paths: Sequence[Path]) -> list[ZooManifest]:
+    """The zoo manifests, sorted by (data set, architecture, seed); one zoo given twice is refused."""
+    zoos = [ZooManifest.load(path) for path in paths]
+    return _in_order("zoo", zoos, paths, lambda zoo: (zoo.dataset, zoo.architecture, zoo.seed))
+
+
+def read_inversions(paths: Sequence[Path]) -> list[InversionRecord]:
+    """The inversion records, sorted by (pool, inverter, seed); one inversion given twice is refused."""
+    inversions = [InversionRecord.load(path) for path in paths]
+    return _in_order("inversion", inversions, paths, lambda item: (item.pool, item.inverter, item.seed))
+
+
+def read_speeds(paths: Sequence[Path]) -> list[SpeedRecord]:
+    """The speed comparisons, sorted by pool.
+
+    A file that does not name its pool belongs to the one whose folder it lies in
+    (``inversion/{pool}/speed.json``).
+    """
+    speeds = []
+    for path in paths:
+        speed = SpeedRecord.load(path)
+        speeds.append(speed.model_copy(update={"pool": speed.pool or Path(path).parent.name}))
+    return _in_order("speed comparison", speeds, paths, lambda speed: (speed.pool,))
+
+
+def _in_order(
+    what: str, items: Sequence[Kind], paths: Sequence[Path], key: Callable[[Kind], tuple[str | int, ...]]
+) -> list[Kind]:
+    """The items sorted by key; DfmlError naming both files when two of them describe the same thing."""
+    seen: dict[tuple[str | int, ...], Path] = {}
+    for item, path in zip(items, paths, strict=True):
+        own = key(item)
+        if own in seen:
+            name = " / ".join(map(str, own))
+            raise DfmlError(f"the {what} {name} is given twice: {seen[own]} and {path}. Keep one of them.")
+        seen[own] = path
+    return sorted(items, key=key)

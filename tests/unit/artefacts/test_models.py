@@ -1,0 +1,169 @@
+"""Every JSON file on the shelf: what is written is read, and anything else is refused with its name and a remedy."""
+
+import json
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from dfml.artefacts.base import Artefact, Closed
+from dfml.artefacts.cell import CellFacts, Effort, Learning
+from dfml.artefacts.images import ImagesManifest
+from dfml.artefacts.inversion import InversionRecord
+from dfml.artefacts.learner import LearnerManifest
+from dfml.artefacts.metrics import Metrics
+from dfml.artefacts.record import Record, Result
+from dfml.errors import DataError, FileFormatError
+from dfml.files.atomic import write_json
+from dfml.results.collect import RESULT_COLUMNS
+from support import results
+from support.shelf import SPECIMENS
+
+BY_MODEL = pytest.mark.parametrize("model", SPECIMENS, ids=lambda model: model.__name__)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "file.json"
+
+
+def refused(model, path):
+    """The message with which the file is refused: one line, with its name and what to run."""
+    with pytest.raises(FileFormatError) as caught:
+        model.load(path)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message
+    assert f"run {model.MAKER}" in message
+    return message
+
+
+def test_every_artefact_has_a_specimen_and_a_format_of_its_own():
+    def below(model):
+        return {model}.union(*(below(own) for own in model.__subclasses__()))
+
+    assert below(Artefact) - {Artefact} == set(SPECIMENS)
+    assert len({model.FORMAT for model in SPECIMENS}) == len(SPECIMENS)
+
+
+@BY_MODEL
+def test_what_is_written_is_read_and_written_again_to_the_byte(model, path, tmp_path):
+    write_json(path, SPECIMENS[model])
+    read = model.load(path)
+    read.save(tmp_path / "again.json")
+    again = json.loads((tmp_path / "again.json").read_bytes())
+    assert again == SPECIMENS[model]
+    assert list(again)[:2] == ["format", "version"]
+    assert model.load(tmp_path / "again.json") == read
+    read.save(path)
+    assert path.read_bytes() == (tmp_path / "again.json").read_bytes()
+
+
+@BY_MODEL
+def test_a_key_too_many_is_named(model, path):
+    write_json(path, SPECIMENS[model] | {"surprise": 1})
+    assert "surprise: Extra inputs are not permitted" in refused(model, path)
+
+
+@BY_MODEL
+def test_missing_keys_are_named_but_not_endlessly(model, path):
+    needed = [name for name, field in model.model_fields.items() if field.is_required()]
+    for missing in needed:
+        write_json(path, {key: value for key, value in SPECIMENS[model].items() if key != missing})
+        assert f"{missing}: Field required" in refused(model, path)
+    write_json(path, {"format": model.FORMAT, "version": model.VERSION})
+    message = refused(model, path)
+    assert message.count("Field required") == min(5, len(needed))
+    assert ("more; delete it" in message) == (len(needed) > 5)
+
+
+@BY_MODEL
+def test_another_version_or_format_is_refused(model, path):
+    write_json(path, SPECIMENS[model] | {"version": 99})
+    assert f"{model.FORMAT} version 99, this program reads version {model.VERSION}" in refused(model, path)
+    write_json(path, SPECIMENS[model] | {"format": "dfml.other"})
+    assert f"is not a {model.FORMAT} file" in refused(model, path)
+
+
+@BY_MODEL
+@pytest.mark.parametrize("keep", [0, 1, 0.5, -3])
+def test_damaged_json_is_refused(model, path, keep):
+    write_json(path, SPECIMENS[model])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
+    assert "is not whole JSON" in refused(model, path)
+    path.unlink()
+    assert "cannot read" in refused(model, path)
+
+
+def test_numbers_that_are_none_are_not_written():
+    content = results.fields(results.inversion())
+    for wrong in (math.nan, math.inf, -1.0):
+        with pytest.raises(ValidationError, match="seconds"):
+            InversionRecord(**content | {"seconds": wrong})
+
+
+def test_files_from_before_commands_were_kept_are_read_as_they_are(path):
+    old = {"git_commit": None, "versions": {}, "host": "here", "device": None, "argv": ["train.py"]}
+    for model, specimen in SPECIMENS.items():
+        if "provenance" in specimen:
+            write_json(path, specimen | {"provenance": old})
+            provenance = model.load(path).provenance
+            assert (provenance.argv, provenance.rule, provenance.inputs) == (["train.py"], None, {})
+            assert "argv" not in provenance.model_dump()
+
+
+def test_metrics(path):
+    Metrics(results.metrics()).save(path)
+    assert json.loads(path.read_bytes()) == results.metrics()
+    assert Metrics.load(path).root == results.metrics()
+    write_json(path, results.metrics(single={"free": {"1shot": {"emoji": {"finetune": 140.0}}}}))
+    with pytest.raises(FileFormatError, match=r"file\.json: single\.free\.1shot\.emoji\.finetune: .*run the rule make"):
+        Metrics.load(path)
+    path.write_text("{")
+    with pytest.raises(FileFormatError, match="run the rule make_results again"):
+        Metrics.load(path)
+
+
+def test_a_learner_and_its_record_share_their_fields():
+    shared = LearnerManifest.model_fields.keys() & Record.model_fields.keys()
+    assert shared == {*CellFacts.model_fields, *Learning.model_fields, "provenance"}
+    record = Record(**results.fields(results.record()))
+    assert record.fields_of(Effort) == {
+        "train_seconds": 10.0,
+        "teacher_passes": 200,
+        "bank_seconds": 5.0,
+        "bank_passes": 120,
+    }
+
+
+def test_every_single_value_of_a_record_is_a_column():
+    def single(model: type[Closed]):
+        kinds = {name: str(field.annotation) for name, field in model.model_fields.items()}
+        return {name for name, kind in kinds.items() if "list" not in kind and "dict" not in kind}
+
+    asides = {"accuracies_digest", "iterate", "provenance"}
+    assert (single(Record) | single(Result)) - asides == set(RESULT_COLUMNS) - {"record"}
+    published = """
+        experiment pool method ways shots seed dataset rule batch_norm accuracy ci95 episodes selection train_seconds
+        teacher_passes bank_seconds bank_passes inference_macs peak_memory_mb device config_digest git_commit
+        episode_digest record
+    """
+    assert published.split() == RESULT_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"minimum_classes": 3, "minimum_images": 2}, "meta_train has 2 classes, but 3 are needed; lower `ways`"),
+        (
+            {"minimum_classes": 2, "minimum_images": 3},
+            r"at least 3 images; meta_train has too few in: bee \(2\)",
+        ),
+    ],
+)
+def test_prepared_images_that_are_too_few(path, limits, message):
+    write_json(path, results.images())
+    manifest = ImagesManifest.load(path)
+    manifest.check_enough(minimum_classes=2, minimum_images=2)
+    with pytest.raises(DataError, match=f"icons_colour: .*{message}"):
+        manifest.check_enough(**limits)
