@@ -15,7 +15,7 @@ from dfml.artefacts.zoo import NetworkSpec
 from dfml.networks.build import build_network, forward_macs
 from dfml.zoo.settings import ZooSettings
 from dfml.zoo.stage import train_models
-from dfml.zoo.training import ModelTraining, Task
+from dfml.zoo.training import ModelTask, ModelTraining
 
 WAYS, WIDTH = 5, 32
 
@@ -43,14 +43,14 @@ def cases(device: str) -> Sequence[Case]:
     return [case(32, models=100, epochs=3), case(84, models=100, epochs=2)]
 
 
-def _task(index: int, side: int, images: int, device: torch.device) -> Task:
+def _task(index: int, side: int, images: int, device: torch.device) -> ModelTask:
     draws = torch.Generator().manual_seed(index)
 
     def part(count: int) -> tuple[Tensor, Tensor]:
         pixels = torch.rand(count, 3, side, side, generator=draws)
         return pixels.to(device), torch.randint(0, WAYS, (count,), generator=draws).to(device)
 
-    return Task(*part(images), *part(images // 4))
+    return ModelTask(*part(images), *part(images // 4))
 
 
 def ours(*, device: torch.device, side: int, models: int, epochs: int, images: int) -> Callable[[], None]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -96,7 +96,8 @@ def private_copy(module: M) -> Iterator[M]:
     threads must not share that. A copy is made once and then lent again and again: its own weights are those of that
     time, so ``module`` must not be trained in place unless it is only called functionally.
     """
-    spare = _spare.setdefault(module, [])
+    # Copies of a module are of its class.
+    spare = cast("list[M]", _spare.setdefault(module, []))
     try:
         own = spare.pop()
     except IndexError:

@@ -128,7 +128,7 @@ def _reread(values: dict[str, Any], details: list[Any]) -> bool:
 
 def _remove(values: dict[str, Any], location: Location) -> Location:
     """Take out the value at a place, or else the nearest one around it; where that was, () if nowhere."""
-    holders = [values]
+    holders: list[dict[Any, Any]] = [values]
     for part in location[:-1]:
         below = holders[-1].get(part)
         if not isinstance(below, dict):

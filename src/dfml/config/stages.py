@@ -61,10 +61,9 @@ def with_stage_keys(text: str, given: Collection[str]) -> str:
         keys = [key for key in Config.model_fields if key in wanted and key in given]
         wrapped = textwrap.wrap(f"[{', '.join(keys)}]", 108, break_long_words=False, break_on_hyphens=False)
         lines = "\n".join(f"          {line}" for line in wrapped)
-        stages = rf"(^  {stage}:\n(?:    .*\n)*?    params:\n)(?:      .*\n)+"
-        text, found = re.subn(
-            stages, lambda match, lines=lines: f"{match[1]}      - {DEFAULT}:\n{lines}\n", text, flags=re.MULTILINE
-        )
+        before = rf"(^  {stage}:\n(?:    .*\n)*?    params:\n)(?:      .*\n)+"
+        # Names of keys hold nothing that a replacement would take for a group.
+        text, found = re.subn(before, rf"\1      - {DEFAULT}:\n{lines}\n", text, flags=re.MULTILINE)
         if found != 1:
             raise ValueError(f"{DVC} has no stage `{stage}` with `params`")
     return text

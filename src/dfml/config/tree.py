@@ -103,7 +103,7 @@ def describe(node: dict[str, Any]) -> str:
         return "a text" if pattern is None else _PATTERNS.get(pattern, f"a text like `{pattern}`")
     if kind == "object":
         return _describe_section(node)
-    return {"boolean": "`true` or `false`", "null": "`null`"}.get(kind, "a value")
+    return {"boolean": "`true` or `false`", "null": "`null`"}.get(str(kind), "a value")
 
 
 def _describe_list(node: dict[str, Any]) -> str:

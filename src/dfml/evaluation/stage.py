@@ -56,20 +56,28 @@ def evaluate(
     manifest, learners = load_learner(
         learner, steps=settings.adaptation_steps, learning_rate=settings.adaptation_learning_rate, device=job.device
     )
-    common = {"ways": ways, "shots": cell.shots, "settings": settings, "device": job.device}
-    curve: list[CurvePoint] = []
-    if settings.validation_episodes and len(learners) > 1:
-        validation = [
-            EpisodeSet.draw(load_images(folder / "meta_val.npz"), count=settings.validation_episodes, **common)
+
+    def drawn(file: str, count: int) -> list[EpisodeSet]:
+        """The episodes of one split of every data set."""
+        return [
+            EpisodeSet.draw(
+                load_images(folder / file),
+                ways=ways,
+                shots=cell.shots,
+                settings=settings,
+                count=count,
+                device=job.device,
+            )
             for folder in images
         ]
-        curve = _curve(manifest, learners, validation, job)
+
+    curve: list[CurvePoint] = []
+    if settings.validation_episodes and len(learners) > 1:
+        curve = _curve(manifest, learners, drawn("meta_val.npz", settings.validation_episodes), job)
     chosen = _select(settings.select, curve, len(learners), manifest)
 
     results, digests = [], {}
-    tests = [
-        EpisodeSet.draw(load_images(folder / "meta_test.npz"), count=settings.episodes, **common) for folder in images
-    ]
+    tests = drawn("meta_test.npz", settings.episodes)
     with job.progress.task(f"meta-test {cell.method}", total=len(tests) * settings.episodes) as bar:
         for test in tests:
             digests[test.dataset] = test.episodes.digest()

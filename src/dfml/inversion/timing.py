@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -41,7 +42,7 @@ def time_inversion(
     alike = settings.model_copy(update={"per_model": settings.per_model.model_copy(update=rates)})
     for steps in sorted({settings.five.steps, *settings.speed.steps}):
         scratch = FromScratch(alike, objective, side=models.canvas, device=job.device, steps=steps)
-        arms["per_model", steps] = lambda index, draws, scratch=scratch: scratch(models[index], draws)
+        arms["per_model", steps] = partial(_recover, scratch, models)
     results = {key: _empty() for key in arms}
     count = min(settings.speed.models, len(models))
     on_gpu = job.device.type == "cuda"
@@ -70,6 +71,10 @@ def time_inversion(
         arms=[SpeedArm(name=name, steps=steps, **measured) for (name, steps), measured in results.items()],
         provenance=job.provenance(),
     ).save(output)
+
+
+def _recover(scratch: FromScratch, models: Pool, index: int, draws: torch.Generator) -> Recovered:
+    return scratch(models[index], draws)
 
 
 def _empty() -> dict[str, list[float]]:

@@ -39,7 +39,10 @@ def digests(files: Iterable[str]) -> dict[str, str]:
 
 def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:
     """The named parameters of a job as plain values."""
-    return {name: asdict(value) if is_dataclass(value) else value for name, value in params.items()}
+    return {
+        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in params.items()
+    }
 
 
 def _versions() -> dict[str, str]:

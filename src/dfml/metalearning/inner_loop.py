@@ -56,8 +56,10 @@ def adapt(
         return F.cross_entropy(functional_call(network, {**parameters, **current}, (images,)), labels)
 
     moving = {name: p for name, p in parameters.items() if not head_only or name.startswith("head.")}
-    options = {"learning_rate": learning_rate, "first_order": first_order, "in_transform": in_transform}
-    return {**parameters, **descend([loss] * steps, moving, **options)}
+    adapted = descend(
+        [loss] * steps, moving, learning_rate=learning_rate, first_order=first_order, in_transform=in_transform
+    )
+    return {**parameters, **adapted}
 
 
 def descend(

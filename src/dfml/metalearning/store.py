@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfml.artefacts.learner import MANIFEST, WEIGHTS, LearnerManifest
 from dfml.artefacts.zoo import NetworkSpec
@@ -15,6 +15,7 @@ from dfml.files.reading import sha256_file
 from dfml.files.tensors import Layout, layout_of, read_tensors
 from dfml.metalearning.learner import Learner
 from dfml.networks.build import build_network, outline
+from dfml.networks.classifier import Classifier
 
 
 def save_weights(path: Path, snapshots: list[list[dict[str, Tensor]]]) -> str:
@@ -57,17 +58,24 @@ def load_learner(
         device=device,
         others=True,
     )
-    mean, std = torch.tensor(manifest.mean, device=device), torch.tensor(manifest.std, device=device)
-    facts = {"mean": mean, "std": std, "finetune": manifest.finetune, "head_only": manifest.head_only}
-    facts["sides"] = [spec.side for spec in manifest.encoders]
-    facts["domains"] = {
+    domains = {
         name: (torch.tensor(own.mean, device=device), torch.tensor(own.std, device=device))
         for name, own in manifest.domains.items()
     }
-    learners = []
-    for index in range(len(manifest.snapshots)):
-        encoders = [_encoder(tensors, spec, e, index, device) for e, spec in enumerate(manifest.encoders)]
-        learners.append(Learner(encoders, **facts, steps=steps, learning_rate=learning_rate))
+    learners = [
+        Learner(
+            [_encoder(tensors, spec, e, index, device) for e, spec in enumerate(manifest.encoders)],
+            mean=torch.tensor(manifest.mean, device=device),
+            std=torch.tensor(manifest.std, device=device),
+            finetune=manifest.finetune,
+            head_only=manifest.head_only,
+            steps=steps,
+            learning_rate=learning_rate,
+            domains=domains,
+            sides=[spec.side for spec in manifest.encoders],
+        )
+        for index in range(len(manifest.snapshots))
+    ]
     return manifest, learners
 
 
@@ -82,7 +90,7 @@ def _layout(manifest: LearnerManifest) -> Layout:
 
 def _encoder(
     tensors: dict[str, Tensor], spec: NetworkSpec, encoder: int, snapshot: int, device: torch.device
-) -> nn.Module:
+) -> Classifier:
     network = build_network(spec, episodic=True)
     network.load_state_dict(
         {name: tensors[f"encoder{encoder}/{name}"][snapshot] for name, _ in network.named_parameters()}

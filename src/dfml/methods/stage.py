@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from torch import Tensor
 
 from dfml.artefacts.images import MANIFEST as IMAGES
 from dfml.artefacts.inversion import RECORD, InversionRecord
@@ -63,8 +62,11 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
         snapshots=[SnapshotEntry(iteration=s.iteration, seconds=s.seconds) for s in fitted.snapshots],
         finetune=fitted.finetune,
         head_only=fitted.head_only,
-        **_normalisation(fitted.mean, fitted.std),
-        domains={name: Normalisation(**_normalisation(*own)) for name, own in fitted.domains.items()},
+        mean=fitted.mean.tolist(),
+        std=fitted.std.tolist(),
+        domains={
+            name: Normalisation(mean=mean.tolist(), std=std.tolist()) for name, (mean, std) in fitted.domains.items()
+        },
         train_seconds=sum(fitted.stages.values()),
         teacher_passes=fitted.teacher_passes,
         bank_seconds=bank_seconds,
@@ -90,10 +92,6 @@ def _digest(context: Context, code: str, file: Path | None) -> str:
     made_of = [code, vars(context.cell), context.ways, context.label_space, context.access, context.adapts]
     made_of += [_plain(context.learner), context.options, _plain(context.inversion_settings)]
     return digest_json(made_of + [sha256_file(path) for path in inputs])
-
-
-def _normalisation(mean: Tensor, std: Tensor) -> dict[str, list[float]]:
-    return {"mean": mean.tolist(), "std": std.tolist()}
 
 
 def _bank_cost(inversion: Path | None) -> tuple[float, int]:

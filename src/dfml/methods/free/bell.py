@@ -51,7 +51,7 @@ class SequentialSteps:
         order = torch.arange(len(sets))
         if self.settings.order == "shuffled":
             order = torch.randperm(len(sets), generator=draws)
-        losses = []
+        losses: list[Tensor] = []
         for index in order.tolist():
             model, images = sets[index].model, sets[index].images
             for _ in range(self.settings.fast_steps):

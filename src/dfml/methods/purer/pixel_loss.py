@@ -59,12 +59,12 @@ class PixelLoss:
         for place, question in enumerate(questions):
             key = (question.model.spec, question.images.shape) if batched else place
             groups.setdefault(key, []).append(place)
-        found: list[tuple[Tensor, Tensor, Tensor]] = [()] * len(questions)
+        found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         work = side_by_side(lambda places: self._gradients([questions[p] for p in places]), groups.values())
         for places, results in zip(groups.values(), work, strict=True):
             for place, result in zip(places, results, strict=True):
                 found[place] = result
-        gradients, losses, entropies = zip(*found, strict=True)
+        gradients, losses, entropies = zip(*(found[place] for place in range(len(questions))), strict=True)
         return list(gradients), torch.stack(losses), torch.stack(entropies)
 
     def _gradients(self, questions: Sequence[Question]) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -97,9 +97,9 @@ class RegularisedStep:
         there = list(self._each(self._at_displaced, displaced))
         update = _mean(there)
         if self.second_order:
-            pulls = [torch._foreach_sub(gradient, update) for gradient in there]
+            pulls = [list(torch._foreach_sub(gradient, update)) for gradient in there]
             curved = _mean(list(self._each(self._curve, zip(gradients, pulls, strict=True))))
-            update = torch._foreach_add(update, curved, alpha=self.displacement)
+            update = list(torch._foreach_add(update, curved, alpha=self.displacement))
         apart = [torch.stack([d.square().sum() for d in torch._foreach_sub(g, mean)]).sum() for g in own]
         return torch.stack(losses).mean(), torch.stack(apart).mean(), list(update)
 

@@ -32,7 +32,8 @@ def inner_steps_figure(
     A curve is the mean over seeds, its band their range; a point is the mean over tasks with its 95 %
     interval.
     """
-    shown = [pool for pool in pools if any(item.pool == pool for item in [*inversions, *speeds])]
+    known = {item.pool for item in inversions} | {item.pool for item in speeds}
+    shown = [pool for pool in pools if pool in known]
     if not shown:
         return empty_figure("no image was recovered in this experiment")
     figure, [axes] = panels([3.8], len(shown), width=4.6)

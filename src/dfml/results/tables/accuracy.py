@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -33,7 +34,7 @@ class _Line:
     pool: str
     dataset: str
     lead: tuple[TableCell, ...]
-    values: dict[tuple[str, str], tuple[TableCell, ...]]
+    values: Mapping[tuple[Any, Any], tuple[TableCell, ...]]
     blank: tuple[TableCell, ...]
 
 
@@ -144,7 +145,7 @@ def _blank_cell(status: str, note: str, footnotes: Footnotes) -> TableCell:
     return TableCell(NOT_RUN) if status == NOT_RUN else _DASH
 
 
-def _spread_cell(row: object) -> TableCell:
+def _spread_cell(row: Any) -> TableCell:
     """``0.74 (3)``: sample sd over seeds and how many there are."""
     spread = "–" if pd.isna(row.seed_sd) else f"{row.seed_sd:.2f}"
     return TableCell(f"{spread} ({row.seeds})")
@@ -173,7 +174,9 @@ def _sections(
             rules = in_order(frame.loc[frame["batch_norm"] == mode, "rule"], RULES)
             columns = [Column("pool", numeric=False), Column("data set", numeric=False), *lead]
             columns += [Column(title, group=rule_label(rule)) for rule in rules for title in values]
-            rows, breaks, previous = [], set(), ("", "")
+            rows: list[list[TableCell]] = []
+            breaks: set[int] = set()
+            previous = ("", "")
             for line in (line for line in lines if line.shots == count):
                 place = (line.pool, line.dataset)
                 if place != previous:

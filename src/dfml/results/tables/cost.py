@@ -24,7 +24,9 @@ def cost_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
     # A cell has a row per data set, rule and batch norm, and each repeats the cell's cost.
     cells = frame.drop_duplicates(["pool", "method", "ways", "shots", "seed"])
     pools = list(dict.fromkeys(cell.pool for cell in grid))
-    data, rows, breaks = [], [], set()
+    breaks: set[int] = set()
+    data: list[dict[str, object]] = []
+    rows: list[list[TableCell]] = []
     for count in shots:
         for pool in pools:
             breaks.add(len(rows))

@@ -33,7 +33,9 @@ def inversion_table(inversions: Sequence[InversionRecord], *, pools: Sequence[st
     """
     inversions = in_order_of(pools, inversions)
     footnotes = Footnotes()
-    data, cells, breaks = [], [], set()
+    breaks: set[int] = set()
+    data: list[dict] = []
+    cells: list[list[TableCell]] = []
     for _, members in groupby(inversions, key=lambda item: (item.pool, item.inverter)):
         group = list(members)
         breaks.add(len(data))

@@ -29,7 +29,8 @@ def speed_table(speeds: Sequence[SpeedRecord], *, pools: Sequence[str]) -> Table
         "times_first",
     ]
     columns += ["teacher_ce", "teacher_accuracy", "device"]
-    data, breaks = [], set()
+    breaks: set[int] = set()
+    data: list[dict] = []
     for speed in speeds:
         breaks.add(len(data))
         data += [_row(speed, arm, speed.arms[0]) for arm in speed.arms]

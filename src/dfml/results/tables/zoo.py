@@ -20,7 +20,8 @@ ALL_SEEDS = "all"
 
 def zoo_table(zoos: Sequence[ZooManifest]) -> Table:
     """Own-validation accuracy of the stored models: mean, least and greatest, per zoo and over all seeds."""
-    data, breaks = [], set()
+    breaks: set[int] = set()
+    data: list[dict] = []
     for (dataset, architecture), members in groupby(zoos, key=lambda zoo: (zoo.dataset, zoo.architecture)):
         group = list(members)
         breaks.add(len(data))
