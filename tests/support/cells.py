@@ -18,7 +18,9 @@ from dfml.inversion.five import GENERATOR
 from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.settings import InversionSettings
 from dfml.inversion.stage import RECORD
-from dfml.jobs.progress import Progress
+from dfml.jobs.checkpoint import Checkpoint
+from dfml.jobs.progress import NullProgress, Progress
+from dfml.jobs.settings import RuntimeSettings
 from dfml.methods import stage
 from dfml.methods.base import Context
 from dfml.methods.free.settings import FreeOfficialSettings, FreeSettings
@@ -99,9 +101,11 @@ def context(
     options: dict[str, Any] | None = None,
     shots: int = 1,
     seed: int = 0,
+    checkpoint: Checkpoint | None = None,
+    checkpoint_every: int = 1,
     **changes: Any,
 ) -> Context:
-    """The inputs of a cell; ``pool`` stands for zoos that need not be read."""
+    """The inputs of a cell; ``pool`` stands for zoos that need not be read, ``checkpoint`` is its resume file."""
     options = options or {}
     fields = {
         "cell": Cell("single", method, shots, seed),
@@ -115,8 +119,12 @@ def context(
         "inversion": None,
         "images": [],
         "inversion_settings": INVERSION,
-        "job": QuietJob(progress=progress) if progress else QuietJob(),
+        "job": QuietJob(
+            progress=progress or NullProgress(), runtime=RuntimeSettings(checkpoint_every=checkpoint_every)
+        ),
     }
+    if checkpoint is not None:
+        fields |= {"resume": checkpoint.path, "digest": checkpoint.digest}
     made = Context(**(fields | changes))
     if pool is not None:
         vars(made)["pool"] = pool  # where the cached property would keep it
