@@ -34,7 +34,7 @@ def fitted(pool, **changes):
 
 def embedded(pool, **changes):
     cell = context("tgr", pool=pool, options=options(**changes))
-    settings = TgrSettings(**cell.options)
+    settings = cell.own(TgrSettings)
     loop = TgrLoop(cell, settings)
     return embed(cell, settings, loop.recover, loop.bank), loop.bank
 
@@ -54,7 +54,7 @@ def mixed(tmp_path_factory):
 @pytest.mark.parametrize(("augment", "per_sample"), [("per_sample", True), ("per_batch", False)])
 def test_its_inversions_are_augmented_as_its_sets_are(pool, augment, per_sample):
     cell = context("tgr", pool=pool, options=options(augment=augment))
-    loop = TgrLoop(cell, TgrSettings(**cell.options))
+    loop = TgrLoop(cell, cell.own(TgrSettings))
     assert loop.views.per_sample == loop.recover.objective.views.per_sample == per_sample
 
 
@@ -191,7 +191,7 @@ def test_a_missing_embedding_starts_the_stage_afresh(pool, tmp_path):
     def run(progress=None):
         checkpoint = Checkpoint(tmp_path / "tgr.resume", "digest")
         cell = context("tgr", pool=pool, options=options(), checkpoint=checkpoint, progress=progress)
-        settings = TgrSettings(**cell.options)
+        settings = cell.own(TgrSettings)
         loop = TgrLoop(cell, settings)
         return cell, embed(cell, settings, loop.recover, loop.bank)
 
@@ -209,7 +209,7 @@ def test_a_missing_embedding_starts_the_stage_afresh(pool, tmp_path):
 def test_compared_models_are_not_embedded_again(pool, tmp_path, monkeypatch):
     checkpoint = Checkpoint(tmp_path / "tgr.resume", "digest")
     cell = context("tgr", pool=pool, options=options(), checkpoint=checkpoint)
-    settings = TgrSettings(**cell.options)
+    settings = cell.own(TgrSettings)
     loop = TgrLoop(cell, settings)
     first = embed(cell, settings, loop.recover, loop.bank)
     monkeypatch.setattr(tgr_embedding, "fisher_diagonal", None)
