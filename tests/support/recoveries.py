@@ -8,6 +8,7 @@ from dfml.inversion.deep_inversion import DeepInversion
 from dfml.inversion.five import GENERATOR, MetaGenerator
 from dfml.inversion.per_model import FromScratch
 from dfml.inversion.stage import GRID, RECORD, invert
+from dfml.jobs.settings import RuntimeSettings
 from support.inversion import inversion_settings
 from support.zoo import QuietJob
 
@@ -38,8 +39,7 @@ def run(zoos, folder, *, inverter="five", label_space="global", seed=0, every=2,
         seed=seed,
         code=code,
         resume=folder / "resume.pt",
-        checkpoint_every=every,
-        job=QuietJob(),
+        job=QuietJob(runtime=RuntimeSettings(checkpoint_every=every)),
     )
     return folder
 

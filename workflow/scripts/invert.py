@@ -25,7 +25,6 @@ def _main(snakemake: Any, job: Job) -> None:
             seed=int(wildcards.seed),
             code=params.code,
             resume=resume_path(folder),
-            checkpoint_every=job.runtime.checkpoint_every,
             job=job,
         )
 

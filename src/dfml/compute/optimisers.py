@@ -6,7 +6,6 @@ state, learning rates included, stays at one place on the device, so that steps 
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +18,8 @@ class Optimiser:
         groups: lists of tensors that require gradients; one list or several.
         rates: the learning rate of each group.
     """
+
+    MOVES = ("_rates",)  # the parameters are their owner's
 
     def __init__(self, groups: Sequence[Sequence[Tensor]], rates: Sequence[float]) -> None:
         self.groups = [list(group) for group in groups]
@@ -51,17 +52,11 @@ class Optimiser:
         """Forget all steps taken."""
         raise NotImplementedError
 
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs, apart from the parameters."""
-        raise NotImplementedError
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        raise NotImplementedError
-
 
 class Adam(Optimiser):
     """Adam (Kingma and Ba, 2015) with L2 weight decay, by torch's fused kernel."""
+
+    MOVES = ("_first", "_second", "_steps")
 
     def __init__(
         self,
@@ -107,23 +102,6 @@ class Adam(Optimiser):
                 maximize=False,
             )
 
-    def state(self) -> dict[str, Any]:
-        """Moments, step counts and rates."""
-        return {"first": self._first, "second": self._second, "steps": self._steps, "rates": self._rates}
-
-    @torch.no_grad()
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        _copy([self._rates], [state["rates"]])
-        for own, kept in ((self._first, "first"), (self._second, "second"), (self._steps, "steps")):
-            _copy(own, state[kept])
-
-
-def _copy(own: Sequence[Sequence[Tensor]], kept: Sequence[Sequence[Tensor]]) -> None:
-    for mine, theirs in zip(own, kept, strict=True):
-        for tensor, value in zip(mine, theirs, strict=True):
-            tensor.copy_(value)
-
 
 def _laid_out_as(parameter: Tensor) -> Tensor:
     """The gradient in its parameter's memory format: the fused kernel walks through memory and does not look at it."""
@@ -134,6 +112,8 @@ def _laid_out_as(parameter: Tensor) -> Tensor:
 
 class SGD(Optimiser):
     """Stochastic gradient descent with momentum and L2 weight decay."""
+
+    MOVES = ("_velocity",)
 
     def __init__(
         self,
@@ -168,13 +148,3 @@ class SGD(Optimiser):
                 torch._foreach_add_(velocity, updates)
                 updates = velocity
             torch._foreach_sub_(parameters, torch._foreach_mul(updates, rate))
-
-    def state(self) -> dict[str, Any]:
-        """Velocities and rates."""
-        return {"velocity": self._velocity, "rates": self._rates}
-
-    @torch.no_grad()
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        _copy([self._rates], [state["rates"]])
-        _copy(self._velocity, state["velocity"])

@@ -20,6 +20,8 @@ class Timeline:
         stages: their names, or the seconds each has already taken.
     """
 
+    MOVES = ("seconds",)
+
     def __init__(self, device: torch.device, stages: dict[str, float]) -> None:
         self._device = device
         self.seconds = dict(stages)
@@ -66,3 +68,26 @@ class Timeline:
         event = torch.cuda.Event(enable_timing=True)
         event.record(torch.cuda.current_stream(self._device))
         return event
+
+
+class WallClock:
+    """Seconds since it was made and of earlier runs, for a loop without stages; it never waits for a device."""
+
+    MOVES = ("total",)
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self._last = time.perf_counter()
+        self._marks: list[float] = []
+
+    def mark(self) -> None:
+        """Remember this moment."""
+        self._marks.append(time.perf_counter())
+
+    def settle(self) -> list[float]:
+        """The seconds at each moment marked since the last call; brings ``total`` up to now."""
+        moments = [self.total + mark - self._last for mark in self._marks]
+        now = time.perf_counter()
+        self.total += now - self._last
+        self._last, self._marks = now, []
+        return moments

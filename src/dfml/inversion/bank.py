@@ -15,7 +15,8 @@ from dfml.inversion.recovered import Recovered
 
 BANK = "bank.npz"
 FORMAT, VERSION = "dfml.bank", 1
-_ARRAYS = frozenset({"format", "version", "slots", "pixels", "sources", "written"})
+_TENSORS = ("pixels", "sources", "written")
+_ARRAYS = frozenset({"format", "version", "slots", *_TENSORS})
 
 
 class ImageBank:
@@ -24,6 +25,9 @@ class ImageBank:
     ``pixels`` ``[classes, slots, images_per_class, 3, side, side]`` uint8; ``sources`` ``[classes, slots]`` the
     index of the model that each slot came from, −1 while empty; ``written`` ``[classes]`` slots ever written.
     """
+
+    MOVES = ("written",)
+    GROWS = ("pixels", "sources")
 
     def __init__(self, classes: int, *, slots: int, images_per_class: int, side: int, device: torch.device) -> None:
         self.slots = slots
@@ -147,19 +151,9 @@ class ImageBank:
         images = flat[chosen[0], chosen[1]].float().div_(255)
         return classes, images[:, :, :shots].flatten(1, 2), images[:, :, shots:].flatten(1, 2)
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything a resumed run needs."""
-        return {"pixels": self.pixels, "sources": self.sources, "written": self.written}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continue from :meth:`state`."""
-        device = self.pixels.device
-        self.pixels, self.sources = state["pixels"].to(device), state["sources"].to(device)
-        self.written = state["written"].clone()
-
     def save(self, path: Path) -> None:
         """Write the bank as an npz file of plain arrays."""
-        arrays = {name: tensor.numpy(force=True) for name, tensor in self.state().items()}
+        arrays = {name: getattr(self, name).numpy(force=True) for name in _TENSORS}
         facts = {"format": FORMAT, "version": VERSION, "slots": self.slots}
         atomic_write(path, lambda partial: np.savez(partial, **facts, **arrays))
 
@@ -182,7 +176,8 @@ class ImageBank:
             raise FileFormatError(f"{path}: its arrays do not fit together; {remedy}")
         classes, _, count, _, side, _ = arrays["pixels"].shape
         bank = cls(classes, slots=int(arrays["slots"]), images_per_class=count, side=side, device=device)
-        bank.load_state({name: torch.from_numpy(arrays[name]) for name in bank.state()})
+        pixels, sources, bank.written = (torch.from_numpy(arrays[name]) for name in _TENSORS)
+        bank.pixels, bank.sources = pixels.to(device), sources.to(device)
         return bank
 
 

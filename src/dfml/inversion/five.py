@@ -1,36 +1,34 @@
 """FIVE: a generator that is meta-trained to recover any model's task in a few steps (docs/method.md §3)."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from dfml.compute.capture import overlapped
 from dfml.compute.optimisers import SGD, Adam, Optimiser
-from dfml.compute.placement import send, settle
+from dfml.compute.placement import settle
 from dfml.compute.seeds import torch_generator
-from dfml.compute.workers import side_by_side
+from dfml.compute.timeline import WallClock
 from dfml.files.tensors import layout_of, read_tensors
-from dfml.imaging.crop_flip import Moves
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.inner_steps import BETAS, Found, InnerSteps, draw_generator
+from dfml.inversion.inner_steps import BETAS, InnerSteps, adapt_at, draw_generator
 from dfml.inversion.objective import Objective
-from dfml.inversion.recovered import Recovered, Recovery, interleaved_targets, not_finite
+from dfml.inversion.recovered import REMEDY, Recovered, Recovery, not_finite
 from dfml.inversion.sampling import ModelSampler
 from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
+from dfml.jobs.loop import Loop
 from dfml.networks.generator import Generator
 from dfml.zoo.pool import Pool, PoolModel
 
 
 class MetaGenerator:
     """A generator with the settings, places of work and outer optimiser that meta-train it."""
+
+    MOVES = ("generator", "_outer")
 
     def __init__(self, generator: Generator, settings: FiveSettings) -> None:
         self.generator = settle(generator, next(generator.parameters()).device)
@@ -69,42 +67,17 @@ class MetaGenerator:
     def _adapt(
         self, models: Sequence[PoolModel], objective: Objective, images_per_class: int, draws: torch.Generator
     ) -> list[tuple[Recovered, list[Tensor]]]:
-        device = self._parameters[0].device
         self.places += [InnerSteps(self.generator, self.settings) for _ in range(len(models) - len(self.places))]
-        given = [self._draw(model, objective, images_per_class, draws) for model in models]
-
-        def work(positions: Sequence[int]) -> list[Found]:
-            return [self.places[i](models[i], objective, *given[i]) for i in positions]
-
-        if device.type == "cuda":
-            calls = [partial(work, [i]) for i in range(len(models))]
-            done = [found for (found,) in overlapped(calls, [place.stream for place in self.places])]
-        else:
-            # A model that was drawn twice must not be asked by two threads: the objective hooks into its network.
-            shared: dict[int, list[int]] = {}
-            for i, model in enumerate(models):
-                shared.setdefault(id(model.network), []).append(i)
-            by_position = {}
-            for positions, results in zip(shared.values(), side_by_side(work, shared.values()), strict=True):
-                by_position.update(zip(positions, results, strict=True))
-            done = [by_position[i] for i in range(len(models))]
+        given = [
+            place.draw(model, objective, images_per_class=images_per_class, draws=draws)
+            for place, model in zip(self.places, models, strict=False)
+        ]
+        done = adapt_at(self.places, models, objective, given)
         recovered = []
         for model, (targets, *_), (images, curve, losses, *meta) in zip(models, given, done, strict=True):
             self._unchecked.append((model, torch.isfinite(losses).all() & torch.isfinite(images).all()))
             recovered.append((Recovered(model, images, targets, curve), meta))
         return recovered
-
-    def _draw(
-        self, model: PoolModel, objective: Objective, images_per_class: int, draws: torch.Generator
-    ) -> tuple[Tensor, Tensor, Moves]:
-        """Targets, latents and augmentation of one inner loop."""
-        like = self._parameters[0]
-        targets = interleaved_targets(len(model.class_ids), images_per_class, like.device)
-        latents = torch.randn(len(targets), self.generator.latent, generator=draws, device=draws.device)
-        moves = objective.views.draw(
-            self.settings.steps, images=len(targets), canvas=self.generator.side, side=model.side, draws=draws
-        )
-        return targets, send(latents.to(like.dtype), like.device), moves.to(like.device)
 
     def check(self) -> None:
         """Wait for the device and make sure that nothing recovered so far was infinite or not a number.
@@ -118,11 +91,7 @@ class MetaGenerator:
         models, self._unchecked = [model for model, _ in self._unchecked], []
         for model, good in zip(models, fine, strict=True):
             if not good:
-                raise not_finite(
-                    model,
-                    "lower the weight of the adversarial or batch-norm term (`adversary.weight`, `bn_weight`) or a "
-                    "learning rate",
-                )
+                raise not_finite(model, REMEDY)
 
     @torch.no_grad()
     def outer_step(self, pseudo_gradients: Sequence[Sequence[Tensor]]) -> None:
@@ -144,15 +113,6 @@ class MetaGenerator:
         results = self._adapt(models, objective, images_per_class, draws)
         self.outer_step([meta for _, meta in results])
         return [recovered for recovered, _ in results]
-
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs."""
-        return {"generator": self.generator.state_dict(), "outer": self._outer.state()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        self.generator.load_state_dict(state["generator"])
-        self._outer.load_state(state["outer"])
 
 
 GENERATOR = "generator.safetensors"
@@ -182,7 +142,6 @@ def recover_with_five(
     restart: Restart | None = None,
     seed: int,
     checkpoint: Checkpoint,
-    checkpoint_every: int,
     job: Job,
 ) -> Recovery:
     """Meta-train the generator and, after the warm-up, fill the bank; the history is the mean over an iteration.
@@ -192,44 +151,39 @@ def recover_with_five(
         pool, bank: where the models are and where their images go.
         objective: of the inner steps.
         restart: of the generator's first layer, if it is to be.
-        seed, checkpoint, checkpoint_every, job: of the stage.
+        seed, checkpoint, job: of the stage.
 
     Raises:
         DfmlError: a loss was not finite; told at the next resume point.
     """
-    start = time.perf_counter()
+    clock = WallClock()
     settings = five.settings
     draws = torch_generator(seed, "five")
     sampler = ModelSampler(pool, settings, seed)
-    history: list[float] = []
-    state = checkpoint.load()
-    if state is not None:
-        five.load_state(state["five"])
-        bank.load_state(state["bank"])
-        draws.set_state(state["draws"])
-        history = state["history"]
-        start -= state["seconds"]
-    fresh: list[torch.Tensor] = []
+
+    def step(iteration: int) -> dict[str, torch.Tensor]:
+        if restart is not None and iteration == settings.warmup + restart.iteration:
+            restart(five.generator)
+        recovered = five.step(sampler.draw(iteration), objective, images_per_class=bank.images_per_class, draws=draws)
+        if iteration >= settings.warmup:
+            for item in recovered:
+                bank.add(item)
+        return {"teacher_ce": torch.stack([item.curve[-1] for item in recovered]).mean()}
+
     total = settings.warmup + settings.iterations
-    with job.progress.task("FIVE", total=total, done=len(history)) as bar:
-        for iteration in range(len(history), total):
-            if restart is not None and iteration == settings.warmup + restart.iteration:
-                restart(five.generator)
-            recovered = five.step(
-                sampler.draw(iteration), objective, images_per_class=bank.images_per_class, draws=draws
-            )
-            if iteration >= settings.warmup:
-                for item in recovered:
-                    bank.add(item)
-            fresh.append(torch.stack([item.curve[-1] for item in recovered]).mean())
-            bar.advance(teacher_ce=fresh[-1])
-            if (iteration + 1) % checkpoint_every == 0 or iteration + 1 == total:
-                five.check()
-                history += torch.stack(fresh).tolist()
-                fresh = []
-                state = {"five": five.state(), "bank": bank.state(), "draws": draws.get_state()}
-                checkpoint.save({**state, "history": history, "seconds": time.perf_counter() - start})
-    return Recovery(history, time.perf_counter() - start)
+    rows = Loop(
+        name="FIVE",
+        total=total,
+        steps=lambda done: map(step, range(done, total)),
+        moves={"five": five, "bank": bank, "draws": draws},
+        clock=clock,
+        checkpoint=checkpoint,
+        job=job,
+        check=five.check,
+        keep_end=True,
+    ).run()
+    clock.settle()
+    return Recovery([row["teacher_ce"] for row in rows], clock.total)
 
 
 def load_meta_generator(folder: Path, settings: InversionSettings, side: int, device: torch.device) -> MetaGenerator:

@@ -3,16 +3,19 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn, where
 from torch.func import functional_call
 
-from dfml.compute.capture import Recorded
+from dfml.compute.capture import Recorded, overlapped
 from dfml.compute.optimisers import SGD, Adam
-from dfml.compute.placement import settle
+from dfml.compute.placement import send, settle
+from dfml.compute.workers import side_by_side
 from dfml.imaging.crop_flip import Moves
 from dfml.inversion.objective import Objective
+from dfml.inversion.recovered import interleaved_targets
 from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.networks.build import build_network
 from dfml.networks.generator import Generator
@@ -66,6 +69,9 @@ class Keeper:
 
 BETAS = (0.5, 0.999)
 
+# Targets, latents and the augmentation of each step.
+Given = tuple[Tensor, Tensor, Moves]
+
 # Images, cross-entropies [k], losses [k], then the pseudo-gradient of each parameter.
 Found = tuple[Tensor, ...]
 
@@ -90,6 +96,16 @@ class InnerSteps:
         self._teachers: dict[object, PoolModel] = {}
         self._recorded: dict[object, Recorded] = {}
         self.stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+
+    def draw(self, model: PoolModel, objective: Objective, *, images_per_class: int, draws: torch.Generator) -> Given:
+        """Targets, latents and augmentation of one adaptation to ``model``, drawn with a CPU generator."""
+        like = self._parameters[0]
+        targets = interleaved_targets(len(model.class_ids), images_per_class, like.device)
+        latents = torch.randn(len(targets), self.generator.latent, generator=draws, device=draws.device)
+        moves = objective.views.draw(
+            self.settings.steps, images=len(targets), canvas=self.generator.side, side=model.side, draws=draws
+        )
+        return targets, send(latents.to(like.dtype), like.device), moves.to(like.device)
 
     def __call__(self, model: PoolModel, objective: Objective, targets: Tensor, latents: Tensor, moves: Moves) -> Found:
         """Adapt to ``model``.
@@ -201,6 +217,27 @@ class InnerSteps:
             with torch.no_grad():
                 keep.replace(functional_call(self.working, dict(zip(names, weights, strict=True)), variable))
         return (keep.images, torch.stack(curve), torch.stack(keep.losses), *(g.detach() for g in meta))
+
+
+def adapt_at(
+    places: Sequence[InnerSteps], models: Sequence[PoolModel], objective: Objective, given: Sequence[Given]
+) -> list[Found]:
+    """Adapt to every model at a place of its own, with what was drawn for it; all of them at once."""
+
+    def work(positions: Sequence[int]) -> list[Found]:
+        return [places[i](models[i], objective, *given[i]) for i in positions]
+
+    if places[0].stream is not None:
+        calls = [partial(work, [i]) for i in range(len(models))]
+        return [found for (found,) in overlapped(calls, [place.stream for place in places])]
+    # A model that was drawn twice must not be asked by two threads: the objective hooks into its network.
+    shared: dict[int, list[int]] = {}
+    for i, model in enumerate(models):
+        shared.setdefault(id(model.network), []).append(i)
+    by_position = {}
+    for positions, results in zip(shared.values(), side_by_side(work, shared.values()), strict=True):
+        by_position.update(zip(positions, results, strict=True))
+    return [by_position[i] for i in range(len(models))]
 
 
 def _resident(model: PoolModel) -> PoolModel:

@@ -1,12 +1,12 @@
 """Recovering the models of a pool one by one, each from nothing: the inverters that learn nothing in between."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 
 from dfml.compute.seeds import numpy_rng, torch_generator
+from dfml.compute.timeline import WallClock
 from dfml.compute.workers import side_by_side
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.cmi import ContrastiveInversion
@@ -17,6 +17,7 @@ from dfml.inversion.recovered import Recovered, Recovery
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
+from dfml.jobs.loop import Loop
 from dfml.zoo.pool import Pool, PoolModel
 
 CHUNK = 4
@@ -62,31 +63,32 @@ def recover_one_by_one(
     *,
     seed: int,
     checkpoint: Checkpoint,
-    checkpoint_every: int,
     job: Job,
 ) -> Recovery:
     """Invert each model and fill the bank; the history is each model's last cross-entropy, the mean of its batches.
 
     What a model gives depends on the seed and its index alone, not on the models before it.
     """
-    start = time.perf_counter()
+    clock = WallClock()
     count = min(arm.models or len(pool), len(pool))
-    history: list[float] = []
-    state = checkpoint.load()
-    if state is not None:
-        bank.load_state(state["bank"])
-        history = state["history"]
-        start -= state["seconds"]
-    with job.progress.task("per-model inversion", total=count, done=len(history)) as bar:
-        for items in _each(arm, _chosen(pool, count, seed)[len(history) :], seed, job.device):
+
+    def steps(done: int) -> Iterator[dict[str, torch.Tensor]]:
+        for items in _each(arm, _chosen(pool, count, seed)[done:], seed, job.device):
             for item in items:
                 bank.add(item)
-            history.append(torch.stack([item.curve[-1] for item in items]).mean().item())
-            bar.advance(teacher_ce=history[-1])
-            if len(history) % checkpoint_every == 0:
-                seconds = time.perf_counter() - start
-                checkpoint.save({"bank": bank.state(), "history": history, "seconds": seconds})
-    return Recovery(history, time.perf_counter() - start)
+            yield {"teacher_ce": torch.stack([item.curve[-1] for item in items]).mean()}
+
+    rows = Loop(
+        name="per-model inversion",
+        total=count,
+        steps=steps,
+        moves=bank,
+        clock=clock,
+        checkpoint=checkpoint,
+        job=job,
+    ).run()
+    clock.settle()
+    return Recovery([row["teacher_ce"] for row in rows], clock.total)
 
 
 def _chosen(pool: Pool, count: int, seed: int) -> list[PoolModel]:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import torch
 
-from dfml.inversion.five import MetaGenerator
-from dfml.inversion.inner_steps import draw_generator
+from dfml.compute.placement import settle
+from dfml.inversion.inner_steps import InnerSteps, adapt_at, draw_generator
 from dfml.inversion.objective import Objective
-from dfml.inversion.recovered import Recovered
+from dfml.inversion.recovered import REMEDY, Recovered, check_finite
 from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.zoo.pool import PoolModel
 
@@ -37,15 +37,15 @@ class FromScratch:
     ) -> None:
         self.settings, self.objective, self.side = settings, objective, side
         per_model = settings.per_model
-        self._five = FiveSettings(
+        self._steps = FiveSettings(
             steps=steps or per_model.steps,
             learning_rate=per_model.learning_rate,
             latent_learning_rate=per_model.latent_learning_rate,
-            outer_rule="reptile",  # tells where the generator ended
+            outer_rule="reptile",  # of each parameter its value before the steps less that after them
             keep="best",
         )
         self._device = device
-        self._idle: list[MetaGenerator] = []
+        self._idle: list[InnerSteps] = []
 
     def __call__(self, model: PoolModel, draws: torch.Generator) -> Recovered:
         """Recover the task of ``model``; raises DfmlError when a loss is not finite."""
@@ -58,18 +58,23 @@ class FromScratch:
         Raises:
             DfmlError: a loss is not finite.
         """
-        fresh = draw_generator(self.settings, self.side, draws, law="normal")
+        fresh = settle(draw_generator(self.settings, self.side, draws, law="normal"), self._device)
         try:
             place = self._idle.pop()
         except IndexError:
-            place = MetaGenerator(fresh.to(self._device), self._five)
+            place = InnerSteps(fresh, self._steps)
         per_class = self.settings.images_per_class
+        parameters = list(place.generator.parameters())
         try:
             place.generator.load_state_dict(fresh.state_dict())
             for _ in range(count):
-                recovered, moved = place.adapt(model, self.objective, images_per_class=per_class, draws=draws)
-                yield recovered
+                given = place.draw(model, self.objective, images_per_class=per_class, draws=draws)
+                (found,) = adapt_at([place], [model], self.objective, [given])
+                images, curve, losses, *displacement = found
+                check_finite(model, losses, images, REMEDY)
+                yield Recovered(model, images, given[0], curve)
                 with torch.no_grad():
-                    torch._foreach_sub_(list(place.generator.parameters()), moved)
+                    # The generator goes to where the inner steps ended.
+                    torch._foreach_sub_(parameters, displacement)
         finally:
             self._idle.append(place)

@@ -44,7 +44,6 @@ def invert(
     seed: int,
     code: str,
     resume: Path,
-    checkpoint_every: int,
     job: Job,
 ) -> None:
     """Recover a bank of images from the zoos of a pool; write generator, bank, record and picture into ``folder``.
@@ -73,7 +72,6 @@ def invert(
     arguments: dict[str, Any] = {
         "seed": seed,
         "checkpoint": Checkpoint(resume, digest_json(made_of + [sha256_file(zoo / MANIFEST) for zoo in zoos])),
-        "checkpoint_every": checkpoint_every,
         "job": job,
     }
     curves = {}

@@ -14,7 +14,7 @@ from dfml.files.reading import open_ordinary
 log = logging.getLogger(__name__)
 
 _FORMAT = "dfml.checkpoint"
-_VERSION = 3
+_VERSION = 4
 _SCALARS = (bool, int, float, str, type(None))
 
 

@@ -44,20 +44,18 @@ def replay(
     patience = Patience(settings.patience)
     losses: list[Tensor] = []
     accuracies: list[Tensor] = []
-    last_episode, over = None, False
-    while len(losses) < settings.max_outer and not over:
-        left = settings.max_outer - len(losses)
-        # The stopping rule reads accuracies from the device: only where it could stop, and all since then at once.
-        block = min(left, patience.sure) if settings.mode == "patience" else left
-        for _ in range(block):
-            support, query = source.draw(settings.episodes, ways=step.ways, draws=draws)
-            if keep_last:
-                last_episode = ({name: p.detach().clone() for name, p in step.parameters.items()}, support[-1])
-            loss, accuracy = step(support, query)
-            losses.append(loss)
-            accuracies.append(accuracy)
+    last_episode = None
+    while len(losses) < settings.max_outer:
+        support, query = source.draw(settings.episodes, ways=step.ways, draws=draws)
+        if keep_last:
+            last_episode = ({name: p.detach().clone() for name, p in step.parameters.items()}, support[-1])
+        loss, accuracy = step(support, query)
+        losses.append(loss)
+        accuracies.append(accuracy)
         if settings.mode == "patience":
-            over = any(patience.exhausted(value) for value in torch.stack(accuracies[-block:]).tolist())
+            patience.take(accuracy)
+            if patience.used_up():
+                break
     if not losses:
         nothing = torch.full((), float("nan"))
         return ReplayReport(0, nothing, nothing, None)

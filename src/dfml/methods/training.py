@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from dfml.compute.optimisers import Adam
 from dfml.compute.timeline import Timeline
 from dfml.errors import DfmlError
+from dfml.jobs.loop import Loop
 from dfml.metalearning.inner_loop import Parameters, parameters_of
 from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
 
@@ -15,7 +16,7 @@ from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
 class LearnerLoop:
     """A meta-learner, its Adam, a source of random choices and the teacher passes spent; see :mod:`iterate`.
 
-    A loop adds its ``iteration``, and to ``state`` what else moves.
+    A loop adds its ``iteration``, and in ``MOVES`` what else moves.
 
     Args:
         context: the cell.
@@ -25,6 +26,8 @@ class LearnerLoop:
         stages: names of the timeline's stages.
         remedy: which keys to lower when a loss is not finite.
     """
+
+    MOVES = ("parameters", "optimiser", "draws", "teacher_passes")
 
     def __init__(
         self,
@@ -54,24 +57,6 @@ class LearnerLoop:
         if losses and not torch.isfinite(torch.stack(losses)).all():
             raise DfmlError(f"{self.context.method}: a loss is not finite; lower {self._remedy}")
 
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs."""
-        return {
-            "parameters": {name: p.detach() for name, p in self.parameters.items()},
-            "optimiser": self.optimiser.state(),
-            "draws": self.draws.get_state(),
-            "teacher_passes": self.teacher_passes,
-        }
-
-    @torch.no_grad()
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        for name, parameter in self.parameters.items():
-            parameter.copy_(state["parameters"][name])
-        self.optimiser.load_state(state["optimiser"])
-        self.draws.set_state(state["draws"])
-        self.teacher_passes = state["teacher_passes"]
-
 
 class Iterated(Protocol):
     """What is trained: a meta-learner and all that moves with it."""
@@ -85,11 +70,20 @@ class Iterated(Protocol):
     def check(self) -> None:
         """Wait for the device and raise DfmlError if something since the last call was not finite."""
 
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs but the timeline."""
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
+class _Kept:
+    """The iterates that a learner has kept, as plain values."""
+
+    GROWS = ("iterates",)
+
+    def __init__(self, trained: Iterated, warmup: int) -> None:
+        self.iterates: list[dict[str, Any]] = []
+        self._trained, self._warmup = trained, warmup
+
+    def add(self, done: int, seconds: float) -> None:
+        """Keep the learner as it is."""
+        states = [cpu_state(self._trained.parameters)]
+        self.iterates.append({"iteration": done - self._warmup, "seconds": seconds, "states": states})
 
 
 def iterate(
@@ -99,7 +93,7 @@ def iterate(
 
     Args:
         context: the cell.
-        trained: what is trained.
+        trained: what is trained; its class says what of it moves (:mod:`dfml.compute.state`).
         iterations: how many, after the warm-up.
         snapshots: iterates kept; counted in iterations after the warm-up.
         warmup: iterations before, in which the learner does not move.
@@ -108,47 +102,20 @@ def iterate(
     Returns:
         The kept iterates and one row of the history per iteration.
     """
-    total = warmup + iterations
-    keep = {warmup + i for i in snapshot_iterations(iterations, snapshots)}
-    kept = [Snapshot(0, 0.0, [cpu_state(trained.parameters)])] if with_start else []
-    history: list[dict[str, float]] = []
-    state = context.checkpoint.load()
-    if state is not None:
-        trained.load_state(state["trained"])
-        trained.timeline.seconds.update(state["stages"])
-        kept = [Snapshot(**s) for s in state["snapshots"]]
-        history = state["history"]
-    fresh: list[dict[str, Any]] = []
-    with context.job.progress.task(context.method, total=total, done=len(history)) as bar:
-        for iteration in range(len(history), total):
-            quantities = trained.iteration(iteration)
-            trained.timeline.mark()
-            fresh.append({"iteration": iteration + 1, **quantities})
-            bar.advance(**quantities)
-            due, wanted = (iteration + 1) % context.job.runtime.checkpoint_every == 0, iteration + 1 in keep
-            if wanted or due or iteration + 1 == total:
-                trained.check()
-                history += _settled(trained.timeline, fresh)
-                fresh = []
-            if wanted:
-                place = Snapshot(iteration + 1 - warmup, trained.timeline.total, [cpu_state(trained.parameters)])
-                kept.append(place)
-            if due:
-                context.checkpoint.save(
-                    {
-                        "trained": trained.state(),
-                        "stages": trained.timeline.seconds,
-                        "snapshots": [vars(s) for s in kept],
-                        "history": history,
-                    }
-                )
-    return kept, history
-
-
-def _settled(timeline: Timeline, rows: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Rows of the history as plain numbers."""
-    settled = []
-    for row, seconds in zip(rows, timeline.settle(), strict=True):
-        iteration = row.pop("iteration")
-        settled.append({"iteration": iteration, "seconds": seconds, **{k: float(v) for k, v in row.items()}})
-    return settled
+    kept, total = _Kept(trained, warmup), warmup + iterations
+    if with_start:
+        kept.add(warmup, 0.0)
+    loop = Loop(
+        name=context.method,
+        total=total,
+        steps=lambda done: map(trained.iteration, range(done, total)),
+        moves={"trained": trained, "kept": kept},
+        clock=trained.timeline,
+        checkpoint=context.checkpoint,
+        job=context.job,
+        check=trained.check,
+        keep={warmup + i for i in snapshot_iterations(iterations, snapshots)},
+        kept=kept.add,
+    )
+    history = loop.run()
+    return [Snapshot(**one) for one in kept.iterates], history

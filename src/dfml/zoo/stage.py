@@ -1,7 +1,6 @@
 """The `train_zoo` stage: many small classifiers of random tasks (docs/method.md §2.3)."""
 
 import gc
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,14 @@ from dfml.artefacts.images import MANIFEST as IMAGES
 from dfml.artefacts.images import ImagesManifest
 from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
 from dfml.compute.seeds import derive_seed, numpy_rng
+from dfml.compute.timeline import WallClock
 from dfml.compute.workers import side_by_side
 from dfml.data.images import load_images
 from dfml.errors import DataError
 from dfml.files.reading import digest_json, sha256_file
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
+from dfml.jobs.loop import Loop
 from dfml.networks.settings import NetworkSettings
 from dfml.zoo.settings import ZooSettings
 from dfml.zoo.store import State, save_weights
@@ -54,6 +55,16 @@ def train_models(
         yield from models
 
 
+class _Trained:
+    """The models that are done: their stored weights, and their entries."""
+
+    GROWS = ("states", "entries")
+
+    def __init__(self) -> None:
+        self.states: list[State] = []
+        self.entries: list[dict[str, Any]] = []
+
+
 def train_zoo(
     images: Path,
     folder: Path,
@@ -77,7 +88,7 @@ def train_zoo(
     Raises:
         DataError: fewer classes than ways, or a class with too few images.
     """
-    start = time.perf_counter()
+    clock = WallClock()
     data = load_images(images)
     if len(data.names) < ways:
         raise DataError(f"{dataset}: {len(data.names)} meta-train classes cannot give {ways}-way tasks; lower `ways`")
@@ -90,9 +101,7 @@ def train_zoo(
     judges = min(settings.judges, count)
     made_of = [code, settings.model_dump(mode="json"), spec.model_dump(), dataset, architecture, count, seed]
     checkpoint = Checkpoint(resume, digest_json([*made_of, sha256_file(images)]))
-    done = checkpoint.load() or {"states": [], "entries": [], "seconds": 0.0}
-    states, entries = done["states"], done["entries"]
-    start -= done["seconds"]
+    done = _Trained()
     device_mean, device_std = torch.tensor(mean, device=job.device), torch.tensor(std, device=job.device)
 
     def begin(position: int) -> tuple[ModelTraining, dict[str, Any]]:
@@ -104,15 +113,26 @@ def train_zoo(
         training = ModelTraining(task, spec, settings, mean=device_mean, std=device_std, seed=own_seed)
         return training, {"index": index, "classes": classes}
 
-    waiting = range(len(entries), count + judges)
-    with job.progress.task(f"zoo {dataset}/{architecture} seed {seed}", total=count + judges, done=len(entries)) as bar:
-        for state, entry in train_models(begin, waiting, job.device):
-            states.append(state)
-            entries.append(entry)
-            checkpoint.save({"states": states, "entries": entries, "seconds": time.perf_counter() - start})
-            bar.advance(accuracy=entry["accuracy_stored"])
+    def steps(first: int) -> Iterator[dict[str, float]]:
+        for state, entry in train_models(begin, range(first, count + judges), job.device):
+            done.states.append(state)
+            done.entries.append(entry)
+            yield {"accuracy": entry["accuracy_stored"]}
+
+    Loop(
+        name=f"zoo {dataset}/{architecture} seed {seed}",
+        total=count + judges,
+        steps=steps,
+        moves=done,
+        clock=clock,
+        checkpoint=checkpoint,
+        job=job,
+        every=1,
+    ).run()
+    states, entries = done.states, done.entries
     digest = save_weights(folder / WEIGHTS, states[:count])
     judges_digest = save_weights(folder / JUDGES, states[count:]) if judges else None
+    clock.settle()
     # After the weights, so that a manifest means a complete zoo.
     ZooManifest(
         dataset=dataset,
@@ -127,7 +147,7 @@ def train_zoo(
         weights_sha256=digest,
         judges=[ModelEntry(**entry) for entry in entries[count:]],
         judges_sha256=judges_digest,
-        seconds=time.perf_counter() - start,
+        seconds=clock.total,
         provenance=job.provenance(),
     ).save(folder / MANIFEST)
     checkpoint.remove()

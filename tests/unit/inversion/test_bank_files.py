@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dfml.compute.seeds import torch_generator
+from dfml.compute.state import collect, restore
 from dfml.errors import FileFormatError
 from dfml.inversion.bank import ImageBank
 from support.inversion import recovered
@@ -38,7 +39,7 @@ def test_what_is_saved_is_loaded_and_goes_on_alike(tmp_path, inversions):
     own.save(tmp_path / "bank.npz")
     loaded = ImageBank.load(tmp_path / "bank.npz", CPU)
     for _ in range(3):
-        assert all(same_bits(tensor, loaded.state()[name]) for name, tensor in own.state().items())
+        assert all(same_bits(tensor, collect(loaded)[name]) for name, tensor in collect(own).items())
         assert (loaded.slots, loaded.images_per_class) == (own.slots, own.images_per_class)
         item = recovered(random_model(seed=9), torch.rand(6, 3, SIDE, SIDE, generator=torch_generator(9)))
         own.add(item)
@@ -47,7 +48,7 @@ def test_what_is_saved_is_loaded_and_goes_on_alike(tmp_path, inversions):
 
 def test_a_restored_state_does_not_follow_the_bank_it_came_from():
     own, other = filled(), filled(0)
-    other.load_state(own.state())
+    restore(other, collect(own))
     before = other.written.clone()
     own.add(recovered(random_model(), torch.rand(6, 3, SIDE, SIDE)))
     assert torch.equal(other.written, before)

@@ -91,9 +91,7 @@ def test_fast_gets_better_from_one_model_to_the_next(pool):
         return sum(scores(item.model, item.images, item.targets)[1] for item in items) / len(items)
 
     before = recognised()
-    recovery = recover_with_five(
-        five, pool, bank, objective, seed=0, checkpoint=Checkpoint(None, ""), checkpoint_every=5, job=QuietJob()
-    )
+    recovery = recover_with_five(five, pool, bank, objective, seed=0, checkpoint=Checkpoint(None, ""), job=QuietJob())
     assert len(recovery.history) == 60
     assert sum(recovery.history[-15:]) < 0.8 * sum(recovery.history[:15])
     after = recognised()

@@ -1,9 +1,12 @@
 """How the meta-generator moves: pseudo-gradients of the four rules, and the outer optimisers."""
 
+import copy
+
 import pytest
 import torch
 
 from dfml.compute.seeds import torch_generator
+from dfml.compute.state import collect, restore
 from support.inversion import meta_generator, objective, parameters
 from support.zoo import random_model
 
@@ -150,20 +153,12 @@ def test_outer_learning_rate_by_default(settings, rate):
 def test_a_restored_meta_generator_goes_on_to_the_same_bits(optimiser):
     undisturbed = meta_generator(outer_optimiser=optimiser)
     undisturbed.outer_step([gradients_of(undisturbed)])
-    state = {part: _copied(value) for part, value in undisturbed.state().items()}
+    state = copy.deepcopy(collect(undisturbed))
     undisturbed.outer_step([gradients_of(undisturbed, seed=1)])
     restored = meta_generator(seed=3, outer_optimiser=optimiser)
-    restored.load_state(state)
+    restore(restored, state)
     restored.outer_step([gradients_of(restored, seed=1)])
     assert torch.equal(flat(restored.generator.parameters()), flat(undisturbed.generator.parameters()))
-
-
-def _copied(value):
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def test_a_step_recovers_every_model_and_moves_the_generator_once():

@@ -1,7 +1,6 @@
 """BiDf-MKD (ICML 2023): bi-level distillation from one model after another, replay in between."""
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from dfml.inversion.per_model import FromScratch
 from dfml.inversion.settings import InversionSettings
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import MetaGradient, Parameters, meta_gradient, set_gradients
-from dfml.metalearning.patience import Trigger
+from dfml.metalearning.patience import Patience
 from dfml.methods.base import Context, Fitted
 from dfml.methods.bidf_mkd.distillation import BilevelDistillation
 from dfml.methods.bidf_mkd.settings import BidfMkdBlackBoxSettings, BidfMkdSettings
@@ -45,6 +44,8 @@ class BidfMkdLoop(LearnerLoop):
         context: the cell.
         settings: of the method, white or black box.
     """
+
+    MOVES = ("bank", "patience", "directions")
 
     def __init__(self, context: Context, settings: BidfMkdSettings) -> None:
         assert context.inversion_settings is not None
@@ -82,7 +83,8 @@ class BidfMkdLoop(LearnerLoop):
         )
         self.episodes = BankEpisodes.for_replay(self.bank, self.pool, settings.replay, shots=context.shots)
         self._gradient = Recorded(self._of_episodes, self.device)
-        self.trigger = Trigger(settings.patience, self.device)
+        # What the learner reached on the old images says little about the new ones: each event begins a new record.
+        self.patience = Patience(settings.patience, at_once=True)
         # The learner adapted to the support set, whom the adversary asks: at one place, as recorded work must find it.
         self.student: Parameters = {name: p.detach().clone() for name, p in self.parameters.items()}
 
@@ -95,7 +97,7 @@ class BidfMkdLoop(LearnerLoop):
         """One outer step."""
         settings, quantities = self.settings, {}
         with self.timeline.stage("replay"):  # waits for the accuracies of the steps before
-            event = self.trigger.fires()
+            event = self.patience.used_up()
         parts: list[tuple[float, MetaGradient]] = []
         if event:
             task, quantities["teacher_ce"] = self._distil(iteration)
@@ -111,7 +113,7 @@ class BidfMkdLoop(LearnerLoop):
                 accuracies += [accuracy] * episodes
                 quantities |= {"replay_loss": loss / episodes, "replay_accuracy": 100 * accuracy}
             self._move(parts)
-            self.trigger.take(torch.stack(accuracies).mean())
+            self.patience.take(torch.stack(accuracies).mean())
         self.watch(*(part.loss for _, part in parts))
         return quantities
 
@@ -186,16 +188,3 @@ class BidfMkdLoop(LearnerLoop):
     def _student(self, model: PoolModel, inputs: Tensor) -> Tensor:
         with private_copy(self.network) as form:
             return functional_call(form, self.student, (inputs,))
-
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs."""
-        own = {"bank": self.bank, "trigger": self.trigger}
-        states = {name: part.state() for name, part in own.items()}
-        return super().state() | states | {"directions": self.directions.get_state()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        super().load_state(state)
-        self.bank.load_state(state["bank"])
-        self.trigger.load_state(state["trigger"])
-        self.directions.set_state(state["directions"])

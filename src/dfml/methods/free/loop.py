@@ -1,7 +1,5 @@
 """FREE (CVPR 2024): online inversion, BELL, cross-task replay (docs/method.md §6)."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -47,6 +45,8 @@ class FreeLoop:
         settings: of FREE.
         start: initial parameters of the meta-learner.
     """
+
+    MOVES = ("five", "bank", "parameters", "optimiser", "draws", "student", "teacher_passes")
 
     def __init__(self, context: Context, settings: FreeSettings, start: Parameters) -> None:
         assert context.inversion_settings is not None
@@ -203,27 +203,3 @@ class FreeLoop:
         fixed = {name: p.detach() for name, p in self.student.items()}
         with private_copy(self.network) as form:
             return functional_call(form, fixed, (inputs,))
-
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs."""
-        return {
-            "five": self.five.state(),
-            "bank": self.bank.state(),
-            "parameters": {name: p.detach() for name, p in self.parameters.items()},
-            "optimiser": self.optimiser.state(),
-            "draws": self.draws.get_state(),
-            "student": {name: p.detach() for name, p in self.student.items()},
-            "teacher_passes": self.teacher_passes,
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        self.five.load_state(state["five"])
-        self.bank.load_state(state["bank"])
-        with torch.no_grad():
-            for own, kept in ((self.parameters, "parameters"), (self.student, "student")):
-                for name, parameter in own.items():
-                    parameter.copy_(state[kept][name])
-        self.optimiser.load_state(state["optimiser"])
-        self.draws.set_state(state["draws"])
-        self.teacher_passes = state["teacher_passes"]

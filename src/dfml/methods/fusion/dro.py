@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from dfml.compute.optimisers import Adam
 from dfml.compute.placement import send
 from dfml.compute.seeds import torch_generator
 from dfml.compute.timeline import Timeline
+from dfml.jobs.loop import Loop
 from dfml.methods.base import Context, Fitted, Snapshot, replace_head, without_statistics
 from dfml.methods.fusion.settings import DroSettings
 
@@ -86,6 +86,8 @@ class RobustFusion:
         draws: source of every random choice (a CPU generator).
     """
 
+    MOVES = ("moved", "optimiser", "draws")
+
     def __init__(self, targets: Tensor, settings: DroSettings, draws: torch.Generator) -> None:
         self.targets, self.settings, self.draws = targets, settings, draws
         device = targets.device
@@ -130,22 +132,6 @@ class RobustFusion:
         """Standardised weights at the mean embedding, ``[weights]``."""
         return self.writer(self.embeddings.mean(0, keepdim=True))[0]
 
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs."""
-        return {
-            "moved": [p.detach() for p in self.moved],
-            "optimiser": self.optimiser.state(),
-            "draws": self.draws.get_state(),
-        }
-
-    @torch.no_grad()
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        for own, kept in zip(self.moved, state["moved"], strict=True):
-            own.copy_(kept)
-        self.optimiser.load_state(state["optimiser"])
-        self.draws.set_state(state["draws"])
-
 
 def fit(context: Context) -> Fitted:
     """Train the writer on the pool; the head by the setting ``head``."""
@@ -154,26 +140,25 @@ def fit(context: Context) -> Fitted:
     models = Standardised([without_statistics(model.network) for model in pool])
     fusion = RobustFusion(models.rows.to(device), settings, torch_generator(context.seed, "dro"))
     timeline = Timeline(device, {"fusion": 0.0})
-    history: list[dict[str, float]] = []
-    done = 0
-    state = context.checkpoint.load()
-    if state is not None:
-        fusion.load_state(state["fusion"])
-        history, done = state["history"], state["done"]
-        timeline.seconds["fusion"] = history[-1]["seconds"]
-    every = max(1, settings.iterations // 50)
-    with context.job.progress.task(context.method, total=settings.iterations, done=done) as bar:
-        while done < settings.iterations:
-            with timeline.stage("fusion"):
-                loss = fusion.step()
-            done += 1
-            bar.advance(regression=loss)
-            if done % every == 0 or done == settings.iterations:
-                timeline.settle()
-                history.append({"iteration": done, "seconds": timeline.total, "regression": float(loss)})
-                # A resume point goes with a row of the history; single steps are too quick for one.
-                context.checkpoint.save({"fusion": fusion.state(), "history": history, "done": done})
+
+    def step(number: int) -> dict[str, Tensor]:
+        with timeline.stage("fusion"):
+            return {"regression": fusion.step()}
+
+    loop = Loop(
+        name=context.method,
+        total=settings.iterations,
+        steps=lambda done: map(step, range(done, settings.iterations)),
+        moves=fusion,
+        clock=timeline,
+        checkpoint=context.checkpoint,
+        job=context.job,
+        every=max(1, settings.iterations // 50),
+        sparse=True,
+        keep_end=True,
+    )
+    history = loop.run()
     fused = models.restore(fusion.fused())
     replace_head(fused, context, settings.head)
-    snapshot = Snapshot(done, timeline.total, [fused])
+    snapshot = Snapshot(loop.done, timeline.total, [fused])
     return Fitted.of_learner(context, [snapshot], history=history, stages=timeline.seconds)

@@ -1,7 +1,6 @@
 """What the methods with one head per zoo model share: asking, distilling, resuming (docs/method.md §7)."""
 
 import gc
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,8 +9,10 @@ from torch import Tensor, nn
 
 from dfml.compute.placement import laid_out, send
 from dfml.compute.seeds import torch_generator
+from dfml.compute.timeline import WallClock
 from dfml.errors import DfmlError
 from dfml.imaging.colour import mix, recolour
+from dfml.jobs.loop import Loop
 from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, zero_head
 from dfml.methods.heads.distillation import HeadsDistillation
 from dfml.methods.heads.settings import HeadsAloneSettings, HeadsSettings
@@ -70,7 +71,7 @@ def distil(
     Raises:
         DfmlError: the loss is not finite.
     """
-    start = time.perf_counter()
+    clock = WallClock()
     draws = torch_generator(context.seed, "heads")
     asked = questions(draws)
     answers = ask(context.pool.models, asked.images)
@@ -85,26 +86,29 @@ def distil(
         std=asked.std,
         draws=draws,
     )
-    checkpoint = context.sub_checkpoint("heads")
-    state = checkpoint.load()
-    history, before = [], 0.0
-    if state is not None:
-        distillation.load_state(state["distillation"])
-        history, before = state["history"], state["seconds"]
-    every = max(1, settings.steps // 20)
-    with context.job.progress.task("heads", total=settings.steps, done=distillation.steps_done) as bar:
-        while distillation.steps_done < settings.steps:
-            loss = distillation.step()
-            bar.advance(distillation=loss)
-            if distillation.steps_done % every == 0 or distillation.steps_done == settings.steps:
-                if not bool(loss.isfinite()):
-                    raise DfmlError(
-                        f"the distillation with heads diverged by step {distillation.steps_done}; lower "
-                        f"`{section}.learning_rate`"
-                    )
-                seconds = before + time.perf_counter() - start
-                history.append({"iteration": 0, "seconds": seconds, "distillation": float(loss)})
-                checkpoint.save({"distillation": distillation.state(), "history": history, "seconds": seconds})
+
+    def check() -> None:
+        if not bool(distillation.loss.isfinite()):
+            raise DfmlError(
+                f"the distillation with heads diverged by step {distillation.steps_done}; lower "
+                f"`{section}.learning_rate`"
+            )
+
+    rows = Loop(
+        name="heads",
+        total=settings.steps,
+        steps=lambda done: ({"distillation": distillation.step()} for _ in range(done, settings.steps)),
+        moves=distillation,
+        clock=clock,
+        checkpoint=context.sub_checkpoint("heads"),
+        job=context.job,
+        every=max(1, settings.steps // 20),
+        check=check,
+        sparse=True,
+        keep_end=True,
+    ).run()
+    # They are steps before the first iteration of a learner.
+    history = [{**row, "iteration": 0} for row in rows]
     if context.job.device.type == "cuda":
         # It and its recorded step refer to each other; the memory of the questions is for what comes next.
         del distillation

@@ -5,7 +5,6 @@ model teaches the shared features without contradicting the others, which number
 """
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +35,8 @@ class HeadsDistillation:
         draws: source of every random choice (a CPU generator).
     """
 
+    MOVES = ("body", "weights", "biases", "optimiser", "draws", "steps_done")
+
     def __init__(
         self,
         backbone: nn.Module,
@@ -60,6 +61,7 @@ class HeadsDistillation:
         self.optimiser = Adam([[*self.body, self.weights, self.biases]], [settings.learning_rate])
         self._step = Recorded(self._compute, questions.device)
         self.steps_done = 0
+        self.loss = torch.zeros((), device=questions.device)  # of the last step
 
     def step(self) -> Tensor:
         """One gradient step; returns the loss, the mean KL(model‖head) over images and models, on the device."""
@@ -73,9 +75,9 @@ class HeadsDistillation:
             generator=self.draws,
         ).to(device)
         self.optimiser.set_rate(self._rate())
-        (loss,) = self._step(send(rows, device), moves.shift, moves.mirrored)
+        (self.loss,) = self._step(send(rows, device), moves.shift, moves.mirrored)
         self.steps_done += 1
-        return loss
+        return self.loss
 
     def _compute(self, rows: Tensor, shift: Tensor, mirrored: Tensor) -> tuple[Tensor]:
         images = self.questions[rows]
@@ -97,25 +99,3 @@ class HeadsDistillation:
         done = self.steps_done / self.settings.steps
         rise = min(1.0, (self.steps_done + 1) / WARMUP_STEPS)
         return self.settings.learning_rate * rise * (1 + math.cos(math.pi * done)) / 2
-
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs."""
-        return {
-            "body": [p.detach() for p in self.body],
-            "weights": self.weights.detach(),
-            "biases": self.biases.detach(),
-            "optimiser": self.optimiser.state(),
-            "draws": self.draws.get_state(),
-            "steps_done": self.steps_done,
-        }
-
-    @torch.no_grad()
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        for own, kept in zip(self.body, state["body"], strict=True):
-            own.copy_(kept)
-        self.weights.copy_(state["weights"])
-        self.biases.copy_(state["biases"])
-        self.optimiser.load_state(state["optimiser"])
-        self.draws.set_state(state["draws"])
-        self.steps_done = state["steps_done"]

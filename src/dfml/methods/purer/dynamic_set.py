@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ class DynamicImages:
     ``[held]`` the pool-wide ids of the classes in this order, on the CPU; ``mean`` and ``std`` ``[held, 3]``.
     ``roles`` ``fixed``: the first images of a class are always its support set, the others always queries.
     """
+
+    MOVES: ClassVar[tuple[str, ...]] = ("pixels",)
 
     pixels: Tensor
     ready: Tensor
@@ -82,6 +84,8 @@ class DynamicSet:
         draws: source of the first images, N(0, 1) when normalised.
     """
 
+    MOVES = ("images", "optimiser")
+
     def __init__(
         self,
         pool: Pool,
@@ -130,13 +134,3 @@ class DynamicSet:
         if self._limits is not None:
             # Images that did not move are inside already, and stay as they are.
             self.images.pixels.clamp_(*self._limits)
-
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs."""
-        return {"pixels": self.images.pixels, "optimiser": self.optimiser.state()}
-
-    @torch.no_grad()
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        self.images.pixels.copy_(state["pixels"])
-        self.optimiser.load_state(state["optimiser"])

@@ -1,14 +1,12 @@
 """PURER (Hu et al., CVPR 2023): a step on synthetic images, then one on the learner (docs/methods/purer.md)."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.meta_step import make_outer_step
-from dfml.metalearning.patience import Curriculum
+from dfml.metalearning.patience import Patience
 from dfml.methods.base import Context, Fitted
 from dfml.methods.fusion.average import averaged
 from dfml.methods.purer.dynamic_set import DynamicImages, DynamicSet
@@ -46,6 +44,8 @@ class PurerLoop(LearnerLoop):
         learner: ``maml``, ``anil`` or ``protonet``.
     """
 
+    MOVES = ("set", "patience")
+
     def __init__(self, context: Context, settings: PurerSettings, learner: str) -> None:
         super().__init__(
             context,
@@ -72,7 +72,7 @@ class PurerLoop(LearnerLoop):
             learner, self.network, self.parameters, self.optimiser, settings, ways=context.ways
         )
         self.episodes = self._episodes_of(self.set.images)
-        self.curriculum = Curriculum(settings.curriculum_after, settings.curriculum_patience)
+        self.patience = Patience(settings.curriculum_patience, after=settings.curriculum_after)
 
     def iteration(self, iteration: int) -> dict[str, Tensor]:
         """One meta-iteration; returns the quantities that matter, on the device."""
@@ -83,7 +83,7 @@ class PurerLoop(LearnerLoop):
         with self.timeline.stage("meta_learning"):
             support, query = self.episodes.draw(self.settings.episodes, ways=self.context.ways, draws=self.draws)
             loss, accuracy = self.meta_step(support, query)
-            self.curriculum.observe(iteration - self.settings.warmup, accuracy)
+            self.patience.take(accuracy)
         self.watch(loss)
         return quantities | {"replay_loss": loss, "replay_accuracy": 100 * accuracy}
 
@@ -96,7 +96,7 @@ class PurerLoop(LearnerLoop):
             for row, gradient in zip(self._asked(model), found, strict=True):
                 total[row] = total[row] + weight * gradient if row in total else weight * gradient
         quantities = {"teacher_ce": entropies.mean()}
-        if self.curriculum.harder():
+        if self.patience.used_up():
             quantities["adversarial_loss"] = self._make_harder(total)
         self.set.step(total)
         self.teacher_passes += len(models)
@@ -136,16 +136,6 @@ class PurerLoop(LearnerLoop):
 
     def _episodes_of(self, images: DynamicImages) -> BankEpisodes:
         return BankEpisodes.for_replay(images, self.context.pool, self.settings, shots=self.context.shots)
-
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs."""
-        return super().state() | {"set": self.set.state(), "curriculum": self.curriculum.state()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        super().load_state(state)
-        self.set.load_state(state["set"])
-        self.curriculum.load_state(state["curriculum"])
 
 
 def _start(context: Context, settings: PurerSettings) -> nn.Module:

@@ -1,6 +1,6 @@
 """Training on real meta-train images: the upper bounds, outside the data-free wall (docs/method.md §8.5)."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,8 @@ def _make_step(context: Context, network: nn.Module, parameters: Parameters, opt
 class _RealEpisodes:
     """Episodic training on real images; resumable at any iteration."""
 
+    MOVES = ("parameters", "optimiser")  # the episodes depend on the iteration alone
+
     def __init__(self, context: Context) -> None:
         settings = context.own(SupervisedSettings if context.adapts != "protonet" else SupervisedProtonetSettings)
         self.context, self.settings = context, settings
@@ -96,18 +98,6 @@ class _RealEpisodes:
 
     def check(self) -> None:
         """Nothing here is inverted, and so nothing can have become infinite unseen."""
-
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs; the episodes depend on the iteration alone."""
-        parameters = {name: p.detach() for name, p in self.parameters.items()}
-        return {"parameters": parameters, "optimiser": self.optimiser.state()}
-
-    @torch.no_grad()
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        for name, parameter in self.parameters.items():
-            parameter.copy_(state["parameters"][name])
-        self.optimiser.load_state(state["optimiser"])
 
     def _episodes(self, iteration: int) -> tuple[Tensor, Tensor]:
         """The normalised support and query images of an outer step; they depend on seed and iteration alone."""

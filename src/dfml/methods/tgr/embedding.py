@@ -1,17 +1,18 @@
 """The first stage of TGR: images of every model, its embedding, and how alike the models are."""
 
 import logging
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dfml.compute.seeds import torch_generator
+from dfml.compute.timeline import WallClock
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.per_model import FromScratch
-from dfml.jobs.checkpoint import Checkpoint
+from dfml.jobs.loop import Aside, Loop
 from dfml.methods.base import Context, load_body
 from dfml.methods.tgr.fisher import batch_size, fisher_diagonal
 from dfml.methods.tgr.grouping import eligible, similarity
@@ -54,32 +55,19 @@ def embed(context: Context, settings: TgrSettings, recover: FromScratch, bank: I
     An interrupted stage goes on after the last whole model. Embeddings are kept in main memory as float32, and on disk
     in a file for each model until they have been compared: 85 MB a model for a ResNet-34, as much as the probe itself.
     """
-    start = time.perf_counter()
+    clock = WallClock()
     models = context.pool[: eligible(len(context.pool), settings.group_models)]
-    checkpoint = context.sub_checkpoint("embedding")
     files = [context.sub_checkpoint(f"embedding{model.index}") for model in models]
-    fishers, state = _resumed(checkpoint, files)
-    history: list[dict[str, float]] = []
-    before = 0.0
-    if state is not None:
-        bank.load_state(state["bank"])
-        history, before = state["history"], state["seconds"]
-    passes = len(models) * _passes(context, settings)
-    if state is not None and "similarity" in state:
-        return Embedded(state["similarity"], before, passes, history)
-    probe = make_probe(context, settings)
+    fishers, found = Aside("an embedding", files), _Comparison(bank)
 
-    def save(**found: Any) -> None:
-        seconds = before + time.perf_counter() - start
-        checkpoint.save({"bank": bank.state(), "history": history, "seconds": seconds, **found})
-
-    with context.job.progress.task("embedding", total=len(models), done=len(fishers)) as bar:
-        for model, file in list(zip(models, files, strict=True))[len(fishers) :]:
+    def steps(done: int) -> Iterator[dict[str, Tensor]]:
+        probe = make_probe(context, settings)
+        for model in models[done:]:
             draws = torch_generator(context.seed, "tgr", "embedding", model.index)
             sets = list(recover.batches(model, settings.embedding_batches, draws))
             for item in sets:
                 bank.add(item)
-            fishers.append(
+            fishers.held.append(
                 fisher_diagonal(
                     probe.of(model),
                     torch.cat([probe.inputs(model, item.images) for item in sets]),
@@ -88,19 +76,37 @@ def embed(context: Context, settings: TgrSettings, recover: FromScratch, bank: I
                     stored=probe.stored,
                 )
             )
-            teacher_ce = float(torch.stack([item.curve[-1] for item in sets]).mean())
-            seconds = before + time.perf_counter() - start
-            history.append({"iteration": 0, "seconds": seconds, "teacher_ce": teacher_ce})
-            bar.advance(teacher_ce=teacher_ce)
-            file.save({"fisher": fishers[-1]})
-            save()
-    likeness = similarity(fishers, epsilon=settings.epsilon, device=context.job.device)
-    seconds = before + time.perf_counter() - start
-    history.append({"iteration": 0, "seconds": seconds, **_statistics(likeness)})
-    save(similarity=likeness)
-    for file in files:
-        file.remove()
-    return Embedded(likeness, seconds, passes, history)
+            yield {"teacher_ce": torch.stack([item.curve[-1] for item in sets]).mean()}
+
+    def compare() -> dict[str, float]:
+        found.similarity = similarity(fishers.held, epsilon=settings.epsilon, device=context.job.device)
+        return _statistics(found.similarity)
+
+    rows = Loop(
+        name="embedding",
+        total=len(models),
+        steps=steps,
+        moves=found,
+        clock=clock,
+        checkpoint=context.sub_checkpoint("embedding"),
+        job=context.job,
+        every=1,
+        aside=fishers,
+        finish=compare,
+    ).run()
+    # They come before the first iteration of the learner.
+    history = [{**row, "iteration": 0} for row in rows]
+    return Embedded(found.similarity, rows[-1]["seconds"], len(models) * _passes(context, settings), history)
+
+
+class _Comparison:
+    """The images of the models embedded so far and, once all are, how alike the models are."""
+
+    MOVES = ("bank",)
+    GROWS = ("similarity",)
+
+    def __init__(self, bank: ImageBank) -> None:
+        self.bank, self.similarity = bank, torch.empty(0, 0, dtype=torch.float64)
 
 
 def _passes(context: Context, settings: TgrSettings) -> int:
@@ -112,18 +118,6 @@ def _passes(context: Context, settings: TgrSettings) -> int:
         images = settings.embedding_batches * inversion.images_per_class * pool.ways
         passes += -(-images // batch_size(pool[0].network, images, settings.fisher))
     return passes
-
-
-def _resumed(checkpoint: Checkpoint, files: list[Checkpoint]) -> tuple[list[Fisher], dict[str, Any] | None]:
-    """The embeddings of the models that are done, and what goes with them; nothing if a file has gone."""
-    state = checkpoint.load()
-    if state is None or "similarity" in state:
-        return [], state
-    found = [file.load() for file in files[: len(state["history"])]]
-    if any(one is None for one in found):
-        log.warning("an embedding is missing beside %s, starting afresh", checkpoint.path)
-        return [], None
-    return [one["fisher"] for one in found if one is not None], state
 
 
 def _statistics(likeness: Tensor) -> dict[str, float]:

@@ -1,7 +1,5 @@
 """TGR (ICML 2024): dissimilar models grouped by their embeddings, distilled together with regularised disagreement."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -48,6 +46,8 @@ class TgrLoop(LearnerLoop):
         context: the cell.
         settings: of TGR.
     """
+
+    MOVES = ("bank",)  # the groups follow from the embeddings
 
     groups: DissimilarGroups  # made of the embeddings, after the bank that those fill
 
@@ -129,12 +129,3 @@ class TgrLoop(LearnerLoop):
         inputs = self.views.inputs(model, images, moves.to(images.device))
         with torch.no_grad():
             return TaughtSet(inputs, model.network(inputs), item.targets)
-
-    def state(self) -> dict[str, Any]:
-        """Everything a resumed run needs; the groups follow from the embeddings."""
-        return super().state() | {"bank": self.bank.state()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state`."""
-        super().load_state(state)
-        self.bank.load_state(state["bank"])

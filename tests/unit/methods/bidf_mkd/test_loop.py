@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from dfml.compute.state import collect
 from dfml.errors import DfmlError
 from dfml.jobs.progress import NullProgress
 from dfml.metalearning.inner_loop import meta_gradient
@@ -60,7 +61,7 @@ def cell(method, zoos, *, progress=None, path=None, every=1, **changes):
 
 def make(method, zoos, **changes):
     made = cell(method, zoos, **changes)
-    return BidfMkdLoop(made, METHODS[method].model_validate(made.options))
+    return BidfMkdLoop(made, made.own(METHODS[method]))
 
 
 def passes(method, events):
@@ -127,7 +128,7 @@ def test_a_step_is_the_weighted_sum_of_its_tasks(zoo, monkeypatch):
         torch.testing.assert_close(gradient, expected, msg=name)
     torch.testing.assert_close(row["replay_loss"], seen["replay"].loss / 3)
     mean = (seen["task"].accuracy + 3 * seen["replay"].accuracy) / 4
-    torch.testing.assert_close(loop.trigger.state()["unread"][-1], mean)
+    torch.testing.assert_close(collect(loop.patience)["_unread"][-1], mean)
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.0])
@@ -144,7 +145,7 @@ def test_the_adversary_is_the_adapted_learner_and_comes_later(zoo, monkeypatch, 
 
     monkeypatch.setattr(loop, "_student", watched)
     loop.recover = {adversarial: loop._recovery(adversarial=adversarial) for adversarial in (False, True)}
-    monkeypatch.setattr(loop.trigger, "fires", lambda: True)
+    monkeypatch.setattr(loop.patience, "used_up", lambda: True)
     # Recorded work finds the student where it was when it was recorded.
     places = {name: values.data_ptr() for name, values in loop.student.items()}
     loop.iteration(0)

@@ -155,7 +155,7 @@ def test_outer_scale(start, kind):
         end = {"1.weight": (weight + displacement).detach()}
         outer_step({"1.weight": weight}, end, BellSettings(outer=kind, outer_scale=scale), shared)
         moved.append(weight.detach() - start["1.weight"].detach())
-        assert shared.state()["steps"][0][0] == (kind == "shared_adam")
+        assert shared._steps[0][0] == (kind == "shared_adam")
         assert weight.grad is None
     expected = [67 * displacement, 134 * displacement]
     if kind == "shared_adam":

@@ -64,7 +64,7 @@ def test_bell_follows_the_inner_product_of_probabilities(pool, monkeypatch):
 def test_bell_and_replay_share_one_adam(pool):
     loop = make(pool, five=NO_WARMUP)
     loop.iteration(0)
-    counts = {int(step) for group in loop.optimiser.state()["steps"] for step in group}
+    counts = {int(step) for group in loop.optimiser._steps for step in group}
     assert counts == {1 + REPLAY["max_outer"]}
 
 

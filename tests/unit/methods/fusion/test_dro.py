@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dfml.compute.state import collect, restore
 from dfml.methods.fusion.dro import RobustFusion, Standardised, fit
 from dfml.methods.fusion.settings import DroSettings
 from support.cells import context
@@ -102,7 +103,7 @@ def test_a_resumed_run_reaches_the_same_bits(done):
     for _ in range(done):
         broken.step()
     resumed = fusion(targets(), seed=9)
-    resumed.load_state(broken.state())
+    restore(resumed, collect(broken))
     for _ in range(5 - done):
         resumed.step()
     assert all(torch.equal(a, b) for a, b in zip(straight.moved, resumed.moved, strict=True))

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dfml.compute.state import collect, restore
 from dfml.methods.heads.distillation import WARMUP_STEPS, HeadsDistillation
 from dfml.methods.heads.settings import HeadsSettings
 from support.learners import encoder, generator
@@ -100,7 +101,7 @@ def test_a_resumed_distillation_continues_bit_for_bit():
     with torch.no_grad():
         for name in ("head.weight", "head.bias"):
             second.backbone.get_parameter(name).copy_(encoder().get_parameter(name))
-    second.load_state(first.state())
+    restore(second, collect(first))
     assert second.steps_done == 3
     assert [second.step().item() for _ in range(2)] == [loss.item() for loss in expected[3:]]
     for name, parameter in straight.backbone.named_parameters():

@@ -7,6 +7,7 @@ import torch
 
 from dfml.catalogue import METHODS, section_key
 from dfml.compute.seeds import torch_generator
+from dfml.compute.state import collect, restore
 from dfml.errors import DfmlError
 from dfml.inversion.bank import BANK, ImageBank
 from dfml.methods.inversion_then_meta.loop import StaticBankLoop, fit
@@ -104,7 +105,7 @@ def test_a_loop_continues_from_its_state(pool, noise):
     for i in range(3):
         straight.iteration(i)
     broken.iteration(0)
-    resumed.load_state(broken.state())
+    restore(resumed, collect(broken))
     for i in (1, 2):
         resumed.iteration(i)
     assert all(torch.equal(straight.parameters[name], p) for name, p in resumed.parameters.items())

@@ -188,7 +188,7 @@ def test_it_is_added_to_the_inversion_once_per_switch(pool, monkeypatch):
     taken = []
     monkeypatch.setattr(loop.set, "step", lambda total: taken.append({r: g.clone() for r, g in total.items()}))
     monkeypatch.setattr(loop, "_make_harder", lambda total: total.update({0: total[0] + 5}) or torch.tensor(1.0))
-    monkeypatch.setattr(loop.curriculum, "harder", iter([False, True, False]).__next__)
+    monkeypatch.setattr(loop.patience, "used_up", iter([False, True, False]).__next__)
     rows = [loop.iteration(n) for n in range(3)]
     assert ["adversarial_loss" in row for row in rows] == [False, True, False]
     assert [step[0].mean().round() for step in taken] == [0, 5, 0]

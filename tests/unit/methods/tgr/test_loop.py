@@ -33,7 +33,7 @@ def fitted(pool, **changes):
 
 def embedded(pool, **changes):
     cell = context("tgr", pool=pool, options=options(**changes))
-    settings = TgrSettings(**cell.options)
+    settings = cell.own(TgrSettings)
     loop = TgrLoop(cell, settings)
     return embed(cell, settings, loop.recover, loop.bank), loop.bank
 
@@ -53,7 +53,7 @@ def mixed(tmp_path_factory):
 @pytest.mark.parametrize(("augment", "per_sample"), [("per_sample", True), ("per_batch", False)])
 def test_its_inversions_are_augmented_as_its_sets_are(pool, augment, per_sample):
     cell = context("tgr", pool=pool, options=options(augment=augment))
-    loop = TgrLoop(cell, TgrSettings(**cell.options))
+    loop = TgrLoop(cell, cell.own(TgrSettings))
     assert loop.views.per_sample == loop.recover.objective.views.per_sample == per_sample
 
 
@@ -189,7 +189,7 @@ def test_an_interrupted_stage_reaches_the_same_bits(zoo, tmp_path, done, every):
 def test_a_missing_embedding_starts_the_stage_afresh(pool, tmp_path):
     def run(progress=None):
         cell = context("tgr", pool=pool, options=options(), resume=tmp_path / "tgr.resume", progress=progress)
-        settings = TgrSettings(**cell.options)
+        settings = cell.own(TgrSettings)
         loop = TgrLoop(cell, settings)
         return cell, embed(cell, settings, loop.recover, loop.bank)
 
@@ -206,7 +206,7 @@ def test_a_missing_embedding_starts_the_stage_afresh(pool, tmp_path):
 
 def test_compared_models_are_not_embedded_again(pool, tmp_path, monkeypatch):
     cell = context("tgr", pool=pool, options=options(), resume=tmp_path / "tgr.resume")
-    settings = TgrSettings(**cell.options)
+    settings = cell.own(TgrSettings)
     loop = TgrLoop(cell, settings)
     first = embed(cell, settings, loop.recover, loop.bank)
     monkeypatch.setattr(tgr_embedding, "fisher_diagonal", None)
