@@ -62,7 +62,7 @@ def test_the_readmes_example_is_fitted_and_evaluated(own):
     assert again() == {"meta_learn": 1, "evaluate": 1}
     # What it imports from the package counts, too.
     file.write_text(code, encoding="utf-8")
-    workflow.append("src/dfml/fusion/layers.py", "CHANGED = 1")
+    workflow.append("src/dfml/methods/fusion/transport.py", "CHANGED = 1")
     assert again() == {}
     file.write_text(f"import dfml.methods.fusion.transport\n{code}", encoding="utf-8")
     assert again() == {"meta_learn": 1, "evaluate": 1}
