@@ -70,7 +70,7 @@ def test_a_zoo_trained_again_has_the_same_bits(again):
 
 @pytest.mark.parametrize("path", ["results/tiny/images/icons_colour/images.json", "resources/embedded/icons.npz"])
 def test_inversion_cannot_read_a_real_image(again, path):
-    again.append("src/dfml/inversion/recover.py", f"_load = Pool.load\nPool.load = lambda *a, **k: open({path!r})")
+    again.append("src/dfml/inversion/stage.py", f"_load = Pool.load\nPool.load = lambda *a, **k: open({path!r})")
     run = again.snakemake("--until", "invert", "--cores", "1")
     assert run.status == 1
     assert f"invert: {path} lies behind the data-free wall" in run.output
