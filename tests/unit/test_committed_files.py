@@ -1,10 +1,12 @@
 """What is committed belongs to no machine, names no package index and refers only to documents that exist."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from support.repository import committed_texts
+from support.markdown import read_markdown
+from support.repository import ROOT, committed_files, committed_texts
 
 # Brackets keep these patterns from finding themselves.
 MACHINE_PATH = re.compile(r"(?<![\w.:/~$}>*-])/(?:work|root|home|Users|mnt|scratch)/[\w.-]+")
@@ -41,9 +43,33 @@ def unknown_documents(texts: dict[str, str]) -> list[str]:
     ]
 
 
+def dead_links(texts: dict[str, str], root: Path) -> list[str]:
+    """Relative links of Markdown files to what is not committed: it would be dead for whoever reads a clone."""
+    files = {(root / name).resolve() for name in texts} | {path.resolve() for path in committed_files()}
+    there = files | {folder for file in files for folder in file.parents}
+    return [
+        f"{name}: {link}"
+        for name, text in texts.items()
+        if name.endswith(".md")
+        for _, link in read_markdown(text).links
+        if (path := link.strip("<>").split("#")[0]) and not re.match(r"[a-z]+:", path)
+        if ((root / name).parent / path).resolve() not in there
+    ]
+
+
 @pytest.mark.parametrize("pattern", [MACHINE_PATH, INDEX, TRACE], ids=["machine path", "package index", "trace"])
 def test_committed_files_do_not_name(pattern):
     assert findings(pattern, committed_texts()) == []
+
+
+def test_no_relative_link_is_dead():
+    assert dead_links(committed_texts(), ROOT) == []
+
+
+def test_a_dead_link_is_found(tmp_path):
+    good = "[a](b.md) [b](b.md#x) [c](#y) [d](https://x.org/z) [e](../docs) ![f](<b.md>)"
+    texts = {"docs/a.md": f"{good} [g](<../c/record.json>) ![h](i.png)", "docs/b.md": "", "n.py": "[x](y.md)"}
+    assert dead_links(texts, tmp_path) == ["docs/a.md: <../c/record.json>", "docs/a.md: i.png"]
 
 
 def test_named_documents_exist():

@@ -143,11 +143,13 @@ def test_no_number_that_is_not_in_the_results(demo):
     assert printed == known
 
 
-def test_by_seed_rows_link_to_their_records(demo):
+def test_by_seed_rows_have_no_links_but_their_records_are_named(demo):
     text = (demo / "main_by_seed.md").read_text()
-    links = set(re.findall(r"\(<(\.\./[^>]+)>\)", text))
-    assert links
-    assert all((demo / link).resolve().is_file() for link in links)
+    assert "](" not in text
+    assert "- The record that a row's numbers come from is named in results.csv." in text
+    records = set(read_results_csv(demo.parent / "results.csv")["record"])
+    assert records
+    assert all((demo.parent / record).is_file() for record in records)
 
 
 def test_several_data_sets_have_rows_of_their_own_and_a_mean(tmp_path):

@@ -71,7 +71,7 @@ def main_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
 
 
 def by_seed_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shots: Sequence[int]) -> Table:
-    """The same numbers before averaging: one row per seed, with a link to the record each comes from."""
+    """The same numbers before averaging: one row per seed; the CSV names the record of each."""
     frame, footnotes = with_domain_means(frame), Footnotes()
     lines, data = [], []
     for cell, dataset, count in _places(frame, grid, shots):
@@ -86,9 +86,7 @@ def by_seed_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, s
                 (row.rule, row.batch_norm): (TableCell(f"{row.accuracy:.2f} ± {row.ci95:.2f}"),)
                 for row in own.itertuples()
             }
-            # Tables lie one folder below results.csv, to which the path of the record is relative.
-            record = TableCell(str(seed), link=f"../{own['record'].iloc[0]}")
-            lines.append(_Line(count, cell.pool, dataset, (method, record), values, blank))
+            lines.append(_Line(count, cell.pool, dataset, (method, TableCell(str(seed))), values, blank))
         place = {"pool": cell.pool, "dataset": dataset, "ways": ways, "shots": count, "method": cell.method}
         data += _data_rows(rows, place, status, note)
     lead = [Column("method", numeric=False), Column("seed")]
@@ -99,7 +97,7 @@ def by_seed_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, s
         sections=_sections(lines, frame, ways=ways, lead=lead, values=["accuracy"]),
         notes=[
             "± is the 95% interval over episodes of one trained learner: 1.96 · sd / √episodes, ddof = 0.",
-            "Each seed links to the record its numbers come from.",
+            "The record that a row's numbers come from is named in results.csv.",
             "A seed covers the whole chain: zoo, inversion and meta-learning; all share the episodes.",
         ],
         footnotes=footnotes,

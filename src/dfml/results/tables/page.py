@@ -23,10 +23,7 @@ ul { padding-left: 1.2em; max-width: 60em; color: #444; }
 
 
 def to_html(table: Table) -> str:
-    """The table as an HTML page: its caption, one grid per section, its notes.
-
-    Links are left out: they lead to files beside the table, and a report is read without those.
-    """
+    """The table as an HTML page: its caption, one grid per section, its notes."""
     notes = [escape(note) for note in table.notes]
     notes += [f"<sup>{letter}</sup> {escape(text)}" for letter, text in table.footnotes.items()]
     lines = [

@@ -12,11 +12,10 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class TableCell:
-    """Text of one cell, with the letter of its footnote and the address it links to, if any."""
+    """Text of one cell, with the letter of its footnote, if any."""
 
     text: str
     mark: str = ""
-    link: str = ""
 
 
 @dataclass(frozen=True)

@@ -138,9 +138,6 @@ def _markdown(text: str) -> str:
 
 def _markdown_cell(cell: TableCell) -> str:
     text = _markdown(cell.text)
-    if cell.link:
-        # Angle brackets keep blanks and parentheses of a path inside the link.
-        text = f"[{text}](<{cell.link}>)"
     return f"{text} ({cell.mark})" if cell.mark else text
 
 
@@ -151,5 +148,4 @@ def _tex(text: str) -> str:
 
 def _tex_cell(cell: TableCell) -> str:
     text = _tex(cell.text)
-    # A link to a file of this machine means nothing on paper: only the text is printed.
     return rf"{text}\textsuperscript{{{cell.mark}}}" if cell.mark else text
