@@ -12,7 +12,7 @@ from benchmarks.reference import maml
 from benchmarks.report import run
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.optimisers import Adam
-from dfml.compute.placement import settle
+from dfml.compute.placement import to_device
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.metalearning.meta_step import MetaStep
 from dfml.networks.build import build_network, forward_macs
@@ -65,7 +65,7 @@ def _images(episodes: int, ways: int, shots: int, side: int, device: torch.devic
 
 def ours(*, device: torch.device, side: int, shots: int, episodes: int, ways: int, width: int) -> Callable[[], Tensor]:
     """Dfml's step; returns the query loss."""
-    network = settle(_start(side, ways, width), device)
+    network = to_device(_start(side, ways, width), device)
     parameters = parameters_of(network)
     optimiser = Adam([list(parameters.values())], [OUTER_RATE])
     step = MetaStep(network, parameters, optimiser, ways=ways, steps=STEPS, learning_rate=RATE, first_order=False)

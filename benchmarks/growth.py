@@ -62,7 +62,7 @@ def inverting(*, device: torch.device, models: int) -> Callable[[], None]:
     draws, done = torch.Generator().manual_seed(0), [0]
 
     def work() -> None:
-        five.step(sampler.draw(done[0]), objective, images_per_class=PER_CLASS, draws=draws)
+        five.step(sampler.draw(done[0]), objective, images_per_class=PER_CLASS, generator=draws)
         five.check()
         done[0] += 1
 

@@ -61,7 +61,7 @@ def ours(*, device: torch.device, side: int) -> Callable[[], None]:
     draws = torch.Generator().manual_seed(0)
 
     def work() -> None:
-        five.step(models, objective, images_per_class=PER_CLASS, draws=draws)
+        five.step(models, objective, images_per_class=PER_CLASS, generator=draws)
         five.check()
 
     return work

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.arms import Case, measure
 from dfml.compute.device import configure_torch, describe_device
-from dfml.compute.placement import laid_out
+from dfml.compute.placement import channels_last
 
 COLUMNS = ("", "ours, ms", "reference, ms", "ratio", "range of ratios", "floor, ms", "differ by", "peak MB")
 
@@ -96,7 +96,10 @@ def machine_ceilings(device: str, threads: int, *, tf32: bool = False) -> dict[s
     configure_torch(threads, torch.device(device), tf32=tf32)
     side, images = (8192, 1024) if device != "cpu" else (2048, 64)
     a, b = torch.randn(side, side, device=device), torch.empty(side, side, device=device)
-    x, kernel = laid_out(torch.randn(images, 128, 32, 32, device=device)), torch.randn(128, 128, 3, 3, device=device)
+    x, kernel = (
+        channels_last(torch.randn(images, 128, 32, 32, device=device)),
+        torch.randn(128, 128, 3, 3, device=device),
+    )
     operations = 2 * images * 32 * 32 * 128 * 128 * 9
     return {
         "flops": max(

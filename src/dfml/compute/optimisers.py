@@ -88,7 +88,7 @@ class Adam(Optimiser):
             torch._foreach_add_(steps, 1)
             torch._fused_adam_(
                 [group[i] for i in moving],
-                [_laid_out_as(group[i]) for i in moving],
+                [_in_format_of(group[i]) for i in moving],
                 [self._first[index][i] for i in moving],
                 [self._second[index][i] for i in moving],
                 [],
@@ -103,7 +103,7 @@ class Adam(Optimiser):
             )
 
 
-def _laid_out_as(parameter: Tensor) -> Tensor:
+def _in_format_of(parameter: Tensor) -> Tensor:
     """The gradient in its parameter's memory format: the fused kernel walks through memory and does not look at it."""
     gradient = parameter.grad
     assert gradient is not None

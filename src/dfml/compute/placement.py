@@ -13,12 +13,12 @@ def memory_format(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
-def laid_out(images: Tensor) -> Tensor:
+def channels_last(images: Tensor) -> Tensor:
     """A batch ``[B, C, H, W]`` in the memory format of its device."""
     return images.contiguous(memory_format=memory_format(images.device))
 
 
-def settle(network: Network, device: torch.device) -> Network:
+def to_device(network: Network, device: torch.device) -> Network:
     """The network itself, on ``device`` and in its memory format."""
     return network.to(device).to(memory_format=memory_format(device))
 

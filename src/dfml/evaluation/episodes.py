@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from dfml.compute.placement import laid_out
+from dfml.compute.placement import channels_last
 from dfml.compute.workers import side_by_side
 from dfml.data.episodes import Episodes, gather, sample_episodes
 from dfml.data.images import ClassImages
@@ -101,7 +101,7 @@ def _one_by_one(learner: Learner, episodes: EpisodeSet) -> Iterator[Rights]:
         with learner.private() as own:
             for index in range(start, min(start + EPISODES_PER_THREAD, len(listed))):
                 batch = gather(episodes.images, episodes.offsets, listed, index)
-                support, query = (laid_out(own.prepare(x)) for x in (batch.support, batch.query))
+                support, query = (channels_last(own.prepare(x)) for x in (batch.support, batch.query))
                 for key, scores in own.all_scores(support, query, batch.support_labels, listed.ways).items():
                     rows.setdefault(key, []).append(_right(scores, batch.query_labels))
         return {key: torch.stack(values) for key, values in rows.items()}

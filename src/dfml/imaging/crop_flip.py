@@ -7,32 +7,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfml.compute.placement import laid_out, send
+from dfml.compute.placement import channels_last, send
 
 
 @dataclass(frozen=True, eq=False)
-class Moves:
+class CropFlips:
     """Shifts and flips of the images of a batch: one for each image, or one for all of them.
 
     ``shift`` int64 ``[..., D, 2]`` is where the crop window lies below and to the right of the image, in pixels;
-    ``mirrored`` bool ``[..., D]`` whether the crop is then flipped. Leading dimensions count batches.
+    ``flipped`` bool ``[..., D]`` whether the crop is then flipped. Leading dimensions count batches.
     """
 
     shift: Tensor
-    mirrored: Tensor
+    flipped: Tensor
 
-    def __getitem__(self, index: Any) -> "Moves":
+    def __getitem__(self, index: Any) -> "CropFlips":
         """The moves of one batch, or of some."""
-        return Moves(self.shift[index], self.mirrored[index])
+        return CropFlips(self.shift[index], self.flipped[index])
 
-    def to(self, device: torch.device) -> "Moves":
+    def to(self, device: torch.device) -> "CropFlips":
         """The same on ``device``."""
-        return Moves(send(self.shift, device), send(self.mirrored, device))
+        return CropFlips(send(self.shift, device), send(self.flipped, device))
 
 
-def draw_moves(
+def draw_crop_flips(
     *batches: int, images: int, padding: int, flip: bool, per_sample: bool, generator: torch.Generator
-) -> Moves:
+) -> CropFlips:
     """Draw random moves.
 
     Args:
@@ -45,32 +45,32 @@ def draw_moves(
     """
     size, device = (*batches, images if per_sample else 1), generator.device
     shift = torch.randint(-padding, padding + 1, (*size, 2), generator=generator, device=device)
-    mirrored = torch.randint(0, 2 if flip else 1, size, generator=generator, device=device)
-    return Moves(shift, mirrored.bool())
+    flipped = torch.randint(0, 2 if flip else 1, size, generator=generator, device=device)
+    return CropFlips(shift, flipped.bool())
 
 
-def move(x: Tensor, moves: Moves) -> Tensor:
-    """Shift images, filling with zeros, then mirror them as ``moves`` say.
+def crop_flip(x: Tensor, crop_flips: CropFlips) -> Tensor:
+    """Shift images, filling with zeros, then mirror them as ``crop_flips`` say.
 
     The same as padding with black, cropping to the old size and flipping. Differentiable with respect to ``x`` to any
     order.
 
     Args:
         x: Images ``[B, C, H, W]``, float in [0, 1], before normalisation.
-        moves: On the device of ``x``, ``[B, 2]`` and ``[B]``, or ``[1, 2]`` and ``[1]``.
+        crop_flips: On the device of ``x``, ``[B, 2]`` and ``[B]``, or ``[1, 2]`` and ``[1]``.
 
     Returns:
         Images of the shape of ``x``.
     """
-    (down, right), mirrored = moves.shift.unbind(-1), moves.mirrored
+    (down, right), flipped = crop_flips.shift.unbind(-1), crop_flips.flipped
     height, width = x.shape[-2:]
-    forward = _source_pixels(down, right, mirrored, height, width)
+    forward = _source_pixels(down, right, flipped, height, width)
     # Undoing "shift, then flip": a flip swaps the direction of the shift along the rows.
-    backward = _source_pixels(-down, torch.where(mirrored, right, -right), mirrored, height, width)
-    return _Move.apply(x, forward, backward)
+    backward = _source_pixels(-down, torch.where(flipped, right, -right), flipped, height, width)
+    return _CropFlip.apply(x, forward, backward)
 
 
-def _source_pixels(down: Tensor, right: Tensor, mirrored: Tensor, height: int, width: int) -> Tensor:
+def _source_pixels(down: Tensor, right: Tensor, flipped: Tensor, height: int, width: int) -> Tensor:
     """For each output pixel the flat index of its source, or ``height * width`` where it lies outside.
 
     Args:
@@ -83,13 +83,13 @@ def _source_pixels(down: Tensor, right: Tensor, mirrored: Tensor, height: int, w
     """
     rows = torch.arange(height, device=down.device) + down[:, None]
     columns = torch.arange(width, device=down.device)
-    columns = torch.where(mirrored[:, None], width - 1 - columns, columns) + right[:, None]
+    columns = torch.where(flipped[:, None], width - 1 - columns, columns) + right[:, None]
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
     flat = rows[:, :, None] * width + columns[:, None, :]
     return torch.where(inside, flat, height * width).flatten(1)
 
 
-class _Move(torch.autograd.Function):
+class _CropFlip(torch.autograd.Function):
     """Take pixels by index. Every pixel is used at most once, so the gradient is a gather as well.
 
     That is what makes it quick and, on a GPU, free of the unordered additions of a scatter.
@@ -110,6 +110,6 @@ class _Move(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         forward, backward = ctx.saved_tensors
-        moved = _Move.apply(gradient, backward, forward)
+        moved = _CropFlip.apply(gradient, backward, forward)
         # The layers before it are many times as wide: in another layout each would copy its activations.
-        return laid_out(moved), None, None
+        return channels_last(moved), None, None

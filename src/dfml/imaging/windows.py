@@ -17,20 +17,20 @@ class Windows:
     """A window into each image of a batch, and whether what it shows is mirrored.
 
     ``size`` and ``corner`` ``[..., B, 2]`` are the height and width of the window and the place of its upper left
-    corner, in parts of the side; ``mirrored`` bool ``[..., B]``. Leading dimensions count batches.
+    corner, in parts of the side; ``flipped`` bool ``[..., B]``. Leading dimensions count batches.
     """
 
     size: Tensor
     corner: Tensor
-    mirrored: Tensor
+    flipped: Tensor
 
     def __getitem__(self, index: Any) -> "Windows":
         """The windows of one batch, or of some."""
-        return Windows(self.size[index], self.corner[index], self.mirrored[index])
+        return Windows(self.size[index], self.corner[index], self.flipped[index])
 
     def to(self, device: torch.device) -> "Windows":
         """The same on ``device``."""
-        return Windows(*(send(values, device) for values in (self.size, self.corner, self.mirrored)))
+        return Windows(*(send(values, device) for values in (self.size, self.corner, self.flipped)))
 
 
 def draw_windows(*batches: int, images: int, smallest: float, generator: torch.Generator) -> Windows:
@@ -64,7 +64,7 @@ def look_through(x: Tensor, windows: Windows) -> Tensor:
     top, left = (windows.corner[:, axis] for axis in (0, 1))
     rows = _interpolation(top, height, x.shape[-2], x.dtype)
     columns = _interpolation(left, width, x.shape[-1], x.dtype)
-    columns = torch.where(windows.mirrored[:, None, None], columns.flip(1), columns)
+    columns = torch.where(windows.flipped[:, None, None], columns.flip(1), columns)
     return rows[:, None] @ x @ columns[:, None].mT
 
 

@@ -85,13 +85,13 @@ class ImageBank:
         repeat = self.images_per_class
         return images, label.repeat_interleave(repeat), self.sources[label, slot].repeat_interleave(repeat)
 
-    def of_model(self, classes: Sequence[int], count: int, draws: torch.Generator) -> Tensor:
+    def of_model(self, classes: Sequence[int], count: int, generator: torch.Generator) -> Tensor:
         """``count`` images of each class, interleaved as an inversion returns them, float in [0, 1].
 
         Args:
             classes: pool-wide class ids.
             count: images per class, drawn with replacement.
-            draws: source of the draw (a CPU generator).
+            generator: source of the draw (a CPU generator).
 
         Raises:
             DfmlError: the bank holds no image of some class.
@@ -103,7 +103,7 @@ class ImageBank:
                 "the bank lacks some classes of the models that are drawn from it; recover every model "
                 "(`inversion.five.iterations`, `inversion.per_model.models`)"
             )
-        index = (torch.rand(count, len(held), generator=draws) * room).long()
+        index = (torch.rand(count, len(held), generator=generator) * room).long()
         flat = self.pixels.flatten(1, 2)
         chosen = send(torch.stack([held.expand(count, -1), index]), flat.device)
         return flat[chosen[0], chosen[1]].flatten(0, 1).float().div_(255)
@@ -115,14 +115,14 @@ class ImageBank:
         ways: int,
         shots: int,
         queries: int,
-        draws: torch.Generator,
+        generator: torch.Generator,
         among: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Cross-task episodes: classes of any models mixed, distinct images within a class (docs/method.md §5.2).
 
         Args:
             episodes, ways, shots, queries: how many.
-            draws: source of the draw (a CPU generator).
+            generator: source of the draw (a CPU generator).
             among: ids of the ready classes that may be drawn; by default all.
 
         Returns:
@@ -140,10 +140,10 @@ class ImageBank:
                 f"{self.images_per_class} recovered images per class cannot give {shots} shots and {queries} queries; "
                 "raise `inversion.images_per_class` or lower `replay.queries`"
             )
-        order = torch.rand(episodes, len(ready), generator=draws).argsort(1)[:, :ways]
+        order = torch.rand(episodes, len(ready), generator=generator).argsort(1)[:, :ways]
         classes = ready[order]
         room = self.filled * self.images_per_class
-        keys = torch.rand(episodes, ways, int(room.max()), generator=draws)
+        keys = torch.rand(episodes, ways, int(room.max()), generator=generator)
         keys.masked_fill_(torch.arange(keys.shape[2]) >= room[classes][..., None], 2.0)
         index = keys.argsort(2)[..., :taken]
         flat = self.pixels.flatten(1, 2)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfml.compute.optimisers import Adam
-from dfml.compute.placement import laid_out, send, settle
+from dfml.compute.placement import channels_last, send, to_device
 from dfml.compute.workers import still_wanted
 from dfml.imaging.windows import draw_windows, look_through
 from dfml.inversion.inner_steps import BETAS, Keeper, draw_generator
@@ -46,11 +46,11 @@ class NormInputs(NormHooks):
 class ProjectionHead(nn.Module):
     """Features ``[n, inputs]`` to points of the unit sphere, ``[n, size]``."""
 
-    def __init__(self, inputs: int, size: int, draws: torch.Generator) -> None:
+    def __init__(self, inputs: int, size: int, generator: torch.Generator) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             self.layers = nn.Sequential(nn.Linear(inputs, size), nn.ReLU(), nn.Linear(size, size))
-        initialise(self.layers, draws)
+        initialise(self.layers, generator)
 
     def forward(self, features: Tensor) -> Tensor:
         """The projections."""
@@ -70,11 +70,11 @@ class FeatureMemory:
             features = (torch.cat([self._held[0], features[0]]), torch.cat([self._held[1], features[1]]))
         self._held = (features[0][-self.capacity :], features[1][-self.capacity :])
 
-    def sample(self, count: int, draws: torch.Generator) -> Features | None:
+    def sample(self, count: int, generator: torch.Generator) -> Features | None:
         """At most ``count`` different images' features, drawn with a CPU generator; None while there are none."""
         if self._held is None or len(self._held[0]) <= count:
             return self._held
-        chosen = send(torch.randperm(len(self._held[0]), generator=draws)[:count], self._held[0].device)
+        chosen = send(torch.randperm(len(self._held[0]), generator=generator)[:count], self._held[0].device)
         return self._held[0][chosen], self._held[1][chosen]
 
 
@@ -116,38 +116,40 @@ class ContrastiveInversion:
         self.settings, self.own, self.side = settings, settings.cmi, side
         self.objective = make_objective(settings, ce_weight=self.own.ce_weight, bn_weight=self.own.bn_weight)
 
-    def __call__(self, model: PoolModel, draws: torch.Generator) -> list[Recovered]:
+    def __call__(self, model: PoolModel, generator: torch.Generator) -> list[Recovered]:
         """Recover the task of ``model``; raises DfmlError when a loss is not finite."""
-        head = ProjectionHead(NormInputs(model.module).size, self.own.projection, draws)
+        head = ProjectionHead(NormInputs(model.module).size, self.own.projection, generator)
         head = head.to(model.mean.device, model.mean.dtype)
         optimiser = Adam([list(head.parameters())], [self.own.learning_rate], betas=BETAS)
         memory = FeatureMemory(self.own.memory)
-        return [self._batch(model, head, optimiser, memory, draws) for _ in range(self.own.batches)]
+        return [self._batch(model, head, optimiser, memory, generator) for _ in range(self.own.batches)]
 
     def _batch(
-        self, model: PoolModel, head: ProjectionHead, of_head: Adam, memory: FeatureMemory, draws: torch.Generator
+        self, model: PoolModel, head: ProjectionHead, of_head: Adam, memory: FeatureMemory, generator: torch.Generator
     ) -> Recovered:
         own, device = self.own, model.mean.device
         targets = interleaved_targets(len(model.class_ids), self.settings.images_per_class, device)
-        fresh = draw_generator(self.settings, self.side, draws, law="normal").to(model.mean.dtype)
-        generator = settle(fresh, device)
-        noise = torch.randn(len(targets), self.settings.latent, generator=draws)
+        fresh = draw_generator(self.settings, self.side, generator, law="normal").to(model.mean.dtype)
+        network = to_device(fresh, device)
+        noise = torch.randn(len(targets), self.settings.latent, generator=generator)
         latents = send(noise, device).to(model.mean.dtype).requires_grad_()
-        variables = [*generator.parameters(), latents]
+        variables = [*network.parameters(), latents]
         optimiser = Adam([variables], [own.learning_rate], betas=BETAS)
         size = {"images": len(targets)}
-        moves = self.objective.views.draw(own.steps, **size, canvas=self.side, side=model.side, draws=draws).to(device)
-        windows = draw_windows(own.steps, **size, smallest=own.smallest_window, generator=draws).to(device)
+        crop_flips = self.objective.views.draw(
+            own.steps, **size, canvas=self.side, side=model.side, generator=generator
+        ).to(device)
+        windows = draw_windows(own.steps, **size, smallest=own.smallest_window, generator=generator).to(device)
         keep, of_features, curve = Keeper("best"), Keeper("best"), []
         for step in range(own.steps):
             still_wanted()
-            images = generator(latents)
+            images = network(latents)
             with NormInputs(model.module) as inputs:
-                loss, cross_entropy = self.objective(model, images, targets, moves[step])
+                loss, cross_entropy = self.objective(model, images, targets, crop_flips[step])
                 overall = inputs.features()
-                model.network(laid_out(model.inputs(look_through(images, windows[step]))))
+                model.network(channels_last(model.inputs(look_through(images, windows[step]))))
                 features = (inputs.features(), overall)
-            remembered = memory.sample(own.negatives, draws)
+            remembered = memory.sample(own.negatives, generator)
             loss = loss + own.contrast_weight * contrastive_loss(head, features, remembered, own.temperature)
             moved = [*variables, *head.parameters()]
             for variable, gradient in zip(moved, torch.autograd.grad(loss, moved), strict=True):

@@ -37,14 +37,14 @@ class DeepInversion:
             bn_weight=self.own.bn_weight,
         )
 
-    def __call__(self, model: PoolModel, draws: torch.Generator) -> Recovered:
+    def __call__(self, model: PoolModel, generator: torch.Generator) -> Recovered:
         """Recover the task of ``model``; raises DfmlError when a loss is not finite."""
         device, steps = model.mean.device, self.own.steps
         targets = interleaved_targets(len(model.class_ids), self.settings.images_per_class, device)
-        pixels = self._start(model, len(targets), draws)
-        shifts, flips = self._jitter(draws)
-        moves = self.objective.views.draw(
-            steps, images=len(targets), canvas=self.side, side=model.side, draws=draws
+        pixels = self._start(model, len(targets), generator)
+        shifts, flips = self._jitter(generator)
+        crop_flips = self.objective.views.draw(
+            steps, images=len(targets), canvas=self.side, side=model.side, generator=generator
         ).to(device)
         optimiser = Adam([[pixels]], [self.own.learning_rate], betas=BETAS)
         keep, curve = Keeper("best"), []
@@ -53,7 +53,7 @@ class DeepInversion:
             seen = rolled(pixels, shifts[step])
             seen = seen.flip(-1) if flips[step] else seen
             images = denormalise(seen, model.mean, model.std)
-            loss, cross_entropy = self.objective(model, images, targets, moves[step])
+            loss, cross_entropy = self.objective(model, images, targets, crop_flips[step])
             loss = loss + self.own.tv_weight * total_variation(seen)
             (pixels.grad,) = torch.autograd.grad(loss, pixels)
             # Computed from the pixels, not a view of them: they move on.
@@ -70,16 +70,16 @@ class DeepInversion:
         )
         return Recovered(model, keep.images, targets, torch.stack(curve))
 
-    def _start(self, model: PoolModel, count: int, draws: torch.Generator) -> Tensor:
-        noise = torch.randn(count, 3, self.side, self.side, generator=draws)
+    def _start(self, model: PoolModel, count: int, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(count, 3, self.side, self.side, generator=generator)
         pixels = send(noise, model.mean.device).to(model.mean.dtype)
         return _clip(pixels, model).requires_grad_()
 
-    def _jitter(self, draws: torch.Generator) -> tuple[list[tuple[int, int]], list[bool]]:
+    def _jitter(self, generator: torch.Generator) -> tuple[list[tuple[int, int]], list[bool]]:
         """The shift of every step in pixels, and whether it mirrors."""
         largest = int(self.own.roll * self.side)
-        shifts = torch.randint(-largest, largest + 1, (self.own.steps, 2), generator=draws).tolist()
-        flips = torch.randint(0, 2 if self.own.flip else 1, (self.own.steps,), generator=draws).bool().tolist()
+        shifts = torch.randint(-largest, largest + 1, (self.own.steps, 2), generator=generator).tolist()
+        flips = torch.randint(0, 2 if self.own.flip else 1, (self.own.steps,), generator=generator).bool().tolist()
         return [(down, right) for down, right in shifts], flips
 
 

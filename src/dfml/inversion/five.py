@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dfml.compute.optimisers import SGD, Adam, Optimiser
-from dfml.compute.placement import settle
+from dfml.compute.placement import to_device
 from dfml.compute.seeds import torch_generator
 from dfml.compute.timeline import WallClock
 from dfml.files.tensors import layout_of, read_tensors
@@ -28,12 +28,12 @@ from dfml.zoo.pool import Pool, PoolModel
 class MetaGenerator:
     """A generator with the settings, places of work and outer optimiser that meta-train it."""
 
-    MOVES = ("generator", "_outer")
+    MOVES = ("network", "_outer")
 
-    def __init__(self, generator: Generator, settings: FiveSettings) -> None:
-        self.generator = settle(generator, next(generator.parameters()).device)
+    def __init__(self, network: Generator, settings: FiveSettings) -> None:
+        self.network = to_device(network, next(network.parameters()).device)
         self.settings = settings
-        self._parameters = list(generator.parameters())
+        self._parameters = list(network.parameters())
         self.places: list[InnerSteps] = []
         self._outer = self._new_outer()
         self._unchecked: list[tuple[PoolModel, Tensor]] = []
@@ -50,7 +50,7 @@ class MetaGenerator:
         objective: Objective,
         *,
         images_per_class: int,
-        draws: torch.Generator,
+        generator: torch.Generator,
     ) -> tuple[Recovered, list[Tensor]]:
         """Adapt a copy of the generator to one model; the generator itself is not changed.
 
@@ -60,16 +60,16 @@ class MetaGenerator:
         Raises:
             DfmlError: a loss or an image was not finite.
         """
-        (result,) = self._adapt([model], objective, images_per_class, draws)
+        (result,) = self._adapt([model], objective, images_per_class, generator)
         self.check()
         return result
 
     def _adapt(
-        self, models: Sequence[PoolModel], objective: Objective, images_per_class: int, draws: torch.Generator
+        self, models: Sequence[PoolModel], objective: Objective, images_per_class: int, generator: torch.Generator
     ) -> list[tuple[Recovered, list[Tensor]]]:
-        self.places += [InnerSteps(self.generator, self.settings) for _ in range(len(models) - len(self.places))]
+        self.places += [InnerSteps(self.network, self.settings) for _ in range(len(models) - len(self.places))]
         given = [
-            place.draw(model, objective, images_per_class=images_per_class, draws=draws)
+            place.draw(model, objective, images_per_class=images_per_class, generator=generator)
             for place, model in zip(self.places, models, strict=False)
         ]
         done = adapt_at(self.places, models, objective, given)
@@ -104,13 +104,13 @@ class MetaGenerator:
         self._outer.zero_grad()
 
     def step(
-        self, models: Sequence[PoolModel], objective: Objective, *, images_per_class: int, draws: torch.Generator
+        self, models: Sequence[PoolModel], objective: Objective, *, images_per_class: int, generator: torch.Generator
     ) -> list[Recovered]:
         """One outer iteration: recover every model's task, then update the generator.
 
         Whether the losses were finite is told by the next :meth:`check`, which waits for the device.
         """
-        results = self._adapt(models, objective, images_per_class, draws)
+        results = self._adapt(models, objective, images_per_class, generator)
         self.outer_step([meta for _, meta in results])
         return [recovered for recovered, _ in results]
 
@@ -124,13 +124,13 @@ class Restart:
 
     iteration: int
     settings: InversionSettings
-    draws: torch.Generator
+    generator: torch.Generator
 
-    def __call__(self, generator: Generator) -> None:
+    def __call__(self, network: Generator) -> None:
         """Do it, in place; the outer optimiser keeps its moments."""
-        fresh = draw_generator(self.settings, generator.side, self.draws, law="default")
-        generator.project.load_state_dict(fresh.project.state_dict())
-        generator.norm0.load_state_dict(fresh.norm0.state_dict())
+        fresh = draw_generator(self.settings, network.side, self.generator, law="default")
+        network.project.load_state_dict(fresh.project.state_dict())
+        network.norm0.load_state_dict(fresh.norm0.state_dict())
 
 
 def recover_with_five(
@@ -158,13 +158,15 @@ def recover_with_five(
     """
     clock = WallClock()
     settings = five.settings
-    draws = torch_generator(seed, "five")
+    generator = torch_generator(seed, "five")
     sampler = ModelSampler(pool, settings, seed)
 
     def step(iteration: int) -> dict[str, torch.Tensor]:
         if restart is not None and iteration == settings.warmup + restart.iteration:
-            restart(five.generator)
-        recovered = five.step(sampler.draw(iteration), objective, images_per_class=bank.images_per_class, draws=draws)
+            restart(five.network)
+        recovered = five.step(
+            sampler.draw(iteration), objective, images_per_class=bank.images_per_class, generator=generator
+        )
         if iteration >= settings.warmup:
             for item in recovered:
                 bank.add(item)
@@ -175,7 +177,7 @@ def recover_with_five(
         name="FIVE",
         total=total,
         steps=lambda done: map(step, range(done, total)),
-        moves={"five": five, "bank": bank, "draws": draws},
+        moves={"five": five, "bank": bank, "generator": generator},
         clock=clock,
         checkpoint=checkpoint,
         job=job,
@@ -192,9 +194,9 @@ def load_meta_generator(folder: Path, settings: InversionSettings, side: int, de
     Raises:
         FileFormatError: the file is missing, damaged, or not of the size that the settings ask for.
     """
-    generator = Generator(latent=settings.latent, width=settings.width, side=side)
-    layout = layout_of(generator.state_dict())
+    network = Generator(latent=settings.latent, width=settings.width, side=side)
+    layout = layout_of(network.state_dict())
     what = f"a generator of latent {settings.latent}, width {settings.width} and side {side}"
     remedy = "run the inversion again"
-    generator.load_state_dict(read_tensors(folder / GENERATOR, layout, what=what, remedy=remedy))
-    return MetaGenerator(generator.to(device), settings.five)
+    network.load_state_dict(read_tensors(folder / GENERATOR, layout, what=what, remedy=remedy))
+    return MetaGenerator(network.to(device), settings.five)

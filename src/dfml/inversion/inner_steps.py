@@ -11,9 +11,9 @@ from torch.func import functional_call
 
 from dfml.compute.capture import Recorded, overlapped
 from dfml.compute.optimisers import SGD, Adam
-from dfml.compute.placement import send, settle
+from dfml.compute.placement import send, to_device
 from dfml.compute.workers import side_by_side
-from dfml.imaging.crop_flip import Moves
+from dfml.imaging.crop_flip import CropFlips
 from dfml.inversion.objective import Objective
 from dfml.inversion.recovered import interleaved_targets
 from dfml.inversion.settings import FiveSettings, InversionSettings
@@ -23,18 +23,18 @@ from dfml.zoo.pool import PoolModel
 
 
 @torch.no_grad()
-def draw_generator(settings: InversionSettings, side: int, draws: torch.Generator, *, law: str) -> Generator:
+def draw_generator(settings: InversionSettings, side: int, generator: torch.Generator, *, law: str) -> Generator:
     """A new generator. ``law`` is ``default`` (PyTorch's, as FREE) or ``normal`` (N(0, 0.02), as BiDf-MKD and TGR)."""
-    generator = Generator(latent=settings.latent, width=settings.width, side=side)
-    generator.initialise(draws)
+    network = Generator(latent=settings.latent, width=settings.width, side=side)
+    network.initialise(generator)
     if law == "normal":
-        for name, parameter in generator.named_parameters():
+        for name, parameter in network.named_parameters():
             if name.endswith("weight"):
                 centre = 1.0 if name.startswith("norm") else 0.0
-                parameter.normal_(centre, 0.02, generator=draws)
+                parameter.normal_(centre, 0.02, generator=generator)
             else:
                 parameter.zero_()
-    return generator
+    return network
 
 
 class Keeper:
@@ -70,7 +70,7 @@ class Keeper:
 BETAS = (0.5, 0.999)
 
 # Targets, latents and the augmentation of each step.
-Given = tuple[Tensor, Tensor, Moves]
+Given = tuple[Tensor, Tensor, CropFlips]
 
 # Images, cross-entropies [k], losses [k], then the pseudo-gradient of each parameter.
 Found = tuple[Tensor, ...]
@@ -83,31 +83,35 @@ class InnerSteps:
     several places work at once.
 
     Args:
-        generator: the meta-generator; read, never changed.
+        network: the meta-generator; read, never changed.
         settings: of FIVE.
     """
 
-    def __init__(self, generator: Generator, settings: FiveSettings) -> None:
-        self.generator, self.settings = generator, settings
-        self._parameters = list(generator.parameters())
+    def __init__(self, network: Generator, settings: FiveSettings) -> None:
+        self.network, self.settings = network, settings
+        self._parameters = list(network.parameters())
         self._device = self._parameters[0].device
-        self.working = copy.deepcopy(generator)
+        self.working = copy.deepcopy(network)
         self._fitted: dict[torch.Size, tuple[Tensor, SGD | Adam]] = {}
         self._teachers: dict[object, PoolModel] = {}
         self._recorded: dict[object, Recorded] = {}
         self.stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
 
-    def draw(self, model: PoolModel, objective: Objective, *, images_per_class: int, draws: torch.Generator) -> Given:
+    def draw(
+        self, model: PoolModel, objective: Objective, *, images_per_class: int, generator: torch.Generator
+    ) -> Given:
         """Targets, latents and augmentation of one adaptation to ``model``, drawn with a CPU generator."""
         like = self._parameters[0]
         targets = interleaved_targets(len(model.class_ids), images_per_class, like.device)
-        latents = torch.randn(len(targets), self.generator.latent, generator=draws, device=draws.device)
-        moves = objective.views.draw(
-            self.settings.steps, images=len(targets), canvas=self.generator.side, side=model.side, draws=draws
+        latents = torch.randn(len(targets), self.network.latent, generator=generator, device=generator.device)
+        crop_flips = objective.views.draw(
+            self.settings.steps, images=len(targets), canvas=self.network.side, side=model.side, generator=generator
         )
-        return targets, send(latents.to(like.dtype), like.device), moves.to(like.device)
+        return targets, send(latents.to(like.dtype), like.device), crop_flips.to(like.device)
 
-    def __call__(self, model: PoolModel, objective: Objective, targets: Tensor, latents: Tensor, moves: Moves) -> Found:
+    def __call__(
+        self, model: PoolModel, objective: Objective, targets: Tensor, latents: Tensor, crop_flips: CropFlips
+    ) -> Found:
         """Adapt to ``model``.
 
         Args:
@@ -115,25 +119,25 @@ class InnerSteps:
             objective: what is minimised; the same object every time, or each is recorded.
             targets: ``[B]``.
             latents: where they start, ``[B, latent]``.
-            moves: the augmentation of each step, ``[k, B, …]``.
+            crop_flips: the augmentation of each step, ``[k, B, …]``.
 
         Returns:
             The kept images ``[B, 3, side, side]``, cross-entropies and losses of the forward passes ``[k]``, and the
             pseudo-gradient by the outer rule, one tensor per parameter of the generator.
         """
         if self._device.type != "cuda":
-            return self._run(model, objective, targets, latents, moves)
+            return self._run(model, objective, targets, latents, crop_flips)
         if not isinstance(model.network, nn.Module):
             # Weights that are not given cannot be copied into a recorded loop.
             with torch.cuda.stream(self.stream):
-                return self._run(model, objective, targets, latents, moves)
+                return self._run(model, objective, targets, latents, crop_flips)
         key = (model.spec, objective)
         if key not in self._recorded:
             self._recorded[key] = self._record(model, objective)
         teacher = self._teachers[model.spec]
         with torch.cuda.stream(self.stream):
             _load(teacher, model)
-        return self._recorded[key](targets, latents, moves.shift, moves.mirrored)
+        return self._recorded[key](targets, latents, crop_flips.shift, crop_flips.flipped)
 
     def _record(self, model: PoolModel, objective: Objective) -> Recorded:
         if model.spec not in self._teachers:
@@ -142,19 +146,21 @@ class InnerSteps:
             self.stream.wait_stream(torch.cuda.current_stream(self._device))
         teacher = self._teachers[model.spec]
 
-        def run(targets: Tensor, latents: Tensor, shift: Tensor, mirrored: Tensor) -> Found:
-            return self._run(teacher, objective, targets, latents, Moves(shift, mirrored))
+        def run(targets: Tensor, latents: Tensor, shift: Tensor, flipped: Tensor) -> Found:
+            return self._run(teacher, objective, targets, latents, CropFlips(shift, flipped))
 
         return Recorded(run, self._device, self.stream)
 
-    def _run(self, model: PoolModel, objective: Objective, targets: Tensor, latents: Tensor, moves: Moves) -> Found:
+    def _run(
+        self, model: PoolModel, objective: Objective, targets: Tensor, latents: Tensor, crop_flips: CropFlips
+    ) -> Found:
         steps = self._exact if self.settings.outer_rule == "maml" else self._first_order
         if isinstance(objective, Objective):
             objective = objective.begun()
-        return steps(model, objective, targets, latents, moves)
+        return steps(model, objective, targets, latents, crop_flips)
 
     def _first_order(
-        self, model: PoolModel, objective: Objective, targets: Tensor, start: Tensor, moves: Moves
+        self, model: PoolModel, objective: Objective, targets: Tensor, start: Tensor, crop_flips: CropFlips
     ) -> Found:
         settings = self.settings
         working = list(self.working.parameters())
@@ -167,7 +173,7 @@ class InnerSteps:
         curve = []
         for step in range(settings.steps):
             images = self.working(latents)
-            loss, cross_entropy = objective(model, images, targets, moves[step])
+            loss, cross_entropy = objective(model, images, targets, crop_flips[step])
             *gradients, of_latents = torch.autograd.grad(loss, [*working, latents])
             keep.offer(images.detach(), loss.detach())
             curve.append(cross_entropy)
@@ -195,9 +201,11 @@ class InnerSteps:
             self._fitted[latents.shape] = own, Adam(groups, rates, betas=BETAS) if adam else SGD(groups, rates)
         return self._fitted[latents.shape]
 
-    def _exact(self, model: PoolModel, objective: Objective, targets: Tensor, start: Tensor, moves: Moves) -> Found:
+    def _exact(
+        self, model: PoolModel, objective: Objective, targets: Tensor, start: Tensor, crop_flips: CropFlips
+    ) -> Found:
         """The loop with its graph kept: the gradient of the last forward's loss with respect to φ, exactly."""
-        names = [name for name, _ in self.generator.named_parameters()]
+        names = [name for name, _ in self.network.named_parameters()]
         origin = [p.detach().requires_grad_() for p in self._parameters]
         weights, variable = origin, start.detach().requires_grad_()
         update = _DifferentiableStep(self.settings)
@@ -205,7 +213,7 @@ class InnerSteps:
         curve = []
         for step in range(self.settings.steps):
             images = functional_call(self.working, dict(zip(names, weights, strict=True)), variable)
-            loss, cross_entropy = objective(model, images, targets, moves[step])
+            loss, cross_entropy = objective(model, images, targets, crop_flips[step])
             keep.offer(images.detach(), loss.detach())
             curve.append(cross_entropy)
             last = step == self.settings.steps - 1
@@ -242,7 +250,7 @@ def adapt_at(
 
 def _resident(model: PoolModel) -> PoolModel:
     """A model of the same architecture in memory of its own, to be overwritten by :func:`_load`."""
-    network = settle(build_network(model.spec).requires_grad_(False).eval(), model.mean.device)
+    network = to_device(build_network(model.spec).requires_grad_(False).eval(), model.mean.device)
     return replace(model, network=network, mean=model.mean.clone(), std=model.std.clone())
 
 

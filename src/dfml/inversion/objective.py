@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfml.compute.placement import laid_out
-from dfml.imaging.crop_flip import Moves, draw_moves, move
+from dfml.compute.placement import channels_last
+from dfml.imaging.crop_flip import CropFlips, crop_flip, draw_crop_flips
 from dfml.inversion.losses import MovingStatistics, StatisticsGap, adversarial_loss
 from dfml.inversion.settings import InversionSettings
 from dfml.zoo.pool import PoolModel
@@ -30,32 +30,34 @@ class Views:
     per_sample: bool
     resize: Literal["bilinear", "crop"] = "bilinear"
 
-    def draw(self, *batches: int, images: int, canvas: int, side: int, draws: torch.Generator) -> Moves:
+    def draw(self, *batches: int, images: int, canvas: int, side: int, generator: torch.Generator) -> CropFlips:
         """The moves of batches of ``images`` made at ``canvas`` pixels for a model that sees ``side``."""
-        moves = draw_moves(
+        crop_flips = draw_crop_flips(
             *batches,
             images=images,
             padding=self.crop_padding,
             flip=self.crop_padding > 0,
             per_sample=self.per_sample,
-            generator=draws,
+            generator=generator,
         )
         slack = canvas - side if self.resize == "crop" else 0
         if not slack:
-            return moves
-        size = moves.shift.shape
+            return crop_flips
+        size = crop_flips.shift.shape
         low, high = -self.crop_padding, slack + self.crop_padding + 1
-        return Moves(torch.randint(low, high, size, generator=draws, device=draws.device), moves.mirrored)
+        return CropFlips(
+            torch.randint(low, high, size, generator=generator, device=generator.device), crop_flips.flipped
+        )
 
-    def inputs(self, model: PoolModel, images: Tensor, moves: Moves) -> Tensor:
+    def inputs(self, model: PoolModel, images: Tensor, crop_flips: CropFlips) -> Tensor:
         """What ``model`` sees of images ``[B, 3, canvas, canvas]`` in [0, 1]: ``[B, 3, side, side]``, normalised."""
         if self.resize == "crop" and images.shape[-1] != model.side:
-            plain = Moves(moves.shift, torch.zeros_like(moves.mirrored))
-            window = move(images, plain)[..., : model.side, : model.side]
-            views = move(window, Moves(torch.zeros_like(moves.shift), moves.mirrored))
+            plain = CropFlips(crop_flips.shift, torch.zeros_like(crop_flips.flipped))
+            window = crop_flip(images, plain)[..., : model.side, : model.side]
+            views = crop_flip(window, CropFlips(torch.zeros_like(crop_flips.shift), crop_flips.flipped))
         else:
-            views = move(images, moves) if self.crop_padding else images
-        return laid_out(model.inputs(views))
+            views = crop_flip(images, crop_flips) if self.crop_padding else images
+        return channels_last(model.inputs(views))
 
 
 Student = Callable[[PoolModel, Tensor], Tensor]
@@ -92,16 +94,18 @@ class Objective:
             return self
         return replace(self, moving=MovingStatistics(self.statistics_momentum))
 
-    def __call__(self, model: PoolModel, images: Tensor, targets: Tensor, moves: Moves) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, model: PoolModel, images: Tensor, targets: Tensor, crop_flips: CropFlips
+    ) -> tuple[Tensor, Tensor]:
         """Loss to minimise and, detached, the cross-entropy alone.
 
         Args:
             model: the frozen classifier.
             images: ``[B, 3, canvas, canvas]`` in [0, 1].
             targets: positions of the asked outputs, ``[B]``.
-            moves: the augmentation of this batch.
+            crop_flips: the augmentation of this batch.
         """
-        inputs = self.views.inputs(model, images, moves)
+        inputs = self.views.inputs(model, images, crop_flips)
         if self.bn_weight:
             with StatisticsGap(model.module, self.moving) as gap:
                 logits = model.network(inputs)

@@ -46,14 +46,18 @@ def one_by_one(inverter: str, settings: InversionSettings, *, side: int, device:
         return OneByOne(ContrastiveInversion(settings, side=side), own.batches, passes, 2 * passes, own.models)
     if inverter == "deep_inversion":
         pixels, steps = DeepInversion(settings, side=side), settings.deep_inversion.steps
-        return OneByOne(lambda model, draws: [pixels(model, draws)], 1, 0, steps, settings.deep_inversion.models)
+        return OneByOne(
+            lambda model, generator: [pixels(model, generator)], 1, 0, steps, settings.deep_inversion.models
+        )
     if inverter not in ("gen_ce", "gen_bn"):
         raise ValueError(f"unknown inverter {inverter!r}")
     per_model = settings.per_model
     weight = per_model.bn_weight if inverter == "gen_bn" else 0.0
     objective = make_objective(settings, ce_weight=per_model.ce_weight, bn_weight=weight)
     scratch = FromScratch(settings, objective, side=side, device=device)
-    return OneByOne(lambda model, draws: [scratch(model, draws)], 1, per_model.steps, per_model.steps, per_model.models)
+    return OneByOne(
+        lambda model, generator: [scratch(model, generator)], 1, per_model.steps, per_model.steps, per_model.models
+    )
 
 
 def recover_one_by_one(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from dfml.compute.placement import settle
+from dfml.compute.placement import to_device
 from dfml.inversion.inner_steps import InnerSteps, adapt_at, draw_generator
 from dfml.inversion.objective import Objective
 from dfml.inversion.recovered import REMEDY, Recovered, check_finite
@@ -47,28 +47,28 @@ class FromScratch:
         self._device = device
         self._idle: list[InnerSteps] = []
 
-    def __call__(self, model: PoolModel, draws: torch.Generator) -> Recovered:
+    def __call__(self, model: PoolModel, generator: torch.Generator) -> Recovered:
         """Recover the task of ``model``; raises DfmlError when a loss is not finite."""
-        (recovered,) = self.batches(model, 1, draws)
+        (recovered,) = self.batches(model, 1, generator)
         return recovered
 
-    def batches(self, model: PoolModel, count: int, draws: torch.Generator) -> Iterator[Recovered]:
+    def batches(self, model: PoolModel, count: int, generator: torch.Generator) -> Iterator[Recovered]:
         """Recover the task of ``model`` several times; each time new latents, the generator going on where it was.
 
         Raises:
             DfmlError: a loss is not finite.
         """
-        fresh = settle(draw_generator(self.settings, self.side, draws, law="normal"), self._device)
+        fresh = to_device(draw_generator(self.settings, self.side, generator, law="normal"), self._device)
         try:
             place = self._idle.pop()
         except IndexError:
             place = InnerSteps(fresh, self._steps)
         per_class = self.settings.images_per_class
-        parameters = list(place.generator.parameters())
+        parameters = list(place.network.parameters())
         try:
-            place.generator.load_state_dict(fresh.state_dict())
+            place.network.load_state_dict(fresh.state_dict())
             for _ in range(count):
-                given = place.draw(model, self.objective, images_per_class=per_class, draws=draws)
+                given = place.draw(model, self.objective, images_per_class=per_class, generator=generator)
                 (found,) = adapt_at([place], [model], self.objective, [given])
                 images, curve, losses, *displacement = found
                 check_finite(model, losses, images, REMEDY)

@@ -18,7 +18,7 @@ CROSS_IMAGES = 100
 
 
 @torch.no_grad()
-def cross_model_accuracy(pool: Pool, bank: ImageBank, draws: torch.Generator) -> float | None:
+def cross_model_accuracy(pool: Pool, bank: ImageBank, generator: torch.Generator) -> float | None:
     """How often a model that knows a recovered image's class, but did not recover it, agrees; percent.
 
     At most ``CROSS_IMAGES`` images per model are asked. None when no two models share a class.
@@ -27,7 +27,7 @@ def cross_model_accuracy(pool: Pool, bank: ImageBank, draws: torch.Generator) ->
     right = asked = 0
     for model in pool:
         candidates = (torch.isin(labels, model.classes) & (sources != model.index)).nonzero().flatten()
-        chosen = candidates[torch.randperm(len(candidates), generator=draws)[:CROSS_IMAGES].to(candidates.device)]
+        chosen = candidates[torch.randperm(len(candidates), generator=generator)[:CROSS_IMAGES].to(candidates.device)]
         if len(chosen):
             answers = model.classes[model.logits(images[chosen].float().div_(255)).argmax(1)]
             right += int((answers == labels[chosen]).sum())

@@ -65,8 +65,8 @@ def invert(
     )
     learns = inverter in ("five", "fast")
     own = settings.fast if inverter == "fast" else settings.five
-    generator = draw_generator(settings, models.canvas, torch_generator(seed, "generator"), law="default")
-    five = MetaGenerator(generator.to(job.device), own)
+    network = draw_generator(settings, models.canvas, torch_generator(seed, "generator"), law="default")
+    five = MetaGenerator(network.to(job.device), own)
     probed, judges = _judged(zoos, models, job)
     made_of = [code, inverter, settings.model_dump(mode="json"), label_space, seed, pool]
     arguments: dict[str, Any] = {
@@ -78,23 +78,25 @@ def invert(
     if learns:
         objective = _objective_of(settings, own)
         probe = partial(five.adapt, objective=objective, images_per_class=settings.images_per_class)
-        curves["first"] = _mean_curve(_probed(lambda model, draws: probe(model, draws=draws)[0], probed, seed))
+        curves["first"] = _mean_curve(
+            _probed(lambda model, generator: probe(model, generator=generator)[0], probed, seed)
+        )
         recovery = recover_with_five(five, models, bank, objective, restart=_restart(settings, own, seed), **arguments)
         inversions = len(recovery.history) * own.models_per_iteration
         passes = {"generator_passes": inversions * own.steps, "teacher_passes": inversions * own.steps}
-        last = _probed(lambda model, draws: probe(model, draws=draws)[0], probed, seed)
+        last = _probed(lambda model, generator: probe(model, generator=generator)[0], probed, seed)
     else:
         arm = one_by_one(inverter, settings, side=models.canvas, device=job.device)
         recovery = recover_one_by_one(arm, models, bank, **arguments)
         inverted = len(recovery.history)
         inversions = inverted * arm.batches
         passes = {"generator_passes": inverted * arm.generator_passes, "teacher_passes": inverted * arm.teacher_passes}
-        last = _probed(lambda model, draws: arm.recover(model, draws)[-1], probed, seed)
+        last = _probed(lambda model, generator: arm.recover(model, generator)[-1], probed, seed)
     curves["last"] = _mean_curve(last)
     scores = [teacher_scores(item) for item in last]
     judged, diversity = judge_scores(last, judges) if judges else (None, None)
 
-    tensors = {name: t.detach().cpu().contiguous() for name, t in five.generator.state_dict().items()}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in five.network.state_dict().items()}
     atomic_write(folder / GENERATOR, lambda partial: save_file(tensors, partial))
     bank.save(folder / BANK)
     columns = min(GRID_IMAGES, settings.images_per_class)

@@ -33,8 +33,8 @@ def time_inversion(
     five = load_meta_generator(inversion, settings, models.canvas, job.device)
     objective = make_objective(settings, ce_weight=settings.five.ce_weight, bn_weight=settings.five.bn_weight)
     arms: dict[tuple[str, int], Callable[[int, torch.Generator], Recovered]] = {
-        ("five", settings.five.steps): lambda index, draws: five.adapt(
-            models[index], objective, images_per_class=settings.images_per_class, draws=draws
+        ("five", settings.five.steps): lambda index, generator: five.adapt(
+            models[index], objective, images_per_class=settings.images_per_class, generator=generator
         )[0]
     }
     # At other rates than FIVE's, fewer or more steps would not be what makes the difference.
@@ -52,10 +52,10 @@ def time_inversion(
     with job.progress.task("timing inversion", total=count * len(arms)) as bar:
         for index in range(count):
             for key, arm in arms.items():
-                draws = torch_generator(seed, "speed", index)
+                generator = torch_generator(seed, "speed", index)
                 _synchronise(job.device)
                 start = time.perf_counter()
-                recovered = arm(index, draws)
+                recovered = arm(index, generator)
                 _synchronise(job.device)
                 seconds = time.perf_counter() - start
                 loss, accuracy = teacher_scores(recovered)
@@ -73,8 +73,8 @@ def time_inversion(
     ).save(output)
 
 
-def _recover(scratch: FromScratch, models: Pool, index: int, draws: torch.Generator) -> Recovered:
-    return scratch(models[index], draws)
+def _recover(scratch: FromScratch, models: Pool, index: int, generator: torch.Generator) -> Recovered:
+    return scratch(models[index], generator)
 
 
 def _empty() -> dict[str, list[float]]:

@@ -29,7 +29,7 @@ class ImageSource(Protocol):
         ways: int,
         shots: int,
         queries: int,
-        draws: torch.Generator,
+        generator: torch.Generator,
         among: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See :meth:`dfml.inversion.bank.ImageBank.sample_episodes`."""
@@ -77,45 +77,45 @@ class BankEpisodes:
             side=settings.side,
         )
 
-    def draw(self, episodes: int, *, ways: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, episodes: int, *, ways: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Normalised support ``[episodes, ways · shots, 3, side, side]`` and query images, class-major.
 
         Raises:
             DfmlError: too few classes or images in the bank.
         """
-        return self.draw_labelled(episodes, ways=ways, draws=draws)[1:]
+        return self.draw_labelled(episodes, ways=ways, generator=generator)[1:]
 
-    def draw_labelled(self, episodes: int, *, ways: int, draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def draw_labelled(self, episodes: int, *, ways: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """The same after the pool-wide ids of the classes, ``[episodes, ways]`` on the CPU.
 
         Raises:
             DfmlError: as :meth:`draw`.
         """
-        side, among = self._resolution(ways, draws)
+        side, among = self._resolution(ways, generator)
         if self.domains == "one" and len(self.pool.domains) > 1:
-            each = [self._sampled(1, ways, draws, self._domain(among, ways, draws)) for _ in range(episodes)]
+            each = [self._sampled(1, ways, generator, self._domain(among, ways, generator)) for _ in range(episodes)]
             classes, support, query = (torch.cat(parts) for parts in zip(*each, strict=True))
         else:
-            classes, support, query = self._sampled(episodes, ways, draws, among)
+            classes, support, query = self._sampled(episodes, ways, generator, among)
         if self.recolour:
-            support, query = _recoloured(support, draws), _recoloured(query, draws)
+            support, query = _recoloured(support, generator), _recoloured(query, generator)
         ids = send(classes, self.mean.device)
         return classes, self._seen(support, ids, side), self._seen(query, ids, side)
 
-    def _resolution(self, ways: int, draws: torch.Generator) -> tuple[int, Tensor | None]:
+    def _resolution(self, ways: int, generator: torch.Generator) -> tuple[int, Tensor | None]:
         if self.side == "canvas" or len(self.pool.sides) == 1:
             return self.pool.canvas, None
-        return _draw_group(self.bank.ready.tolist(), self.pool.side_of, ways, draws)
+        return _draw_group(self.bank.ready.tolist(), self.pool.side_of, ways, generator)
 
-    def _domain(self, among: Tensor | None, ways: int, draws: torch.Generator) -> Tensor:
+    def _domain(self, among: Tensor | None, ways: int, generator: torch.Generator) -> Tensor:
         labels = self.bank.ready if among is None else among
-        return _draw_group(labels.tolist(), self.pool.dataset_of, ways, draws)[1]
+        return _draw_group(labels.tolist(), self.pool.dataset_of, ways, generator)[1]
 
     def _sampled(
-        self, episodes: int, ways: int, draws: torch.Generator, among: Tensor | None
+        self, episodes: int, ways: int, generator: torch.Generator, among: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         sizes = {"ways": ways, "shots": self.shots, "queries": self.queries}
-        return self.bank.sample_episodes(episodes, **sizes, draws=draws, among=among)
+        return self.bank.sample_episodes(episodes, **sizes, generator=generator, among=among)
 
     def _seen(self, images: Tensor, classes: Tensor, side: int) -> Tensor:
         def each(values: Tensor) -> Tensor:
@@ -125,16 +125,16 @@ class BankEpisodes:
 
 
 def _draw_group(
-    labels: Sequence[int], trait: Callable[[int], Trait], ways: int, draws: torch.Generator
+    labels: Sequence[int], trait: Callable[[int], Trait], ways: int, generator: torch.Generator
 ) -> tuple[Trait, Tensor]:
     """One of the groups of classes that share a trait, each as likely, those too small for an episode left out."""
     groups: dict[Trait, list[int]] = {}
     for label in labels:
         groups.setdefault(trait(label), []).append(label)
     enough = {key: members for key, members in sorted(groups.items()) if len(members) >= ways} or groups
-    key = list(enough)[int(torch.randint(len(enough), (), generator=draws))]
+    key = list(enough)[int(torch.randint(len(enough), (), generator=generator))]
     return key, torch.tensor(enough[key])
 
 
-def _recoloured(episodes: Tensor, draws: torch.Generator) -> Tensor:
-    return recolour(episodes.flatten(0, 1), draws).view_as(episodes)
+def _recoloured(episodes: Tensor, generator: torch.Generator) -> Tensor:
+    return recolour(episodes.flatten(0, 1), generator).view_as(episodes)

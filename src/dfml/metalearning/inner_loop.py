@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from dfml.compute.placement import laid_out
+from dfml.compute.placement import channels_last
 from dfml.compute.workers import private_copy, side_by_side
 from dfml.networks.batch_norm import second_derivatives
 
@@ -156,7 +156,7 @@ def meta_gradient(
 
     def alone(index: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         with private_copy(network) as form, derivatives(form):
-            own_loss, own_accuracy = episode(form, laid_out(support[index]), laid_out(query[index]))
+            own_loss, own_accuracy = episode(form, channels_last(support[index]), channels_last(query[index]))
             return own_loss.detach(), own_accuracy, torch.autograd.grad(own_loss, values)
 
     values = list(parameters.values())

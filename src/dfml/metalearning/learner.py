@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from dfml.compute.placement import laid_out
+from dfml.compute.placement import channels_last
 from dfml.compute.workers import private_copy
 from dfml.errors import DfmlError
 from dfml.imaging.pixels import normalise, resized
@@ -80,14 +80,16 @@ class Learner:
             raise DfmlError(f"this learner cannot adapt by {rule!r}; it offers {', '.join(self.rules)}")
         if batch_norm not in BATCH_NORM_MODES:
             raise DfmlError(f"batch_norm must be one of {', '.join(BATCH_NORM_MODES)}, not {batch_norm!r}")
-        support, labels = laid_out(self.prepare(images)), labels.to(self.mean.device)
+        support, labels = channels_last(self.prepare(images)), labels.to(self.mean.device)
         ways = int(labels.max()) + 1
         if rule == "finetune":
             adapted = self.finetuned(support, labels)
-            return lambda queries: self.finetuned_scores(adapted, support, laid_out(self.prepare(queries)), batch_norm)
+            return lambda queries: self.finetuned_scores(
+                adapted, support, channels_last(self.prepare(queries)), batch_norm
+            )
 
         def classify(queries: Tensor) -> Tensor:
-            features = self.features(support, laid_out(self.prepare(queries)), batch_norm)
+            features = self.features(support, channels_last(self.prepare(queries)), batch_norm)
             return centroid_scores(*features, labels, ways, rule)
 
         return classify
@@ -213,4 +215,4 @@ def _at(images: Tensor, side: int | None) -> Tensor:
 
 def _join(support: Tensor, queries: Tensor, *, in_transform: bool) -> Tensor:
     together = torch.cat([support, queries])
-    return together if in_transform else laid_out(together)
+    return together if in_transform else channels_last(together)

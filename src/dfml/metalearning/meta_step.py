@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dfml.compute.capture import Recorded
 from dfml.compute.optimisers import Optimiser
-from dfml.compute.placement import laid_out
+from dfml.compute.placement import channels_last
 from dfml.compute.workers import private_copy
 from dfml.metalearning.inner_loop import Parameters, meta_gradient, query_loss, set_gradients
 from dfml.metalearning.prototypes import PrototypeStep
@@ -65,8 +65,8 @@ class MetaStep:
             loss, _ = query_loss(
                 form,
                 self.parameters,
-                laid_out(support),
-                laid_out(query),
+                channels_last(support),
+                channels_last(query),
                 ways=self.ways,
                 steps=self.steps,
                 learning_rate=self.learning_rate,

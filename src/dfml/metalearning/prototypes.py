@@ -7,7 +7,7 @@ from torch.func import functional_call, vmap
 
 from dfml.compute.capture import Recorded
 from dfml.compute.optimisers import Optimiser
-from dfml.compute.placement import laid_out
+from dfml.compute.placement import channels_last
 from dfml.compute.workers import private_copy, side_by_side
 from dfml.metalearning.inner_loop import Parameters
 from dfml.metalearning.learner import centroid_scores
@@ -61,7 +61,7 @@ class PrototypeStep:
             support, query: normalised class-major images ``[ways · shots, 3, side, side]`` and ``[ways · queries, …]``.
         """
         with private_copy(self.form) as form:
-            return self._episode(form, laid_out(torch.cat([support, query])), len(support))[0]
+            return self._episode(form, channels_last(torch.cat([support, query])), len(support))[0]
 
     def _compute(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
         values = list(self.body.values())
@@ -86,7 +86,7 @@ class PrototypeStep:
 
     def _alone(self, images: Tensor, supports: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         with private_copy(self.form) as form:
-            loss, accuracy = self._episode(form, laid_out(images), supports)
+            loss, accuracy = self._episode(form, channels_last(images), supports)
             return loss.detach(), accuracy, torch.autograd.grad(loss, list(self.body.values()))
 
     def _episode(self, form: nn.Module, images: Tensor, supports: int) -> tuple[Tensor, Tensor]:

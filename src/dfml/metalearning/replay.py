@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dfml.compute.placement import laid_out
+from dfml.compute.placement import channels_last
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.inner_loop import Parameters, adapt
 from dfml.metalearning.meta_step import MetaStep
@@ -33,7 +33,7 @@ def replay(
     source: BankEpisodes,
     settings: ReplaySettings,
     *,
-    draws: torch.Generator,
+    generator: torch.Generator,
     keep_last: bool = False,
 ) -> ReplayReport:
     """One replay phase; ``step`` moves its parameters in place.
@@ -46,7 +46,7 @@ def replay(
     accuracies: list[Tensor] = []
     last_episode = None
     while len(losses) < settings.max_outer:
-        support, query = source.draw(settings.episodes, ways=step.ways, draws=draws)
+        support, query = source.draw(settings.episodes, ways=step.ways, generator=generator)
         if keep_last:
             last_episode = ({name: p.detach().clone() for name, p in step.parameters.items()}, support[-1])
         loss, accuracy = step(support, query)
@@ -69,5 +69,7 @@ def last_fast_weights(step: MetaStep, parameters: Parameters, support: Tensor) -
     """
     labels = torch.arange(step.ways, device=support.device).repeat_interleave(len(support) // step.ways)
     start = {name: p.requires_grad_() for name, p in parameters.items()}
-    adapted = adapt(step.network, start, laid_out(support), labels, steps=step.steps, learning_rate=step.learning_rate)
+    adapted = adapt(
+        step.network, start, channels_last(support), labels, steps=step.steps, learning_rate=step.learning_rate
+    )
     return {name: p.detach() for name, p in adapted.items()}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dfml.artefacts.learner import MANIFEST, WEIGHTS, LearnerManifest
 from dfml.artefacts.zoo import NetworkSpec
-from dfml.compute.placement import settle
+from dfml.compute.placement import to_device
 from dfml.errors import FileFormatError
 from dfml.files.atomic import atomic_write
 from dfml.files.reading import sha256_file
@@ -95,4 +95,4 @@ def _encoder(
     network.load_state_dict(
         {name: tensors[f"encoder{encoder}/{name}"][snapshot] for name, _ in network.named_parameters()}
     )
-    return settle(network.requires_grad_(False), device)
+    return to_device(network.requires_grad_(False), device)

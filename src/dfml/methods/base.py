@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dfml.artefacts.base import Cell
 from dfml.artefacts.zoo import NetworkSpec
-from dfml.compute.placement import settle
+from dfml.compute.placement import to_device
 from dfml.compute.seeds import torch_generator
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
@@ -110,7 +110,7 @@ class Context:
     def new_learner(self, side: int | None) -> Classifier:
         """A freshly initialised meta-learner; the same weights for every method at one seed."""
         network = build_network(self.learner_spec(side), generator=torch_generator(self.seed, "learner"), episodic=True)
-        return settle(network, self.job.device)
+        return to_device(network, self.job.device)
 
     def models_like_the_learner(self) -> list[PoolModel]:
         """The pool's models of the learner's own network, best first by their own held-out accuracy.

@@ -22,12 +22,12 @@ class LearnerLoop:
         context: the cell.
         network: the learner at first; its parameters are copied.
         learning_rate: of Adam.
-        draws: source of every random choice (a CPU generator).
+        generator: source of every random choice (a CPU generator).
         stages: names of the timeline's stages.
         remedy: which keys to lower when a loss is not finite.
     """
 
-    MOVES = ("parameters", "optimiser", "draws", "teacher_passes")
+    MOVES = ("parameters", "optimiser", "generator", "teacher_passes")
 
     def __init__(
         self,
@@ -35,11 +35,11 @@ class LearnerLoop:
         network: nn.Module,
         *,
         learning_rate: float,
-        draws: torch.Generator,
+        generator: torch.Generator,
         stages: tuple[str, ...],
         remedy: str,
     ) -> None:
-        self.context, self.network, self.draws = context, network, draws
+        self.context, self.network, self.generator = context, network, generator
         self.parameters = parameters_of(network)
         self.optimiser = Adam([list(self.parameters.values())], [learning_rate])
         self.timeline = Timeline(context.job.device, dict.fromkeys(stages, 0.0))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfml.compute.placement import laid_out
+from dfml.compute.placement import channels_last
 
 
 class Generator(nn.Module):
@@ -47,7 +47,7 @@ class Generator(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Images of the latents."""
         quarter = self.side // 4
-        x = laid_out(self.norm0(self.project(latents).view(-1, 2 * self.width, quarter, quarter)))
+        x = channels_last(self.norm0(self.project(latents).view(-1, 2 * self.width, quarter, quarter)))
         x = F.leaky_relu(self.norm1(convolve_upsampled(x, self.conv1.weight)), 0.2)
         x = F.leaky_relu(self.norm2(convolve_upsampled(x, self.conv2.weight)), 0.2)
         return torch.sigmoid(self.conv3(x))

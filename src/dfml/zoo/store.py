@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, NetworkSpec, ZooManifest
-from dfml.compute.placement import settle
+from dfml.compute.placement import to_device
 from dfml.errors import FileFormatError
 from dfml.files.atomic import atomic_write
 from dfml.files.reading import sha256_file
@@ -77,5 +77,5 @@ def _load_networks(path: Path, sha256: str, spec: NetworkSpec, count: int, devic
         network = build_network(spec)
         network.load_state_dict(state)
         network.requires_grad_(False).eval()
-        networks.append(settle(network, device))
+        networks.append(to_device(network, device))
     return networks

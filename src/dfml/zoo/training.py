@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.capture import Recording
 from dfml.compute.optimisers import SGD, Adam, Optimiser
-from dfml.compute.placement import laid_out, send, settle
+from dfml.compute.placement import channels_last, send, to_device
 from dfml.compute.seeds import torch_generator
 from dfml.compute.workers import still_wanted
 from dfml.data.images import ClassImages
 from dfml.errors import DataError
-from dfml.imaging.crop_flip import Moves, draw_moves, move
+from dfml.imaging.crop_flip import CropFlips, crop_flip, draw_crop_flips
 from dfml.imaging.pixels import normalise
 from dfml.networks.build import build_network
 from dfml.zoo.settings import OptimiserSettings, ZooSettings
@@ -123,10 +123,10 @@ class ModelTraining:
         device, count = task.train_images.device, len(task.train_labels)
         self.task, self.settings, self.mean, self.std = task, settings, mean, std
         self.network = build_network(spec, generator=torch_generator(seed, "weights"))
-        settle(self.network, device).train()
-        self.draws = torch_generator(seed, "batches")
+        to_device(self.network, device).train()
+        self.generator = torch_generator(seed, "batches")
         self.steps, self.batch = max(1, count // settings.batch_size), min(count, settings.batch_size)
-        self.held_out = laid_out(normalise(task.test_images, mean, std))
+        self.held_out = channels_last(normalise(task.test_images, mean, std))
         recipe = settings.conv4 if spec.family == "conv4" else settings.resnet
         self.parameters = list(self.network.parameters())
         self.optimiser = _optimiser(self.parameters, recipe)
@@ -150,21 +150,21 @@ class ModelTraining:
     def begin_epoch(self) -> None:
         """Draw the batches and augmentations of an epoch and put them where its steps find them."""
         count, device = len(self.task.train_labels), self._order.device
-        order = torch.randperm(count, generator=self.draws)[: self.steps * self.batch].view(self.steps, self.batch)
+        order = torch.randperm(count, generator=self.generator)[: self.steps * self.batch].view(self.steps, self.batch)
         with torch.cuda.stream(self.stream) if self.stream is not None else nullcontext():
             self._order.copy_(send(order, device))
             self._within.zero_()
             if self.settings.augment != "none":
-                moves = draw_moves(
+                crop_flips = draw_crop_flips(
                     self.steps,
                     images=self.batch,
                     padding=CROP_PADDING,
                     flip=self.settings.augment == "crop_flip",
                     per_sample=True,
-                    generator=self.draws,
+                    generator=self.generator,
                 ).to(device)
-                self._shift.copy_(moves.shift)
-                self._mirrored.copy_(moves.mirrored)
+                self._shift.copy_(crop_flips.shift)
+                self._mirrored.copy_(crop_flips.flipped)
 
     def _step(self) -> None:
         def current(rows: Tensor, index: Tensor) -> Tensor:
@@ -173,8 +173,10 @@ class ModelTraining:
         batch = current(self._order, self._within)
         images = self.task.train_images[batch]
         if self.settings.augment != "none":
-            images = move(images, Moves(current(self._shift, self._within), current(self._mirrored, self._within)))
-        images = laid_out(normalise(images, self.mean, self.std))
+            images = crop_flip(
+                images, CropFlips(current(self._shift, self._within), current(self._mirrored, self._within))
+            )
+        images = channels_last(normalise(images, self.mean, self.std))
         loss = F.cross_entropy(self.network(images), self.task.train_labels[batch])
         for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):
             parameter.grad = gradient

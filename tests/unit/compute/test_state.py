@@ -27,14 +27,14 @@ class Base:
 
 
 class Thing(Base):
-    MOVES = ("network", "draws", "rows", "pair")
+    MOVES = ("network", "generator", "rows", "pair")
     GROWS = ("ring", "losses")
 
     def __init__(self, seed=0):
         super().__init__(seed)
         torch.manual_seed(seed)
         self.network = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-        self.draws = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
         self.pixels = torch.rand(3, 2)
         self.rows = list(self.pixels.unbind(0))
         self.pair = (torch.full((2,), float(seed)), "name")
@@ -53,23 +53,23 @@ def through_a_file(state, tmp_path):
 
 
 def test_names_of_the_bases_come_first_and_nothing_else_is_collected():
-    assert list(collect(Thing())) == ["weights", "count", "network", "draws", "rows", "pair", "ring", "losses"]
+    assert list(collect(Thing())) == ["weights", "count", "network", "generator", "rows", "pair", "ring", "losses"]
 
 
 def test_everything_is_put_back_where_it_was(tmp_path):
     own, other = Thing(1), Thing(2)
     own.count, own.losses = 7, [torch.tensor(0.5), 0.25, None]
     state = through_a_file(collect(own), tmp_path)
-    expected = torch.rand(3, generator=own.draws)
+    expected = torch.rand(3, generator=own.generator)
     places = [t.data_ptr() for t in tensors(other)]
-    objects = other.weights, other.network, other.draws, other.rows, other.losses
+    objects = other.weights, other.network, other.generator, other.rows, other.losses
     restore(other, state)
     assert [t.data_ptr() for t in tensors(other)] == places
     assert all(torch.equal(a, b) for a, b in zip(tensors(own), tensors(other), strict=True))
-    now = other.weights, other.network, other.draws, other.rows, other.losses
+    now = other.weights, other.network, other.generator, other.rows, other.losses
     assert all(a is b for a, b in zip(objects, now, strict=True))
     assert torch.equal(other.pixels, own.pixels)  # through views of it
-    assert torch.equal(torch.rand(3, generator=other.draws), expected)
+    assert torch.equal(torch.rand(3, generator=other.generator), expected)
     assert (other.count, other.still, other.losses) == (7, 2, [torch.tensor(0.5), 0.25, None])
     assert other.weights["a"].requires_grad and other.weights["a"].is_leaf
 
@@ -121,7 +121,7 @@ def broken(**changes):
         (broken(ring=torch.zeros(2, 1)), r"state\.ring is of torch.float32, not of torch.uint8"),
         (broken(ring=torch.zeros(2, dtype=torch.uint8)), r"state\.ring has the shape \[2\], which \[2, 1\] cannot"),
         (broken(losses=1.0), r"state\.losses is a float, not a list"),
-        (broken(draws=torch.zeros(3, dtype=torch.uint8)), r"state\.draws has the shape \[3\]"),
+        (broken(generator=torch.zeros(3, dtype=torch.uint8)), r"state\.generator has the shape \[3\]"),
         ([], r"state must have the parts .*; it has list"),
     ],
 )

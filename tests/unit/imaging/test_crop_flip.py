@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dfml.imaging.crop_flip import draw_moves, move
+from dfml.imaging.crop_flip import crop_flip, draw_crop_flips
 from dfml.imaging.pixels import denormalise, normalise
 
 GREATEST = 3
@@ -17,7 +17,7 @@ def augmented(x, seed=0, *, padding=GREATEST, flip=True, per_sample=True):
 
 
 def moved(x, **options):
-    return move(x, draw_moves(images=len(x), **options))
+    return crop_flip(x, draw_crop_flips(images=len(x), **options))
 
 
 def candidates(image, *, padding, flip):

@@ -21,7 +21,10 @@ JUMPY = {"steps": 6, "learning_rate": 0.3, "latent_learning_rate": 3.0}
 
 def adapt(five, model=None, *, asked=None, seed=0, images_per_class=4):
     return five.adapt(
-        model or random_model(), asked or objective(), images_per_class=images_per_class, draws=torch_generator(seed)
+        model or random_model(),
+        asked or objective(),
+        images_per_class=images_per_class,
+        generator=torch_generator(seed),
     )
 
 
@@ -50,7 +53,9 @@ def test_the_teacher_is_untouched(rule, family):
     model = random_model(family=family)
     before = {name: t.clone() for name, t in model.network.state_dict().items()}
     five = meta_generator(outer_rule=rule)
-    five.step([model, model], objective(bn_weight=0.5, crop_padding=2), images_per_class=2, draws=torch_generator(0))
+    five.step(
+        [model, model], objective(bn_weight=0.5, crop_padding=2), images_per_class=2, generator=torch_generator(0)
+    )
     assert all(torch.equal(t, before[name]) for name, t in model.network.state_dict().items())
     assert all(p.grad is None and not p.requires_grad for p in model.network.parameters())
     assert not any(module.training for module in model.network.modules())
@@ -59,16 +64,18 @@ def test_the_teacher_is_untouched(rule, family):
 @pytest.mark.parametrize("rule", RULES)
 def test_adapting_leaves_the_generator_alone(rule):
     five = meta_generator(outer_rule=rule)
-    before = parameters(five.generator)
+    before = parameters(five.network)
     adapt(five)
-    assert all(torch.equal(a, b) for a, b in zip(five.generator.parameters(), before, strict=True))
-    assert all(p.grad is None for p in five.generator.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(five.network.parameters(), before, strict=True))
+    assert all(p.grad is None for p in five.network.parameters())
 
 
 def test_working_copies_share_no_memory():
     five = meta_generator()
-    five.step([random_model(seed=seed) for seed in range(2)], objective(), images_per_class=2, draws=torch_generator(0))
-    held = [storages(m.parameters()) for m in (five.generator, *(place.working for place in five.places))]
+    five.step(
+        [random_model(seed=seed) for seed in range(2)], objective(), images_per_class=2, generator=torch_generator(0)
+    )
+    held = [storages(m.parameters()) for m in (five.network, *(place.working for place in five.places))]
     assert len(held) == 3
     assert sum(len(own) for own in held) == len(set().union(*held))
 
@@ -79,12 +86,14 @@ def test_models_of_one_step_do_not_notice_each_other(rule):
     models[2] = models[0]
     asked, five = objective(bn_weight=0.3, crop_padding=2), meta_generator(outer_rule=rule)
     draws = torch_generator(0)
-    alone = [five.adapt(model, asked, images_per_class=2, draws=draws)[0] for model in models]
+    alone = [five.adapt(model, asked, images_per_class=2, generator=draws)[0] for model in models]
     before = torch.get_num_threads()
     for threads in (1, 3):
         torch.set_num_threads(threads)
         try:
-            together = meta_generator(outer_rule=rule).step(models, asked, images_per_class=2, draws=torch_generator(0))
+            together = meta_generator(outer_rule=rule).step(
+                models, asked, images_per_class=2, generator=torch_generator(0)
+            )
         finally:
             torch.set_num_threads(before)
         assert all(torch.equal(a.images, b.images) for a, b in zip(alone, together, strict=True))

@@ -116,7 +116,7 @@ def test_an_empty_bank():
 
 def test_episodes_are_class_major_with_distinct_images():
     own = filled_with_codes()
-    _, support, query = own.sample_episodes(200, ways=4, shots=2, queries=5, draws=torch_generator(0))
+    _, support, query = own.sample_episodes(200, ways=4, shots=2, queries=5, generator=torch_generator(0))
     assert support.shape == (200, 4 * 2, 3, SIDE, SIDE)
     assert query.shape == (200, 4 * 5, 3, SIDE, SIDE)
     for shots, queries in zip(levels_of(support).view(200, 4, 2), levels_of(query).view(200, 4, 5), strict=True):
@@ -129,7 +129,7 @@ def test_episodes_are_class_major_with_distinct_images():
 
 def test_every_class_and_every_image_is_drawn():
     own = filled_with_codes()
-    _, support, query = own.sample_episodes(300, ways=4, shots=2, queries=5, draws=torch_generator(1))
+    _, support, query = own.sample_episodes(300, ways=4, shots=2, queries=5, generator=torch_generator(1))
     drawn = torch.cat([levels_of(support), levels_of(query)], 1)
     assert set(drawn.unique().tolist()) == {c * 40 + i for c in range(5) for i in range(40)}
 
@@ -138,7 +138,7 @@ def test_empty_slots_are_never_drawn():
     own = filled_with_codes(classes=3, slots=4, written=1)
     for c in range(2):  # classes 0 and 1 grow to two slots, class 2 keeps one
         own.add(inversion(c, [c], per_class=20, levels=[c * 40 + 20 + i for i in range(20)]))
-    _, support, query = own.sample_episodes(200, ways=3, shots=5, queries=15, draws=torch_generator(0))
+    _, support, query = own.sample_episodes(200, ways=3, shots=5, queries=15, generator=torch_generator(0))
     drawn = torch.cat([levels_of(support), levels_of(query)], 1)
     assert set(drawn.unique().tolist()) == {*range(80), *range(80, 100)}
 
@@ -146,14 +146,14 @@ def test_empty_slots_are_never_drawn():
 def test_classes_that_are_not_ready_are_never_drawn():
     own = bank(classes=9)
     own.add(inversion(0, [7, 1, 4], levels=[70, 10, 40, 70, 10, 40]))
-    _, support, _ = own.sample_episodes(50, ways=2, shots=1, queries=1, draws=torch_generator(0))
+    _, support, _ = own.sample_episodes(50, ways=2, shots=1, queries=1, generator=torch_generator(0))
     assert set(levels_of(support).unique().tolist()) == {70, 10, 40}
 
 
 def test_episodes_are_those_of_their_draws():
     own = filled_with_codes()
     first, again, other = (
-        own.sample_episodes(3, ways=4, shots=1, queries=2, draws=torch_generator(s)) for s in (0, 0, 1)
+        own.sample_episodes(3, ways=4, shots=1, queries=2, generator=torch_generator(s)) for s in (0, 0, 1)
     )
     assert all(same_bits(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[1], other[1])
@@ -168,7 +168,7 @@ def test_episodes_are_those_of_their_draws():
 )
 def test_episodes_that_the_bank_cannot_give(options, message):
     with pytest.raises(DfmlError, match=message):
-        filled_with_codes().sample_episodes(1, draws=torch_generator(0), **options)
+        filled_with_codes().sample_episodes(1, generator=torch_generator(0), **options)
 
 
 def test_images_of_a_models_classes_come_interleaved():

@@ -108,25 +108,25 @@ def test_the_memory_keeps_the_newest_and_gives_pairs_that_belong_together():
     assert torch.equal(overall, local + 100)
 
 
-def whole(count, *, mirrored=False):
-    return Windows(torch.ones(count, 2), torch.zeros(count, 2), torch.full((count,), mirrored))
+def whole(count, *, flipped=False):
+    return Windows(torch.ones(count, 2), torch.zeros(count, 2), torch.full((count,), flipped))
 
 
 def test_the_whole_window_shows_the_image():
     x = torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=torch_generator(0))
     torch.testing.assert_close(look_through(x, whole(2)), x)
-    torch.testing.assert_close(look_through(x, whole(2, mirrored=True)), x.flip(-1))
+    torch.testing.assert_close(look_through(x, whole(2, flipped=True)), x.flip(-1))
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_a_window_is_that_of_grid_sample(mirrored):
+def test_a_window_is_that_of_grid_sample(flipped):
     """Bilinear sampling at the same places by torch, pixels beyond the edge repeated."""
     x = torch.rand(3, 3, 8, 8, dtype=torch.float64, generator=torch_generator(0))
     drawn = draw_windows(images=3, smallest=0.25, generator=torch_generator(1))
-    windows = Windows(drawn.size, drawn.corner, torch.full((3,), mirrored))
+    windows = Windows(drawn.size, drawn.corner, torch.full((3,), flipped))
     centre = windows.corner + windows.size / 2
     theta = torch.zeros(3, 2, 3, dtype=x.dtype)
-    theta[:, 0, 0] = windows.size[:, 1] * (-1 if mirrored else 1)
+    theta[:, 0, 0] = windows.size[:, 1] * (-1 if flipped else 1)
     theta[:, 1, 1] = windows.size[:, 0]
     theta[:, 0, 2], theta[:, 1, 2] = 2 * centre[:, 1] - 1, 2 * centre[:, 0] - 1
     grid = nn.functional.affine_grid(theta, list(x.shape), align_corners=False)
@@ -137,7 +137,7 @@ def test_a_window_is_that_of_grid_sample(mirrored):
 def test_windows_keep_their_bounds():
     windows = draw_windows(50, images=20, smallest=0.25, generator=torch_generator(0))
     area = windows.size.prod(-1)
-    assert windows.size.shape == (50, 20, 2) and windows.mirrored.float().mean().sub(0.5).abs() < 0.1
+    assert windows.size.shape == (50, 20, 2) and windows.flipped.float().mean().sub(0.5).abs() < 0.1
     assert 0.2 < area.min() < 0.3 and 0.9 < area.max() <= 1
     shape = windows.size[..., 1] / windows.size[..., 0]
     assert shape.min() > 0.749 and shape.max() < 1.334

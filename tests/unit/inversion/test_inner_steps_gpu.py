@@ -40,10 +40,10 @@ def test_recorded_inversion_is_the_one_on_the_cpu(rule):
         asked, draws, curves = objective(bn_weight=0.1, crop_padding=2), torch_generator(0), []
         for turn in range(WARM_UP + 3):
             order = models if turn % 2 else models[::-1]
-            sets = five.step(order, asked, images_per_class=4, draws=draws)
+            sets = five.step(order, asked, images_per_class=4, generator=draws)
             curves += [item.curve.cpu() for item in sets]
         five.check()
-        found[name] = torch.stack(curves), [p.detach().cpu() for p in five.generator.parameters()]
+        found[name] = torch.stack(curves), [p.detach().cpu() for p in five.network.parameters()]
     torch.testing.assert_close(found["cuda"][0], found["cpu"][0], rtol=5e-2, atol=5e-3)
     first = found["cuda"][0][:3]
     torch.testing.assert_close(first, found["cpu"][0][:3], rtol=1e-3, atol=1e-4)

@@ -84,7 +84,7 @@ def test_fast_gets_better_from_one_model_to_the_next(pool):
     def recognised():
         """How many of the asked images both models recognise after the inner steps."""
         items = [
-            five.adapt(model, objective, images_per_class=EASY.images_per_class, draws=torch_generator(seed))[0]
+            five.adapt(model, objective, images_per_class=EASY.images_per_class, generator=torch_generator(seed))[0]
             for model in pool
             for seed in range(8)
         ]

@@ -14,7 +14,7 @@ def test_cross_entropy_falls_block_by_block_until_every_label_is_right():
     curves, right = [], []
     for seed in range(8):
         model = linear_model(seed=seed)
-        item, _ = five.adapt(model, objective(), images_per_class=4, draws=torch_generator(seed))
+        item, _ = five.adapt(model, objective(), images_per_class=4, generator=torch_generator(seed))
         curves.append(item.curve)
         right.append((model.logits(item.images).argmax(1) == item.targets).float().mean())
     blocks = torch.stack(curves).mean(0).view(8, 5).mean(1)
@@ -29,7 +29,7 @@ def test_a_trained_meta_generator_adapts_further_in_as_many_steps():
     draws = torch_generator(0)
     for iteration in range(20):
         models = [linear_model(seed=1000 + 4 * iteration + i) for i in range(4)]
-        trained.step(models, objective(), images_per_class=4, draws=draws)
+        trained.step(models, objective(), images_per_class=4, generator=draws)
     wins = sum(adapted_loss(trained, seed) < adapted_loss(fresh, seed) for seed in range(20))
     assert wins >= 16
 
@@ -37,5 +37,5 @@ def test_a_trained_meta_generator_adapts_further_in_as_many_steps():
 def adapted_loss(five, seed):
     """Cross-entropy of the images recovered from a model that took no part in the training."""
     model = linear_model(seed=seed)
-    item, _ = five.adapt(model, objective(), images_per_class=4, draws=torch_generator(seed))
+    item, _ = five.adapt(model, objective(), images_per_class=4, generator=torch_generator(seed))
     return F.cross_entropy(model.logits(item.images), item.targets)

@@ -73,11 +73,11 @@ def test_every_inversion_begins_with_a_memory_of_its_own(rule):
     five, model = meta_generator(outer_rule=rule), random_model()
 
     def found():
-        return five.adapt(model, asked, images_per_class=2, draws=torch_generator(0))[0].images
+        return five.adapt(model, asked, images_per_class=2, generator=torch_generator(0))[0].images
 
     first = found()
     assert torch.equal(first, found())
-    plain = five.adapt(model, objective(bn_weight=1.0), images_per_class=2, draws=torch_generator(0))[0].images
+    plain = five.adapt(model, objective(bn_weight=1.0), images_per_class=2, generator=torch_generator(0))[0].images
     assert not torch.equal(first, plain)
 
 
@@ -87,7 +87,7 @@ def test_the_memory_reaches_over_the_inner_steps(monkeypatch):
     asked = objective(bn_weight=1.0, statistics_momentum=0.5)
     five = meta_generator(steps=3)
     for _ in range(2):
-        five.adapt(random_model(), asked, images_per_class=2, draws=torch_generator(0))
+        five.adapt(random_model(), asked, images_per_class=2, generator=torch_generator(0))
     assert None not in seen
     assert len({id(moving) for moving in seen[:3]}) == len({id(moving) for moving in seen[3:]}) == 1
     assert seen[0] is not seen[3]

@@ -29,7 +29,7 @@ def images(seed=0):
 
 
 def moves_of(asked, seed=0):
-    return asked.views.draw(images=len(TARGETS), canvas=16, side=16, draws=torch_generator(seed))
+    return asked.views.draw(images=len(TARGETS), canvas=16, side=16, generator=torch_generator(seed))
 
 
 def measured(model, asked, x, seed=0):

@@ -19,7 +19,7 @@ def pseudo_gradient(rule, *, steps=3, five=None, asked=None, **settings):
     """The rule's pseudo-gradient as one vector; SGD steps at `RATE` unless `settings` say otherwise."""
     options = {"inner_optimiser": "sgd", "learning_rate": RATE, "latent_learning_rate": RATE, **settings}
     five = five or meta_generator(outer_rule=rule, steps=steps, **options)
-    _, meta = five.adapt(random_model(), asked or objective(), images_per_class=3, draws=torch_generator(0))
+    _, meta = five.adapt(random_model(), asked or objective(), images_per_class=3, generator=torch_generator(0))
     return flat(meta)
 
 
@@ -64,14 +64,14 @@ def test_maml_matches_finite_differences(inner, augmented):
     five = meta_generator(outer_rule="maml", steps=2, inner_optimiser=inner, **rate)
     asked = objective(crop_padding=2 if augmented else 0)
     gradient = pseudo_gradient("maml", five=five, asked=asked)
-    start = parameters(five.generator)
+    start = parameters(five.network)
     draws = torch_generator(1)
 
     def last_loss(direction, size):
         with torch.no_grad():
-            for p, s, d in zip(five.generator.parameters(), start, direction, strict=True):
+            for p, s, d in zip(five.network.parameters(), start, direction, strict=True):
                 p.copy_(s + size * d)
-        kept, _ = five.adapt(random_model(), asked, images_per_class=3, draws=torch_generator(0))
+        kept, _ = five.adapt(random_model(), asked, images_per_class=3, generator=torch_generator(0))
         return kept.curve[-1].item()
 
     for _ in range(10):
@@ -93,44 +93,46 @@ def test_maml_takes_the_same_inner_steps_as_the_other_rules(inner):
     for rule in RULES:
         five = meta_generator(outer_rule=rule, steps=4, inner_optimiser=inner)
         draws = torch_generator(0)
-        curves.append(five.adapt(random_model(), objective(crop_padding=2), images_per_class=3, draws=draws)[0].curve)
+        curves.append(
+            five.adapt(random_model(), objective(crop_padding=2), images_per_class=3, generator=draws)[0].curve
+        )
     assert all(torch.allclose(curve, curves[0], rtol=1e-6) for curve in curves)
 
 
-def moves(five, gradients):
+def crop_flips(five, gradients):
     """How far each parameter moves in one outer step."""
-    before = parameters(five.generator)
+    before = parameters(five.network)
     five.outer_step(gradients)
-    return [after.detach() - b for after, b in zip(five.generator.parameters(), before, strict=True)]
+    return [after.detach() - b for after, b in zip(five.network.parameters(), before, strict=True)]
 
 
 def gradients_of(five, *, seed=0, scale=1.0):
     draws = torch_generator(seed, "gradients")
-    return [scale * torch.randn(p.shape, generator=draws).to(p) for p in five.generator.parameters()]
+    return [scale * torch.randn(p.shape, generator=draws).to(p) for p in five.network.parameters()]
 
 
 def test_fresh_adam_moves_by_the_sign_every_time():
     five = meta_generator(outer_optimiser="adam_fresh", learning_rate=0.003)
     for seed in range(3):
         gradients = gradients_of(five, seed=seed)
-        for move, gradient in zip(moves(five, [gradients]), gradients, strict=True):
+        for move, gradient in zip(crop_flips(five, [gradients]), gradients, strict=True):
             assert torch.allclose(move, -0.003 * gradient.sign(), rtol=0, atol=1e-6)
 
 
 def test_persistent_adam_moves_by_the_sign_only_once():
     five = meta_generator(outer_optimiser="adam_persistent", learning_rate=0.003, steps=2)
     gradients = gradients_of(five)
-    for move, gradient in zip(moves(five, [gradients]), gradients, strict=True):
+    for move, gradient in zip(crop_flips(five, [gradients]), gradients, strict=True):
         assert torch.allclose(move, -0.006 * gradient.sign(), rtol=0, atol=1e-6)
     gradients = gradients_of(five, seed=1)
-    second = flat(moves(five, [gradients]))
+    second = flat(crop_flips(five, [gradients]))
     assert (second + 0.006 * flat(gradients).sign()).abs().max() > 1e-3
 
 
 def test_sgd_moves_by_the_sum_over_models():
     five = meta_generator(outer_optimiser="sgd", outer_learning_rate=0.5)
     parts = [gradients_of(five, seed=seed) for seed in range(3)]
-    for move, *gradients in zip(moves(five, parts), *parts, strict=True):
+    for move, *gradients in zip(crop_flips(five, parts), *parts, strict=True):
         assert torch.allclose(move, -0.5 * sum(gradients), rtol=0, atol=1e-12)
 
 
@@ -145,8 +147,8 @@ def test_sgd_moves_by_the_sum_over_models():
 )
 def test_outer_learning_rate_by_default(settings, rate):
     five = meta_generator(steps=3, learning_rate=0.01, **settings)
-    ones = [torch.ones_like(p) for p in five.generator.parameters()]
-    assert torch.allclose(flat(moves(five, [ones])), torch.tensor(-rate, dtype=torch.float64), atol=1e-8)
+    ones = [torch.ones_like(p) for p in five.network.parameters()]
+    assert torch.allclose(flat(crop_flips(five, [ones])), torch.tensor(-rate, dtype=torch.float64), atol=1e-8)
 
 
 @pytest.mark.parametrize("optimiser", ["adam_fresh", "adam_persistent", "sgd"])
@@ -158,17 +160,17 @@ def test_a_restored_meta_generator_goes_on_to_the_same_bits(optimiser):
     restored = meta_generator(seed=3, outer_optimiser=optimiser)
     restore(restored, state)
     restored.outer_step([gradients_of(restored, seed=1)])
-    assert torch.equal(flat(restored.generator.parameters()), flat(undisturbed.generator.parameters()))
+    assert torch.equal(flat(restored.network.parameters()), flat(undisturbed.network.parameters()))
 
 
 def test_a_step_recovers_every_model_and_moves_the_generator_once():
     five = meta_generator(outer_optimiser="sgd", outer_learning_rate=1.0)
     models = [random_model(seed=seed) for seed in range(3)]
     draws, again = torch_generator(0), torch_generator(0)
-    alone = [five.adapt(model, objective(), images_per_class=2, draws=again) for model in models]
-    before = parameters(five.generator)
-    recovered = five.step(models, objective(), images_per_class=2, draws=draws)
+    alone = [five.adapt(model, objective(), images_per_class=2, generator=again) for model in models]
+    before = parameters(five.network)
+    recovered = five.step(models, objective(), images_per_class=2, generator=draws)
     assert [item.model for item in recovered] == models
     assert all(torch.equal(item.images, own.images) for item, (own, _) in zip(recovered, alone, strict=True))
-    moved = flat(five.generator.parameters()) - flat(before)
+    moved = flat(five.network.parameters()) - flat(before)
     assert torch.allclose(moved, -sum(flat(meta) for _, meta in alone), rtol=0, atol=1e-12)

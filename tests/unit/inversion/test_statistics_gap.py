@@ -109,5 +109,5 @@ def test_hooks_are_gone_after_an_error_inside_the_objective():
 
 def test_an_inversion_leaves_no_hook():
     model = random_model()
-    meta_generator().adapt(model, objective(bn_weight=1.0), images_per_class=2, draws=torch_generator(0))
+    meta_generator().adapt(model, objective(bn_weight=1.0), images_per_class=2, generator=torch_generator(0))
     assert hooks(model.network) == 0

@@ -26,7 +26,7 @@ def inverted(tmp_path):
 def test_what_is_saved_is_loaded(inverted):
     five = load_meta_generator(inverted, inversion_settings(), SIDE, CPU)
     assert all(
-        torch.equal(t, generator(dtype=torch.float32).state_dict()[n]) for n, t in five.generator.state_dict().items()
+        torch.equal(t, generator(dtype=torch.float32).state_dict()[n]) for n, t in five.network.state_dict().items()
     )
     assert five.settings == inversion_settings().five
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dfml.compute.seeds import torch_generator
-from dfml.imaging.crop_flip import Moves
+from dfml.imaging.crop_flip import CropFlips
 from dfml.inversion.objective import Views
 from support.zoo import SIDE, random_model
 
@@ -17,8 +17,8 @@ def seen(views, images, seed=0):
     """The images before normalisation."""
     model = replace(random_model(), mean=torch.zeros(3), std=torch.ones(3))
     draws = torch_generator(seed)
-    moves = views.draw(images=len(images), canvas=images.shape[-1], side=SIDE, draws=draws)
-    return views.inputs(model, images, moves)
+    crop_flips = views.draw(images=len(images), canvas=images.shape[-1], side=SIDE, generator=draws)
+    return views.inputs(model, images, crop_flips)
 
 
 @pytest.mark.parametrize("resize", ["bilinear", "crop"])
@@ -40,17 +40,17 @@ def test_bilinear_shows_the_whole_and_crop_a_window():
 
 def test_crops_reach_every_corner_and_no_further():
     """Offsets from minus the padding to the slack plus the padding (free.md F18)."""
-    moves = Views(2, True, "crop").draw(images=4000, canvas=CANVAS, side=SIDE, draws=torch_generator(0))
-    assert set(moves.shift.flatten().tolist()) == set(range(-2, CANVAS - SIDE + 2 + 1))
+    crop_flips = Views(2, True, "crop").draw(images=4000, canvas=CANVAS, side=SIDE, generator=torch_generator(0))
+    assert set(crop_flips.shift.flatten().tolist()) == set(range(-2, CANVAS - SIDE + 2 + 1))
 
 
 def test_a_mirrored_window_is_the_window_mirrored():
     views, images = Views(1, True, "crop"), torch.rand(1, 3, CANVAS, CANVAS)
     model = replace(random_model(), mean=torch.zeros(3), std=torch.ones(3))
     shift = torch.tensor([[3, 5]])
-    plain, mirrored = (views.inputs(model, images, Moves(shift, torch.tensor([flag]))) for flag in (False, True))
+    plain, flipped = (views.inputs(model, images, CropFlips(shift, torch.tensor([flag]))) for flag in (False, True))
     assert torch.equal(plain, images[..., 3 : 3 + SIDE, 5 : 5 + SIDE])
-    assert torch.equal(mirrored, plain.flip(-1))
+    assert torch.equal(flipped, plain.flip(-1))
 
 
 @pytest.mark.parametrize("resize", ["bilinear", "crop"])

@@ -19,16 +19,16 @@ TOTAL = 7
 class Walk:
     """A random walk that keeps some of its places."""
 
-    MOVES = ("place", "draws")
+    MOVES = ("place", "generator")
     GROWS = ("kept",)
 
     def __init__(self):
-        self.place, self.draws, self.kept = torch.zeros(3), torch.Generator().manual_seed(0), []
+        self.place, self.generator, self.kept = torch.zeros(3), torch.Generator().manual_seed(0), []
         self.taken, self.checks = [], 0
 
     def step(self, number):
         self.taken.append(number)
-        self.place += torch.randn(3, generator=self.draws)
+        self.place += torch.randn(3, generator=self.generator)
         return {"length": self.place.norm()}
 
     def check(self):
@@ -60,7 +60,7 @@ def without_seconds(rows):
 
 
 def same(a, b):
-    assert torch.equal(a.place, b.place) and torch.equal(a.draws.get_state(), b.draws.get_state())
+    assert torch.equal(a.place, b.place) and torch.equal(a.generator.get_state(), b.generator.get_state())
     assert [one["done"] for one in a.kept] == [one["done"] for one in b.kept]
     assert all(torch.equal(x["place"], y["place"]) for x, y in zip(a.kept, b.kept, strict=True))
 

@@ -48,7 +48,7 @@ def test_native_batches_have_one_side_and_its_classes(pool, bank):
     source = BankEpisodes(bank, pool, shots=1, queries=2)
     draws, met = generator(0), set()
     for _ in range(40):
-        support, query = source.draw(3, ways=WAYS, draws=draws)
+        support, query = source.draw(3, ways=WAYS, generator=draws)
         side = support.shape[-1]
         assert query.shape == (3, 2 * WAYS, 3, side, side)
         mean, std = (0.1, 0.5) if side == SMALL else (0.3, 0.25)
@@ -62,7 +62,7 @@ def test_native_batches_have_one_side_and_its_classes(pool, bank):
 
 def test_on_the_canvas_domains_mix_and_keep_their_normalisation(pool, bank):
     source = BankEpisodes(bank, pool, shots=1, queries=1, domains="mixed", side="canvas")
-    support, _ = source.draw(60, ways=WAYS, draws=generator(0))
+    support, _ = source.draw(60, ways=WAYS, generator=generator(0))
     assert support.shape[-1] == LARGE
     # Undone with the norm of its own data set, every image has the grey level of a class of that data set.
     grey = support[:, :, 0, 0, 0]
@@ -80,7 +80,7 @@ def test_of_one_domain_every_episode_has_classes_of_one_and_all_are_met(pool, ba
     source = BankEpisodes(bank, pool, shots=1, queries=2, side=side)
     draws, batches = generator(0), []
     for _ in range(20):
-        classes, support, query = source.draw_labelled(4, ways=WAYS, draws=draws)
+        classes, support, query = source.draw_labelled(4, ways=WAYS, generator=draws)
         assert (support.shape[:2], query.shape[:2]) == ((4, WAYS), (4, 2 * WAYS))
         large = classes >= 2 * WAYS
         assert torch.equal(large.all(1), large.any(1))
@@ -99,7 +99,7 @@ def test_with_a_single_domain_one_and_mixed_are_the_same_draw(pool, bank):
     for model in alone:
         held.add(recovered(model, torch.rand(PER_CLASS * WAYS, 3, SMALL, SMALL)))
     one, mixed = (
-        BankEpisodes(held, alone, shots=1, queries=1, domains=domains).draw(3, ways=WAYS, draws=generator(1))
+        BankEpisodes(held, alone, shots=1, queries=1, domains=domains).draw(3, ways=WAYS, generator=generator(1))
         for domains in ("one", "mixed")
     )
     assert all(torch.equal(a, b) for a, b in zip(one, mixed, strict=True))
@@ -109,4 +109,4 @@ def test_a_side_with_too_few_classes_is_left_out(pool):
     held = ImageBank(4 * WAYS, slots=2, images_per_class=PER_CLASS, side=LARGE, device=CPU)
     held.add(recovered(pool[3], torch.rand(PER_CLASS * WAYS, 3, LARGE, LARGE)))
     source = BankEpisodes(held, pool, shots=1, queries=1)
-    assert {source.draw(1, ways=WAYS, draws=generator(s))[0].shape[-1] for s in range(20)} == {LARGE}
+    assert {source.draw(1, ways=WAYS, generator=generator(s))[0].shape[-1] for s in range(20)} == {LARGE}

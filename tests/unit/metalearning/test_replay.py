@@ -47,7 +47,7 @@ def run(network, bank, parameters=None, **settings):
         step_of(network, parameters, chosen, optimiser),
         BankEpisodes(bank, pool_of_the_bank(), shots=1, queries=chosen.queries, recolour=chosen.recolour),
         chosen,
-        draws=generator(0),
+        generator=generator(0),
         keep_last=True,
     )
     return report, parameters
@@ -76,7 +76,7 @@ def step_of(network, parameters, settings, optimiser):
 
 
 def test_episodes_mix_the_classes_of_several_models(bank):
-    _, support, query = bank.sample_episodes(100, ways=WAYS, shots=1, queries=2, draws=generator(0))
+    _, support, query = bank.sample_episodes(100, ways=WAYS, shots=1, queries=2, generator=generator(0))
     classes = (support[:, :, 0, 0, 0] * 255 / 10).round().long()
     assert all(len(set(row)) == WAYS for row in classes.tolist())
     sources = [{label // WAYS for label in row} for row in classes.tolist()]
@@ -166,7 +166,7 @@ def _sampled_again(bank, *, times):
     """The last episode of as many outer steps, normalised."""
     draws = generator(0)
     for _ in range(times):
-        _, *sets = bank.sample_episodes(2, ways=WAYS, shots=1, queries=3, draws=draws)
+        _, *sets = bank.sample_episodes(2, ways=WAYS, shots=1, queries=3, generator=draws)
     return [(images[-1] - 0.5) / 0.25 for images in sets]
 
 

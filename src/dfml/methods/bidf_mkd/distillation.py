@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dfml.compute.workers import private_copy
-from dfml.imaging.crop_flip import Moves
+from dfml.imaging.crop_flip import CropFlips
 from dfml.inversion.objective import Views
 from dfml.inversion.recovered import Recovered
 from dfml.metalearning.distillation import distillation_loss
@@ -47,20 +47,20 @@ class BilevelDistillation:
         """Batches that one task asks of its model."""
         return self.steps + 1
 
-    def inner(self, support: Recovered, draws: torch.Generator) -> Parameters:
+    def inner(self, support: Recovered, generator: torch.Generator) -> Parameters:
         """The learner adapted to a model by its support set, with the graph that leads back to the parameters."""
-        moves = self._moves(self.steps, support, draws)
-        lessons = (self._lesson(support, moves[step]) for step in range(self.steps))
+        crop_flips = self._moves(self.steps, support, generator)
+        lessons = (self._lesson(support, crop_flips[step]) for step in range(self.steps))
         with private_copy(self.network) as form, second_derivatives(form):
             losses = (partial(self._distance, form, *lesson) for lesson in lessons)
             return descend(losses, self.parameters, learning_rate=self.learning_rate, first_order=self.first_order)
 
-    def outer(self, adapted: Parameters, query: Recovered, draws: torch.Generator) -> MetaGradient:
+    def outer(self, adapted: Parameters, query: Recovered, generator: torch.Generator) -> MetaGradient:
         """What the adapted learner has missed on the query set, differentiated through :meth:`inner`, which it ends.
 
         The accuracy is that of hitting the asked classes.
         """
-        inputs, teacher = self._lesson(query, self._moves(1, query, draws)[0])
+        inputs, teacher = self._lesson(query, self._moves(1, query, generator)[0])
         with private_copy(self.network) as form, second_derivatives(form):
             logits = functional_call(form, adapted, (inputs,))
             loss = distillation_loss(logits, teacher, self.loss)
@@ -68,15 +68,17 @@ class BilevelDistillation:
         accuracy = (logits.argmax(1) == query.targets).float().mean()
         return MetaGradient(loss.detach(), accuracy, dict(zip(self.parameters, gradients, strict=True)))
 
-    def _moves(self, batches: int, item: Recovered, draws: torch.Generator) -> Moves:
+    def _moves(self, batches: int, item: Recovered, generator: torch.Generator) -> CropFlips:
         images = item.images
-        moves = self.views.draw(batches, images=len(images), canvas=images.shape[-1], side=item.model.side, draws=draws)
-        return moves.to(images.device)
+        crop_flips = self.views.draw(
+            batches, images=len(images), canvas=images.shape[-1], side=item.model.side, generator=generator
+        )
+        return crop_flips.to(images.device)
 
-    def _lesson(self, item: Recovered, moves: Moves) -> tuple[Tensor, Tensor]:
+    def _lesson(self, item: Recovered, crop_flips: CropFlips) -> tuple[Tensor, Tensor]:
         """Images as the model sees them, and its answers; neither with a graph."""
         with torch.no_grad():
-            inputs = self.views.inputs(item.model, item.images, moves)
+            inputs = self.views.inputs(item.model, item.images, crop_flips)
             return inputs, item.model.network(inputs)
 
     def _distance(self, form: nn.Module, inputs: Tensor, teacher: Tensor, parameters: Parameters) -> Tensor:

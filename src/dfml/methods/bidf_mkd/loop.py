@@ -54,7 +54,7 @@ class BidfMkdLoop(LearnerLoop):
             context,
             context.starting_learner(settings.start),
             learning_rate=settings.learning_rate,
-            draws=torch_generator(context.seed, "bidf_mkd", context.shots),
+            generator=torch_generator(context.seed, "bidf_mkd", context.shots),
             stages=("inversion", "distillation", "replay"),
             remedy=f"`{name}.learning_rate`, `{name}.inner_learning_rate` or `{name}.replay.inner_learning_rate`",
         )
@@ -107,7 +107,7 @@ class BidfMkdLoop(LearnerLoop):
         accuracies = [part.accuracy for _, part in parts]
         with self.timeline.stage("replay"):
             if episodes:
-                support, query = self.episodes.draw(episodes, ways=self.context.ways, draws=self.draws)
+                support, query = self.episodes.draw(episodes, ways=self.context.ways, generator=self.generator)
                 loss, accuracy, *found = self._gradient(support, query)
                 parts.append((1.0, MetaGradient(loss, accuracy, dict(zip(self.parameters, found, strict=True)))))
                 accuracies += [accuracy] * episodes
@@ -122,14 +122,14 @@ class BidfMkdLoop(LearnerLoop):
         (model,) = self.pool.sample(1, numpy_rng(self.context.seed, "bidf_mkd", "models", iteration))
         adversarial = self.settings.adversary.weight > 0 and iteration >= self.settings.adversary.after
         with self.timeline.stage("inversion"):
-            support = self.recover[False](model, self.draws)
+            support = self.recover[False](model, self.generator)
         with self.timeline.stage("distillation"):
-            adapted = self.distillation.inner(support, self.draws)
+            adapted = self.distillation.inner(support, self.generator)
             torch._foreach_copy_(list(self.student.values()), [adapted[name].detach() for name in self.student])
         with self.timeline.stage("inversion"):
-            query = self.recover[adversarial](model, self.draws)
+            query = self.recover[adversarial](model, self.generator)
         with self.timeline.stage("distillation"):
-            task = self.distillation.outer(adapted, query, self.draws)
+            task = self.distillation.outer(adapted, query, self.generator)
         for item in (support, query):
             self.bank.add(item)
         self.teacher_passes += (
@@ -174,7 +174,7 @@ class BidfMkdLoop(LearnerLoop):
                 BlackBoxObjective,
                 directions=settings.directions,
                 radius=settings.radius,
-                draws=self.directions,
+                generator=self.directions,
                 best_by=settings.best_by,
                 mask=settings.adversary.mask,
             )

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfml.compute.placement import laid_out
-from dfml.imaging.crop_flip import Moves
+from dfml.compute.placement import channels_last
+from dfml.imaging.crop_flip import CropFlips
 from dfml.inversion.losses import agreement, disagreement
 from dfml.inversion.objective import Objective
 from dfml.zoo.pool import PoolModel
@@ -26,7 +26,7 @@ def estimated_gradient(
     *,
     directions: int,
     radius: float,
-    draws: torch.Generator,
+    generator: torch.Generator,
 ) -> Tensor:
     """Forward differences of each image's own loss along random unit directions, averaged (BiDf-MKD).
 
@@ -39,7 +39,7 @@ def estimated_gradient(
         values: ℓ(x), ``[B]``.
         directions: q, drawn anew for every image.
         radius: μ.
-        draws: of the directions, on the device of ``points``.
+        generator: of the directions, on the device of ``points``.
 
     Returns:
         Estimates of the shape of ``points``.
@@ -48,7 +48,7 @@ def estimated_gradient(
     at_once = max(1, QUESTION // points.numel())
     for first in range(0, directions, at_once):
         count = min(at_once, directions - first)
-        unit = torch.randn(count, *points.shape, generator=draws, dtype=points.dtype, device=points.device)
+        unit = torch.randn(count, *points.shape, generator=generator, dtype=points.dtype, device=points.device)
         flat = unit.flatten(2)
         flat /= flat.norm(dim=2, keepdim=True)
         slopes = (loss(torch.add(points, unit, alpha=radius)) - values) / radius
@@ -64,7 +64,7 @@ class BlackBoxObjective(Objective):
     is the mean over images of ⟨x, ĝ⟩, with ĝ the estimate at x held fixed.
 
     Args:
-        directions, radius, draws: as in :func:`estimated_gradient`.
+        directions, radius, generator: as in :func:`estimated_gradient`.
         best_by: what is returned as the loss, and so decides which images are kept: ``loss`` the loss itself,
             ``surrogate`` the mean of ⟨x, ĝ⟩, as in the published code (B2). The gradient is the same.
         mask: where model and student agree, for the adversarial term: judged at x and ``fixed``, or ``recomputed`` at
@@ -73,13 +73,15 @@ class BlackBoxObjective(Objective):
 
     directions: int
     radius: float
-    draws: torch.Generator
+    generator: torch.Generator
     best_by: Literal["loss", "surrogate"] = "loss"
     mask: Literal["fixed", "recomputed"] = "fixed"
 
-    def __call__(self, model: PoolModel, images: Tensor, targets: Tensor, moves: Moves) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, model: PoolModel, images: Tensor, targets: Tensor, crop_flips: CropFlips
+    ) -> tuple[Tensor, Tensor]:
         """As :meth:`Objective.__call__`; ``directions`` + 1 passes through the model."""
-        inputs = self.views.inputs(model, images, moves)
+        inputs = self.views.inputs(model, images, crop_flips)
         points = inputs.detach()
         with torch.no_grad():
             answers = model.network(points)
@@ -88,16 +90,16 @@ class BlackBoxObjective(Objective):
             cross_entropy, values = self._losses(answers, student, targets, mask)
 
             def loss(perturbed: Tensor) -> Tensor:
-                near = model.network(laid_out(perturbed.flatten(0, 1))).unflatten(0, perturbed.shape[:2])
+                near = model.network(channels_last(perturbed.flatten(0, 1))).unflatten(0, perturbed.shape[:2])
                 rival = student
                 if self.adversary is not None and self.adversary.student_grad:
                     # Batch by batch: its batch norm looks at all images of one.
-                    rival = torch.stack([self.adversary.student(model, laid_out(batch)) for batch in perturbed])
+                    rival = torch.stack([self.adversary.student(model, channels_last(batch)) for batch in perturbed])
                 held = mask if rival is None or self.mask == "fixed" else agreement(near, rival)
                 return self._losses(near, rival, targets, held)[1]
 
             gradient = estimated_gradient(
-                loss, points, values, directions=self.directions, radius=self.radius, draws=self.draws
+                loss, points, values, directions=self.directions, radius=self.radius, generator=self.generator
             )
         surrogate = (inputs * gradient).flatten(1).sum(1).mean()
         if self.best_by == "loss":

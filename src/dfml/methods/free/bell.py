@@ -40,7 +40,7 @@ class SequentialSteps:
         self._optimiser = kind([list(self._fast.values())], [settings.fast_learning_rate])
         self._step = Recorded(self._distil, next(iter(parameters.values())).device)
 
-    def walk(self, sets: Sequence[Recovered], draws: torch.Generator) -> tuple[Parameters, Tensor]:
+    def walk(self, sets: Sequence[Recovered], generator: torch.Generator) -> tuple[Parameters, Tensor]:
         """The end of a walk over ``sets`` and the mean loss met on the way.
 
         The end is overwritten by the next walk.
@@ -50,13 +50,15 @@ class SequentialSteps:
         self._optimiser.reset()
         order = torch.arange(len(sets))
         if self.settings.order == "shuffled":
-            order = torch.randperm(len(sets), generator=draws)
+            order = torch.randperm(len(sets), generator=generator)
         losses: list[Tensor] = []
         for index in order.tolist():
             model, images = sets[index].model, sets[index].images
             for _ in range(self.settings.fast_steps):
-                moves = self.views.draw(images=len(images), canvas=images.shape[-1], side=model.side, draws=draws)
-                inputs = self.views.inputs(model, images, moves.to(images.device))
+                crop_flips = self.views.draw(
+                    images=len(images), canvas=images.shape[-1], side=model.side, generator=generator
+                )
+                inputs = self.views.inputs(model, images, crop_flips.to(images.device))
                 with torch.no_grad():
                     teacher = model.network(inputs)
                 losses += self._step(inputs, teacher)

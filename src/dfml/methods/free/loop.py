@@ -46,7 +46,7 @@ class FreeLoop:
         start: initial parameters of the meta-learner.
     """
 
-    MOVES = ("five", "bank", "parameters", "optimiser", "draws", "student", "teacher_passes")
+    MOVES = ("five", "bank", "parameters", "optimiser", "generator", "student", "teacher_passes")
 
     def __init__(self, context: Context, settings: FreeSettings, start: Parameters) -> None:
         assert context.inversion_settings is not None
@@ -62,9 +62,9 @@ class FreeLoop:
             self.bank = ImageBank.load(context.inversion / BANK, device)
             self.warmup = 0
         else:
-            draws = torch_generator(context.seed, "free", "generator")
-            generator = draw_generator(self.inversion, pool.canvas, draws, law="default")
-            self.five = MetaGenerator(generator.to(device), self.five_settings)
+            generator = torch_generator(context.seed, "free", "generator")
+            network = draw_generator(self.inversion, pool.canvas, generator, law="default")
+            self.five = MetaGenerator(network.to(device), self.five_settings)
             self.bank = ImageBank(
                 len(pool.class_names),
                 slots=self.inversion.slots,
@@ -82,7 +82,7 @@ class FreeLoop:
         self.sampler = ModelSampler(
             pool, self.five_settings, context.seed, hetero=settings.hetero_sampling, stream="free"
         )
-        self.draws = torch_generator(context.seed, "free", context.shots)
+        self.generator = torch_generator(context.seed, "free", context.shots)
         self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
         self.walk = SequentialSteps(self.network, self.parameters, settings.bell, views=self.views)
         self.meta_step = MetaStep(
@@ -131,7 +131,7 @@ class FreeLoop:
         if warm:
             return quantities
         with self.timeline.stage("bell"):
-            end, quantities["distillation"] = self.walk.walk(sets, self.draws)
+            end, quantities["distillation"] = self.walk.walk(sets, self.generator)
             outer_step(self.parameters, end, self.settings.bell, self.optimiser)
             self.teacher_passes += len(sets) * self.settings.bell.fast_steps
         with self.timeline.stage("replay"):
@@ -147,7 +147,7 @@ class FreeLoop:
             self.meta_step,
             self.episodes,
             self.settings.replay,
-            draws=self.draws,
+            generator=self.generator,
             keep_last=self.student is not self.parameters,
         )
 
@@ -165,7 +165,7 @@ class FreeLoop:
         per_class = self.inversion.images_per_class
         if not (self.settings.online or warm):
             return [self._from_bank(model, per_class) for model in self._readable(models, iteration)]
-        sets = self.five.step(models, self.objectives[warm], images_per_class=per_class, draws=self.draws)
+        sets = self.five.step(models, self.objectives[warm], images_per_class=per_class, generator=self.generator)
         self.teacher_passes += len(models) * self.five_settings.steps
         if not warm:
             for item in sets if self.settings.pool_add == "all" else sets[-1:]:
@@ -185,7 +185,7 @@ class FreeLoop:
 
     def _from_bank(self, model: PoolModel, per_class: int) -> Recovered:
         targets = interleaved_targets(len(model.class_ids), per_class, model.classes.device)
-        return Recovered(model, self.bank.of_model(model.class_ids, per_class, self.draws), targets, torch.empty(0))
+        return Recovered(model, self.bank.of_model(model.class_ids, per_class, self.generator), targets, torch.empty(0))
 
     def _objective(self, *, warm: bool) -> Objective:
         adversary = None

@@ -50,19 +50,19 @@ class Standardised:
 class WeightWriter(nn.Module):
     """Embeddings ``[B, embedding]`` to standardised weights ``[B, weights]``, written chunk by chunk."""
 
-    def __init__(self, weights: int, settings: DroSettings, draws: torch.Generator) -> None:
+    def __init__(self, weights: int, settings: DroSettings, generator: torch.Generator) -> None:
         super().__init__()
         self.weights = weights
         chunks = -(-weights // settings.chunk)
-        self.codes = nn.Parameter(torch.randn(chunks, CODE, generator=draws))
+        self.codes = nn.Parameter(torch.randn(chunks, CODE, generator=generator))
         sizes = (settings.embedding + CODE, settings.hidden, settings.hidden, settings.chunk)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(sizes):
             layer = nn.Linear(inputs, outputs)
             bound = inputs**-0.5
             with torch.no_grad():
-                layer.weight.uniform_(-bound, bound, generator=draws)
-                layer.bias.uniform_(-bound, bound, generator=draws)
+                layer.weight.uniform_(-bound, bound, generator=generator)
+                layer.bias.uniform_(-bound, bound, generator=generator)
             layers += [layer, nn.ReLU()]
         self.body = nn.Sequential(*layers[:-1])
 
@@ -83,23 +83,23 @@ class RobustFusion:
     Args:
         targets: standardised weights of the models, ``[models, weights]``, on the device.
         settings: of the method.
-        draws: source of every random choice (a CPU generator).
+        generator: source of every random choice (a CPU generator).
     """
 
-    MOVES = ("moved", "optimiser", "draws")
+    MOVES = ("moved", "optimiser", "generator")
 
-    def __init__(self, targets: Tensor, settings: DroSettings, draws: torch.Generator) -> None:
-        self.targets, self.settings, self.draws = targets, settings, draws
+    def __init__(self, targets: Tensor, settings: DroSettings, generator: torch.Generator) -> None:
+        self.targets, self.settings, self.generator = targets, settings, generator
         device = targets.device
-        self.writer = WeightWriter(targets.shape[1], settings, draws).to(device)
-        self.embeddings = torch.randn(len(targets), settings.embedding, generator=draws).to(device).requires_grad_()
+        self.writer = WeightWriter(targets.shape[1], settings, generator).to(device)
+        self.embeddings = torch.randn(len(targets), settings.embedding, generator=generator).to(device).requires_grad_()
         self.moved = [*self.writer.parameters(), self.embeddings]
         self.optimiser = Adam([self.moved], [settings.learning_rate])
 
     def step(self) -> Tensor:
         """One outer step on a batch of models; returns the loss at the worst embeddings found, a scalar."""
         count = min(self.settings.batch, len(self.targets))
-        rows = send(torch.randperm(len(self.targets), generator=self.draws)[:count], self.targets.device)
+        rows = send(torch.randperm(len(self.targets), generator=self.generator)[:count], self.targets.device)
         worst = self._worst(rows)
         # The displacement is held fixed, so that the embedding itself moves with the point it led to.
         at = self.embeddings[rows] + (worst - self.embeddings[rows]).detach()
@@ -114,7 +114,7 @@ class RobustFusion:
         centre = self.embeddings.detach()[rows]
         if not self.settings.ascent_steps:
             return centre
-        noise = send(torch.randn(centre.shape, generator=self.draws), centre.device)
+        noise = send(torch.randn(centre.shape, generator=self.generator), centre.device)
         point = (centre + 0.01 * noise).requires_grad_()
         rate, penalty = self.settings.ascent_rate, self.settings.penalty
         for _ in range(self.settings.ascent_steps):

@@ -22,8 +22,8 @@ def fit_noise(context: Context) -> Fitted:
     settings = context.own(NoiseHeadsSettings)
     side = context.pool.canvas
 
-    def noise(draws: torch.Generator) -> Tensor:
-        return send(torch.rand(settings.questions, 3, side, side, generator=draws), context.job.device)
+    def noise(generator: torch.Generator) -> Tensor:
+        return send(torch.rand(settings.questions, 3, side, side, generator=generator), context.job.device)
 
     return fit_heads(context, settings, noise)
 
@@ -35,7 +35,7 @@ def fit_unlabelled(context: Context) -> Fitted:
     pixels, _ = load_images(folder / "meta_train.npz").packed()
     pixels = pixels.to(context.job.device)
 
-    def foreign(draws: torch.Generator) -> Tensor:
-        return resized(drawn(pixels, settings, draws)[0], context.pool.canvas)
+    def foreign(generator: torch.Generator) -> Tensor:
+        return resized(drawn(pixels, settings, generator)[0], context.pool.canvas)
 
     return fit_heads(context, settings, foreign)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dfml.compute.placement import laid_out, send
+from dfml.compute.placement import channels_last, send
 from dfml.compute.seeds import torch_generator
 from dfml.compute.timeline import WallClock
 from dfml.errors import DfmlError
@@ -24,7 +24,7 @@ CHUNK = 256
 @torch.no_grad()
 def ask(models: Sequence[PoolModel], images: Tensor) -> Tensor:
     """Logits of every model for every image, ``[models, n, ways]``; images ``[n, 3, side, side]`` in [0, 1]."""
-    chunks = [laid_out(chunk) for chunk in images.split(CHUNK)]
+    chunks = [channels_last(chunk) for chunk in images.split(CHUNK)]
     return torch.stack([torch.cat([model.logits(chunk) for chunk in chunks]) for model in models])
 
 
@@ -72,8 +72,8 @@ def distil(
         DfmlError: the loss is not finite.
     """
     clock = WallClock()
-    draws = torch_generator(context.seed, "heads")
-    asked = questions(draws)
+    generator = torch_generator(context.seed, "heads")
+    asked = questions(generator)
     answers = ask(context.pool.models, asked.images)
     backbone = context.starting_learner(settings.start)
     distillation = HeadsDistillation(
@@ -84,7 +84,7 @@ def distil(
         crop_padding=crop_padding,
         mean=asked.mean,
         std=asked.std,
-        draws=draws,
+        generator=generator,
     )
 
     def check() -> None:
@@ -128,8 +128,8 @@ def fit_heads(context: Context, settings: HeadsAloneSettings, images: Callable[[
             to no data set of the pool, so they are normalised by the average over all of them.
     """
 
-    def questions(draws: torch.Generator) -> Questions:
-        return Questions(varied(images(draws), settings, draws), *context.pool.normalisation)
+    def questions(generator: torch.Generator) -> Questions:
+        return Questions(varied(images(generator), settings, generator), *context.pool.normalisation)
 
     found = distil(context, settings, questions, crop_padding=settings.crop_padding, section=context.method)
     context.sub_checkpoint("heads").remove()
@@ -142,14 +142,14 @@ def fit_heads(context: Context, settings: HeadsAloneSettings, images: Callable[[
     )
 
 
-def drawn(images: Tensor, settings: HeadsSettings, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+def drawn(images: Tensor, settings: HeadsSettings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Some of ``images`` ``[n, 3, side, side]`` uint8, with replacement: ``[questions, …]`` in [0, 1], and which."""
-    rows = send(torch.randint(0, len(images), (settings.questions,), generator=draws), images.device)
+    rows = send(torch.randint(0, len(images), (settings.questions,), generator=generator), images.device)
     return images[rows].float() / 255, rows
 
 
-def varied(images: Tensor, settings: HeadsSettings, draws: torch.Generator) -> Tensor:
+def varied(images: Tensor, settings: HeadsSettings, generator: torch.Generator) -> Tensor:
     """The images with other colours and pasted or blended with each other, as the settings say."""
     if settings.recolour:
-        images = recolour(images, draws)
-    return mix(images, draws) if settings.mix else images
+        images = recolour(images, generator)
+    return mix(images, generator) if settings.mix else images

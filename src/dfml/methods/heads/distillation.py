@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from dfml.compute.capture import Recorded
 from dfml.compute.optimisers import Adam
-from dfml.compute.placement import laid_out, send
-from dfml.imaging.crop_flip import Moves, draw_moves, move
+from dfml.compute.placement import channels_last, send
+from dfml.imaging.crop_flip import CropFlips, crop_flip, draw_crop_flips
 from dfml.imaging.pixels import normalise
 from dfml.methods.heads.settings import HeadsSettings
 
@@ -32,10 +32,10 @@ class HeadsDistillation:
         settings: of the distillation.
         crop_padding: of the random crop of a question, pixels.
         mean, std: the backbone's normalisation of every question, ``[n, 3]``, or of all of them, ``[3]`` each (F19).
-        draws: source of every random choice (a CPU generator).
+        generator: source of every random choice (a CPU generator).
     """
 
-    MOVES = ("body", "weights", "biases", "optimiser", "draws", "steps_done")
+    MOVES = ("body", "weights", "biases", "optimiser", "generator", "steps_done")
 
     def __init__(
         self,
@@ -47,14 +47,14 @@ class HeadsDistillation:
         crop_padding: int,
         mean: Tensor,
         std: Tensor,
-        draws: torch.Generator,
+        generator: torch.Generator,
     ) -> None:
         self.backbone, self.questions, self.settings = backbone, questions, settings
         self.targets = F.log_softmax(answers, 2).transpose(0, 1).contiguous()
-        self.crop_padding, self.draws = crop_padding, draws
+        self.crop_padding, self.generator = crop_padding, generator
         self.mean, self.std = (values.expand(len(questions), 3) for values in (mean, std))
         size, outputs = int(backbone.feature_size), answers.shape[0] * answers.shape[2]
-        weights = torch.randn(outputs, size, generator=draws) / (2 * math.sqrt(size))
+        weights = torch.randn(outputs, size, generator=generator) / (2 * math.sqrt(size))
         self.weights = weights.to(questions.device).requires_grad_()
         self.biases = torch.zeros(outputs, device=questions.device).requires_grad_()
         self.body = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
@@ -66,24 +66,24 @@ class HeadsDistillation:
     def step(self) -> Tensor:
         """One gradient step; returns the loss, the mean KL(model‖head) over images and models, on the device."""
         device, size = self.questions.device, self.settings.batch_size
-        rows = torch.randint(0, len(self.questions), (size,), generator=self.draws)
-        moves = draw_moves(
+        rows = torch.randint(0, len(self.questions), (size,), generator=self.generator)
+        crop_flips = draw_crop_flips(
             images=size,
             padding=self.crop_padding,
             flip=self.crop_padding > 0,
             per_sample=True,
-            generator=self.draws,
+            generator=self.generator,
         ).to(device)
         self.optimiser.set_rate(self._rate())
-        (self.loss,) = self._step(send(rows, device), moves.shift, moves.mirrored)
+        (self.loss,) = self._step(send(rows, device), crop_flips.shift, crop_flips.flipped)
         self.steps_done += 1
         return self.loss
 
-    def _compute(self, rows: Tensor, shift: Tensor, mirrored: Tensor) -> tuple[Tensor]:
+    def _compute(self, rows: Tensor, shift: Tensor, flipped: Tensor) -> tuple[Tensor]:
         images = self.questions[rows]
         if self.crop_padding:
-            images = move(images, Moves(shift, mirrored))
-        inputs = laid_out(normalise(images, self.mean[rows], self.std[rows]))
+            images = crop_flip(images, CropFlips(shift, flipped))
+        inputs = channels_last(normalise(images, self.mean[rows], self.std[rows]))
         targets = self.targets[rows]
         logits = F.linear(self.backbone.features(inputs), self.weights, self.biases)
         own = F.log_softmax(logits.view_as(targets), 2)

@@ -17,8 +17,8 @@ def fit(context: Context) -> Fitted:
     assert context.inversion is not None and context.inversion_settings is not None
     path, crop_padding = context.inversion / BANK, context.inversion_settings.crop_padding
 
-    def questions(draws: torch.Generator) -> Questions:
-        return bank_questions(ImageBank.load(path, context.job.device), context.pool, settings.heads, draws)
+    def questions(generator: torch.Generator) -> Questions:
+        return bank_questions(ImageBank.load(path, context.job.device), context.pool, settings.heads, generator)
 
     found = distil(context, settings.heads, questions, crop_padding=crop_padding, section="free_heads.heads")
     start, seconds = parameters_of(found.backbone), found.seconds
@@ -36,9 +36,9 @@ def fit(context: Context) -> Fitted:
     return Fitted.of_learner(context, snapshots, teacher_passes=passes, history=history, stages=stages)
 
 
-def bank_questions(bank: ImageBank, pool: Pool, settings: HeadsSettings, draws: torch.Generator) -> Questions:
+def bank_questions(bank: ImageBank, pool: Pool, settings: HeadsSettings, generator: torch.Generator) -> Questions:
     """Images of the bank, varied; each is normalised as the data set of the class it was recovered for (F19)."""
     images, labels, _ = bank.everything()
-    questions, rows = drawn(images, settings, draws)
+    questions, rows = drawn(images, settings, generator)
     mean, std = (values[labels[rows]] for values in pool.class_normalisation)
-    return Questions(varied(questions, settings, draws), mean, std)
+    return Questions(varied(questions, settings, generator), mean, std)

@@ -37,7 +37,7 @@ class StaticBankLoop(LearnerLoop):
             context,
             context.starting_learner(settings.start),
             learning_rate=settings.replay.learning_rate,
-            draws=torch_generator(context.seed, "inversion_then_meta", context.shots),
+            generator=torch_generator(context.seed, "inversion_then_meta", context.shots),
             stages=("replay",),
             remedy=f"`{section}.learning_rate` or `{section}.inner_learning_rate`",
         )
@@ -51,7 +51,7 @@ class StaticBankLoop(LearnerLoop):
     def iteration(self, iteration: int) -> dict[str, Tensor]:
         """One replay phase; no model is asked anything."""
         with self.timeline.stage("replay"):
-            report = replay(self.step, self.episodes, self.settings.replay, draws=self.draws)
+            report = replay(self.step, self.episodes, self.settings.replay, generator=self.generator)
         if not report.steps:
             return {}
         self.watch(report.loss)

@@ -37,7 +37,7 @@ class DynamicImages:
         ways: int,
         shots: int,
         queries: int,
-        draws: torch.Generator,
+        generator: torch.Generator,
         among: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Episodes of classes of any models, as :meth:`dfml.inversion.bank.ImageBank.sample_episodes` returns them.
@@ -56,8 +56,8 @@ class DynamicImages:
                 f"{count} images per class cannot give {shots} shots and {queries} queries; raise "
                 "`purer.images_per_class` or lower `purer.queries`"
             )
-        chosen = rows[torch.rand(episodes, len(rows), generator=draws).argsort(1)[:, :ways]]
-        keys = torch.rand(episodes, ways, count, generator=draws)
+        chosen = rows[torch.rand(episodes, len(rows), generator=generator).argsort(1)[:, :ways]]
+        keys = torch.rand(episodes, ways, count, generator=generator)
         if self.roles == "fixed":
             # Keys of the first images come first, whatever was drawn for them.
             keys[..., :shots] = torch.arange(shots) - float(shots)
@@ -81,7 +81,7 @@ class DynamicSet:
         clip: keep the images valid, in [0, 1] before normalisation; the published code lets them go anywhere (P6).
         sparse: see above.
         roles: see :class:`DynamicImages`.
-        draws: source of the first images, N(0, 1) when normalised.
+        generator: source of the first images, N(0, 1) when normalised.
     """
 
     MOVES = ("images", "optimiser")
@@ -95,13 +95,13 @@ class DynamicSet:
         clip: bool,
         sparse: bool,
         roles: Literal["mixed", "fixed"],
-        draws: torch.Generator,
+        generator: torch.Generator,
     ) -> None:
         ready = torch.tensor(sorted({label for model in pool for label in model.class_ids}))
         self.row_of = {label: row for row, label in enumerate(ready.tolist())}
         mean, std = (values[send(ready, values.device)] for values in pool.class_normalisation)
         size = (len(ready), images_per_class, 3, pool.canvas, pool.canvas)
-        pixels = send(torch.randn(size, generator=draws), mean.device)
+        pixels = send(torch.randn(size, generator=generator), mean.device)
         self.images = DynamicImages(pixels, ready, mean, std, roles)
         self.sparse = sparse
         self._limits = [((edge - mean) / std)[:, None, :, None, None] for edge in (0, 1)] if clip else None

@@ -51,7 +51,7 @@ class PurerLoop(LearnerLoop):
             context,
             _start(context, settings),
             learning_rate=settings.learning_rate,
-            draws=torch_generator(context.seed, "purer", context.shots),
+            generator=torch_generator(context.seed, "purer", context.shots),
             stages=("inversion", "meta_learning"),
             remedy="`purer.image_learning_rate`, `purer.learning_rate` or `purer.adversarial_weight`, or keep "
             "`purer.clip: true`",
@@ -65,7 +65,7 @@ class PurerLoop(LearnerLoop):
             clip=settings.clip,
             sparse=settings.sparse,
             roles=settings.roles,
-            draws=self.draws,
+            generator=self.generator,
         )
         self.loss = PixelLoss(settings.tv_weight, settings.bn_weight, settings.l2_weight)
         self.meta_step = make_outer_step(
@@ -81,7 +81,9 @@ class PurerLoop(LearnerLoop):
         if iteration < self.settings.warmup:
             return quantities
         with self.timeline.stage("meta_learning"):
-            support, query = self.episodes.draw(self.settings.episodes, ways=self.context.ways, draws=self.draws)
+            support, query = self.episodes.draw(
+                self.settings.episodes, ways=self.context.ways, generator=self.generator
+            )
             loss, accuracy = self.meta_step(support, query)
             self.patience.take(accuracy)
         self.watch(loss)
@@ -118,14 +120,14 @@ class PurerLoop(LearnerLoop):
 
     def _question(self, model: PoolModel) -> Question:
         reach = self.settings.roll
-        down, right = torch.randint(-reach, reach + 1, (2,), generator=self.draws).tolist()
+        down, right = torch.randint(-reach, reach + 1, (2,), generator=self.generator).tolist()
         return Question(model, self.set.images_of(self._asked(model)), (down, right))
 
     def _make_harder(self, total: dict[int, Tensor]) -> Tensor:
         """Take the ascent of a random episode's outer loss into ``total``; returns that loss."""
         variable = self.set.variable()
         episodes = self._episodes_of(variable)
-        classes, support, query = episodes.draw_labelled(1, ways=self.context.ways, draws=self.draws)
+        classes, support, query = episodes.draw_labelled(1, ways=self.context.ways, generator=self.generator)
         loss = self.meta_step.episode_loss(support[0], query[0])
         (ascent,) = torch.autograd.grad(loss, variable.pixels)
         for label in classes.flatten().tolist():

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from dfml.compute.placement import laid_out
+from dfml.compute.placement import channels_last
 from dfml.compute.workers import side_by_side
 from dfml.imaging.pixels import denormalise
 from dfml.inversion.losses import StatisticsGap, rolled, total_variation
@@ -72,7 +72,7 @@ class PixelLoss:
         leaves = [question.images.detach().requires_grad_() for question in questions]
         moved = [rolled(leaf.flatten(0, 1), q.shift) for leaf, q in zip(leaves, questions, strict=True)]
         models = [question.model for question in questions]
-        seen = [laid_out(m.inputs(denormalise(x, m.mean, m.std))) for m, x in zip(models, moved, strict=True)]
+        seen = [channels_last(m.inputs(denormalise(x, m.mean, m.std))) for m, x in zip(models, moved, strict=True)]
         form = _WithStatistics(models[0].module, wanted=bool(self.bn_weight))
         answers = [form(seen[0])] if len(models) == 1 else _together(form, models, torch.stack(seen))
         losses, entropies = [], []

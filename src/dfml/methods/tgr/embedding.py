@@ -63,8 +63,8 @@ def embed(context: Context, settings: TgrSettings, recover: FromScratch, bank: I
     def steps(done: int) -> Iterator[dict[str, Tensor]]:
         probe = make_probe(context, settings)
         for model in models[done:]:
-            draws = torch_generator(context.seed, "tgr", "embedding", model.index)
-            sets = list(recover.batches(model, settings.embedding_batches, draws))
+            generator = torch_generator(context.seed, "tgr", "embedding", model.index)
+            sets = list(recover.batches(model, settings.embedding_batches, generator))
             for item in sets:
                 bank.add(item)
             fishers.held.append(

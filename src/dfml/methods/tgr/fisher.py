@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from dfml.compute.placement import laid_out
+from dfml.compute.placement import channels_last
 
 # Batches that the published estimate averages over.
 BATCHES = 5
@@ -72,7 +72,7 @@ def _measure(network: nn.Module, inputs: Tensor) -> None:
             norm.momentum = None
     network.train()
     for images in inputs.split(FORWARD):
-        network(laid_out(images))
+        network(channels_last(images))
 
 
 def _squared_mean(network: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -82,7 +82,7 @@ def _squared_mean(network: nn.Module, inputs: Tensor, targets: Tensor) -> dict[s
     size = batch_size(network, len(inputs), "squared_mean")
     batches = list(zip(inputs.split(size), targets.split(size), strict=True))
     for images, labels in batches:
-        loss = F.cross_entropy(network(laid_out(images)), labels)
+        loss = F.cross_entropy(network(channels_last(images)), labels)
         for name, gradient in zip(totals, torch.autograd.grad(loss, list(parameters.values())), strict=True):
             totals[name] += gradient.square() / len(batches)
     return {name: total.detach() for name, total in totals.items()}

@@ -74,10 +74,10 @@ class DissimilarGroups:
     Args:
         likeness: similarity of the models, ``[models, models]``.
         groups: at most how many; as many as models if there are fewer of these.
-        draws: source of the clustering's starting points (a CPU generator).
+        generator: source of the clustering's starting points (a CPU generator).
     """
 
-    def __init__(self, likeness: Tensor, groups: int, draws: torch.Generator) -> None:
+    def __init__(self, likeness: Tensor, groups: int, generator: torch.Generator) -> None:
         count = len(likeness)
         if count <= groups:
             labels = torch.arange(count)
@@ -88,7 +88,7 @@ class DissimilarGroups:
                 groups,
                 affinity="precomputed",
                 n_init=RESTARTS,
-                random_state=int(torch.randint(2**31, (), generator=draws)),
+                random_state=int(torch.randint(2**31, (), generator=generator)),
             )
             labels = torch.from_numpy(clustering.fit_predict(affinity.numpy()))
         self.members = [(labels == group).nonzero().flatten().tolist() for group in labels.unique()]

@@ -57,7 +57,7 @@ class TgrLoop(LearnerLoop):
             context,
             context.starting_learner(settings.start),
             learning_rate=settings.replay.learning_rate,
-            draws=torch_generator(context.seed, "tgr", context.shots),
+            generator=torch_generator(context.seed, "tgr", context.shots),
             stages=("inversion", "regularisation", "replay"),
             remedy="`tgr.displacement`, `tgr.replay.learning_rate` or `tgr.replay.inner_learning_rate`",
         )
@@ -102,7 +102,7 @@ class TgrLoop(LearnerLoop):
         with self.timeline.stage("inversion"):
             rng = numpy_rng(self.context.seed, "tgr", "models", iteration)
             chosen = self.groups.draw(self.settings.models_per_iteration, rng)
-            sets = [self.recover(self.context.pool[index], self.draws) for index in chosen]
+            sets = [self.recover(self.context.pool[index], self.generator) for index in chosen]
             for item in sets:
                 self.bank.add(item)
             self.teacher_passes += len(sets) * self.settings.inversion_steps
@@ -116,7 +116,7 @@ class TgrLoop(LearnerLoop):
             "disagreement": disagreement,
         }
         with self.timeline.stage("replay"):
-            report = replay(self.meta_step, self.episodes, self.settings.replay, draws=self.draws)
+            report = replay(self.meta_step, self.episodes, self.settings.replay, generator=self.generator)
         if report.steps:
             quantities |= {"replay_loss": report.loss, "replay_accuracy": report.accuracy}
             self.watch(report.loss)
@@ -125,7 +125,9 @@ class TgrLoop(LearnerLoop):
     def _taught(self, item: Recovered) -> TaughtSet:
         """A set moved at random, as model and learner see it, with the model's answers."""
         model, images = item.model, item.images
-        moves = self.views.draw(images=len(images), canvas=images.shape[-1], side=model.side, draws=self.draws)
-        inputs = self.views.inputs(model, images, moves.to(images.device))
+        crop_flips = self.views.draw(
+            images=len(images), canvas=images.shape[-1], side=model.side, generator=self.generator
+        )
+        inputs = self.views.inputs(model, images, crop_flips.to(images.device))
         with torch.no_grad():
             return TaughtSet(inputs, model.network(inputs), item.targets)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dfml.artefacts.zoo import NetworkSpec
-from dfml.compute.placement import laid_out, settle
+from dfml.compute.placement import channels_last, to_device
 from dfml.errors import DfmlError
 from dfml.files.tensors import layout_of, read_tensors
 from dfml.imaging.pixels import normalise, resized
@@ -39,8 +39,8 @@ class Probe:
     def inputs(self, model: PoolModel, images: Tensor) -> Tensor:
         """Images in [0, 1] as the probe sees them, at the model's own side."""
         if not self.imagenet:
-            return laid_out(model.inputs(images))
-        return laid_out(normalise(resized(images, model.side), IMAGENET_MEAN, IMAGENET_STD))
+            return channels_last(model.inputs(images))
+        return channels_last(normalise(resized(images, model.side), IMAGENET_MEAN, IMAGENET_STD))
 
 
 def self_probe(pool: Pool) -> Probe:
@@ -66,14 +66,14 @@ def learner_probe(learner: nn.Module, spec: NetworkSpec, device: torch.device) -
     network = build_network(spec)
     # What the learner lacks are the statistics, which are set anew for every model.
     network.load_state_dict(learner.state_dict(), strict=False)
-    return Probe(settle(network, device), stored=False)
+    return Probe(to_device(network, device), stored=False)
 
 
-def random_resnet34(draws: torch.Generator, device: torch.device) -> Probe:
+def random_resnet34(generator: torch.Generator, device: torch.device) -> Probe:
     """ResNet-34 with random weights; local labels are the first of its thousand classes."""
     network = _resnet34()
-    initialise(network, draws)
-    return Probe(settle(network, device), stored=False, imagenet=True)
+    initialise(network, generator)
+    return Probe(to_device(network, device), stored=False, imagenet=True)
 
 
 def imagenet_resnet34(path: Path, device: torch.device) -> Probe:
@@ -91,7 +91,7 @@ def imagenet_resnet34(path: Path, device: torch.device) -> Probe:
         "another `tgr.probe`",
     )
     network.load_state_dict(weights)
-    return Probe(settle(network, device), stored=True, imagenet=True)
+    return Probe(to_device(network, device), stored=True, imagenet=True)
 
 
 def _resnet34() -> nn.Module:

@@ -36,7 +36,7 @@ def linear_softmax(points, *, seed=0):
 
 def estimate(points, loss, directions, *, seed=0, radius=0.005):
     draws = torch_generator(seed, "directions")
-    return estimated_gradient(loss, points, loss(points), directions=directions, radius=radius, draws=draws)
+    return estimated_gradient(loss, points, loss(points), directions=directions, radius=radius, generator=draws)
 
 
 class TestEstimate:
@@ -86,7 +86,7 @@ class TestEstimate:
 
 def black_box(**changes):
     facts = {"ce_weight": 1.0, "bn_weight": 0.0, "views": Views(0, per_sample=True), "directions": 5, "radius": 0.005}
-    facts["draws"] = torch_generator(0, "directions")
+    facts["generator"] = torch_generator(0, "directions")
     return BlackBoxObjective(**(facts | changes))
 
 
@@ -98,7 +98,7 @@ def batch(model, dtype=torch.float64):
         images.requires_grad_(),
         targets,
         Views(0, per_sample=True).draw(
-            images=len(images), canvas=SIDE, side=model.side, draws=torch_generator(0, "moves")
+            images=len(images), canvas=SIDE, side=model.side, generator=torch_generator(0, "moves")
         ),
     )
 
@@ -118,12 +118,12 @@ class TestObjective:
     @pytest.mark.parametrize("student_grad", [False, True])
     def test_is_that_of_the_white_box_with_an_estimated_gradient(self, loss, student_grad):
         model = linear_model(dtype=torch.float64)
-        images, targets, moves = batch(model)
+        images, targets, crop_flips = batch(model)
         rival = adversary(loss, student_grad=student_grad)
         white = Objective(ce_weight=1.5, bn_weight=0.0, views=Views(0, per_sample=True), adversary=rival)
-        expected, cross_entropy = white(model, images, targets, moves)
+        expected, cross_entropy = white(model, images, targets, crop_flips)
         found, own_cross_entropy = black_box(ce_weight=1.5, adversary=rival, directions=4000)(
-            model, images, targets, moves
+            model, images, targets, crop_flips
         )
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(own_cross_entropy, cross_entropy)
@@ -132,9 +132,9 @@ class TestObjective:
 
     def test_what_it_returns_is_the_loss_or_the_surrogate_with_one_gradient(self):
         model = linear_model(dtype=torch.float64)
-        images, targets, moves = batch(model)
+        images, targets, crop_flips = batch(model)
         results = {
-            rule: black_box(best_by=rule, draws=torch_generator(3))(model, images, targets, moves)[0]
+            rule: black_box(best_by=rule, generator=torch_generator(3))(model, images, targets, crop_flips)[0]
             for rule in ("loss", "surrogate")
         }
         gradient, same = (torch.autograd.grad(value, images)[0] for value in results.values())
@@ -149,7 +149,7 @@ class TestObjective:
     def test_a_recomputed_mask_makes_the_loss_jump(self):
         """Images on the border of agreement: a small step across it changes the loss by the whole term (B3)."""
         model = linear_model(dtype=torch.float64)
-        images, targets, moves = batch(model)
+        images, targets, crop_flips = batch(model)
         # The student always names the first class; move every image to where the model is torn between two.
         head, inputs = model.network[1], model.inputs(images.detach()).flatten(1)
         gap = head.weight[0] - head.weight[1]
@@ -162,8 +162,8 @@ class TestObjective:
 
         def gradient(mask, radius):
             rival = Adversary(1.0, "l1", lambda model, inputs: first.expand(len(inputs), WAYS), False)
-            one = black_box(mask=mask, adversary=rival, ce_weight=0.0, radius=radius, draws=torch_generator(5))
-            return torch.autograd.grad(one(model, torn, targets, moves)[0], torn)[0].norm().item()
+            one = black_box(mask=mask, adversary=rival, ce_weight=0.0, radius=radius, generator=torch_generator(5))
+            return torch.autograd.grad(one(model, torn, targets, crop_flips)[0], torn)[0].norm().item()
 
         fixed, recomputed = ([gradient(mask, radius) for radius in (1e-2, 1e-4)] for mask in ("fixed", "recomputed"))
         assert fixed[0] == pytest.approx(fixed[1], rel=0.1)
@@ -222,8 +222,8 @@ class TestBlackBox:
         seen, returned = [], []
 
         class Watched(BlackBoxObjective):
-            def __call__(self, model, images, targets, moves):
-                loss, cross_entropy = super().__call__(model, images, targets, moves)
+            def __call__(self, model, images, targets, crop_flips):
+                loss, cross_entropy = super().__call__(model, images, targets, crop_flips)
                 seen.append(images.detach().clone())
                 returned.append(loss.detach())
                 return loss, cross_entropy

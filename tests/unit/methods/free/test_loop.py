@@ -40,12 +40,12 @@ def test_images_of_all_models_or_of_the_last_enter_the_bank(pool, pool_add):
 
 def test_warm_up_trains_the_generator_alone(pool):
     loop = make(pool)
-    learner, generator = state_of(loop), [p.detach().clone() for p in loop.five.generator.parameters()]
+    learner, generator = state_of(loop), [p.detach().clone() for p in loop.five.network.parameters()]
     quantities = loop.iteration(0)
     assert quantities.keys() == {"teacher_ce"}
     assert loop.bank.images == 0
     assert all(torch.equal(loop.parameters[name], p) for name, p in learner.items())
-    assert not all(torch.equal(a, b) for a, b in zip(loop.five.generator.parameters(), generator, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(loop.five.network.parameters(), generator, strict=True))
 
 
 def test_after_the_warm_up_the_learner_moves_by_bell_and_by_replay(pool):
@@ -64,12 +64,12 @@ def test_after_the_warm_up_the_learner_moves_by_bell_and_by_replay(pool):
 def test_offline_reads_the_bank_and_changes_neither_it_nor_the_generator(pool, tmp_path):
     loop = make(pool, inversion=write_inversion(tmp_path / "inversion", pool), generator="inversion", online=False)
     written = loop.bank.written.clone()
-    generator = [p.detach().clone() for p in loop.five.generator.parameters()]
+    generator = [p.detach().clone() for p in loop.five.network.parameters()]
     start = state_of(loop)
     quantities = loop.iteration(0)
     assert quantities.keys() == {"distillation", "replay_loss", "replay_accuracy"}
     assert torch.equal(loop.bank.written, written)
-    assert all(torch.equal(a, b) for a, b in zip(loop.five.generator.parameters(), generator, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(loop.five.network.parameters(), generator, strict=True))
     assert loop.teacher_passes == FIVE["models_per_iteration"]
     assert not torch.equal(loop.parameters["head.weight"], start["head.weight"])
 

@@ -34,9 +34,9 @@ def test_bell_follows_the_inner_product_of_probabilities(pool, monkeypatch):
     walked = []
     original = SequentialSteps.walk
 
-    def spy(self, sets, draws):
+    def spy(self, sets, generator):
         walked.extend(sets)
-        return original(self, sets, draws)
+        return original(self, sets, generator)
 
     monkeypatch.setattr(SequentialSteps, "walk", spy)
     loop = make(
@@ -80,9 +80,9 @@ def test_the_generator_moves_by_signs_at_every_step(pool):
     """The outer Adam is built anew each time, so no step is smaller than its first (F09)."""
     loop = make(pool)
     for iteration in range(3):
-        before = flat(loop.five.generator.parameters())
+        before = flat(loop.five.network.parameters())
         loop.iteration(iteration)
-        moved = (flat(loop.five.generator.parameters()) - before).abs()
+        moved = (flat(loop.five.network.parameters()) - before).abs()
         assert moved.max() <= 1.001 * RATE
         assert moved.median().item() == pytest.approx(RATE, rel=1e-2)
 

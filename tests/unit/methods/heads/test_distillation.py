@@ -27,14 +27,14 @@ def make(*, backbone=None, settings=None, crop_padding=0, mean=None, std=None):
         crop_padding=crop_padding,
         mean=torch.full((3,), 0.5) if mean is None else mean,
         std=torch.full((3,), 0.25) if std is None else std,
-        draws=generator(1),
+        generator=generator(1),
     ), answers
 
 
 def test_the_loss_is_the_mean_divergence_of_each_head_from_its_model():
     distillation, answers = make()
     draws = generator(1)
-    draws.set_state(distillation.draws.get_state())
+    draws.set_state(distillation.generator.get_state())
     rows = torch.randint(0, QUESTIONS, (12,), generator=draws)
     features = distillation.backbone.features((distillation.questions[rows] - 0.5) / 0.25)
     weights, biases = distillation.weights.detach().clone(), distillation.biases.detach().clone()

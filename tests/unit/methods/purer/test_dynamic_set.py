@@ -21,7 +21,7 @@ def pool(tmp_path_factory):
 
 def dynamic(pool, **changes):
     options = {"images_per_class": COUNT, "learning_rate": RATE, "clip": False, "sparse": True, "roles": "mixed"}
-    return DynamicSet(pool, **{**options, **changes}, draws=generator(0))
+    return DynamicSet(pool, **{**options, **changes}, generator=generator(0))
 
 
 def gradient(seed=0, scale=1.0):
@@ -97,7 +97,7 @@ def numbered(pool, roles="mixed"):
 
 
 def draw(images, *, shots=2, queries=3, episodes=20, **options):
-    options = {"ways": 3, "draws": generator(1), **options}
+    options = {"ways": 3, "generator": generator(1), **options}
     classes, support, query = images.sample_episodes(episodes, shots=shots, queries=queries, **options)
     values = [(10 * part[:, :, 0, 0, 0]).round().long().view(episodes, 3, -1) for part in (support, query)]
     assert all(torch.equal(v // 10, classes[..., None].expand_as(v)) for v in values)
@@ -131,12 +131,12 @@ def test_too_few_images_or_classes_are_told(pool):
     with pytest.raises(DfmlError, match=r"5 images per class cannot give 2 shots and 4 queries.*purer\.images"):
         draw(images, queries=4)
     with pytest.raises(DfmlError, match=r"20-way episodes need more.*zoo\.models"):
-        images.sample_episodes(1, ways=20, shots=1, queries=1, draws=generator(0))
+        images.sample_episodes(1, ways=20, shots=1, queries=1, generator=generator(0))
 
 
 def test_gradients_of_episodes_reach_the_drawn_images_alone(pool):
     variable = dynamic(pool).variable()
-    classes, support, _ = variable.sample_episodes(1, ways=3, shots=2, queries=1, draws=generator(0))
+    classes, support, _ = variable.sample_episodes(1, ways=3, shots=2, queries=1, generator=generator(0))
     (found,) = torch.autograd.grad(support.sum(), variable.pixels)
     counts = (found.flatten(2).abs().sum(2) > 0).sum(1)
     assert dict.fromkeys(classes[0].tolist(), 2) == {

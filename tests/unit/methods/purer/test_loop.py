@@ -152,7 +152,7 @@ def test_the_gradient_of_the_outer_loss_reaches_the_images(mixed, learner, side)
     def loss(at):
         images = DynamicImages(at, labels, *norm, "mixed")
         source = BankEpisodes(images, mixed, shots=1, queries=2, side=side)
-        support, query = source.draw(1, ways=WAYS, draws=generator(3))
+        support, query = source.draw(1, ways=WAYS, generator=generator(3))
         return step.episode_loss(support[0], query[0])
 
     variable = pixels.clone().requires_grad_()
@@ -169,7 +169,7 @@ def test_the_gradient_of_the_outer_loss_reaches_the_images(mixed, learner, side)
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_the_adversarial_step_makes_its_episode_harder(pool, learner):
     loop = loop_of(pool, learner, adversarial_weight=10.0, clip=False)
-    draws, total = loop.draws.get_state(), {}
+    draws, total = loop.generator.get_state(), {}
     with torch.no_grad():  # a head of zeros would make the loss flat in the images
         loop.parameters["head.weight"].normal_(0, 0.3, generator=generator(0))
     before = loop._make_harder(total)
@@ -178,7 +178,7 @@ def test_the_adversarial_step_makes_its_episode_harder(pool, learner):
     size = 0.02 / norm
     for row, gradient in total.items():
         loop.set.images.pixels[row] -= size * gradient
-    loop.draws.set_state(draws)
+    loop.generator.set_state(draws)
     risen = loop._make_harder({}) - before
     assert risen.item() == pytest.approx((size * norm.square() / 10).item(), rel=0.2)
 
