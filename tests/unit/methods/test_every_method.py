@@ -81,7 +81,7 @@ def test_learns_from_and_is_measured_on_both_sides(world, bank, tmp_path, method
         options,
         zoos=zoos(world) if known.needs_zoo else [],
         inversion=bank(known.inverter or "five") if known.needs_inversion(options) else None,
-        images=given if known.reads_real_images else None,
+        images=given if known.reads_real_images else [],
         inversion_settings=INVERSION,
     )
     record = tmp_path / "record.json"
@@ -93,7 +93,7 @@ def test_learns_from_and_is_measured_on_both_sides(world, bank, tmp_path, method
         experiment="mixed",
         ways=3,
         settings=SMOKE.evaluation.model_copy(update={"episodes": 4, "validation_episodes": 2}),
-        config_digest="",
+        config_digest="0" * 64,
         job=QuietJob(),
     )
     results = json.loads(record.read_text())["results"]
