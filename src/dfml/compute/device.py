@@ -89,7 +89,7 @@ def configure_torch(threads: int, device: torch.device, *, tf32: bool = False) -
     # As use_deterministic_algorithms(True), which would spend seconds on importing the compiler.
     torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "warn")
     # Filling each new tensor costs memory traffic and only serves to find unset values.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set by its module
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32

@@ -19,7 +19,7 @@ class Optimiser:
         rates: the learning rate of each group.
     """
 
-    MOVES = ("_rates",)  # the parameters are their owner's
+    MOVES: tuple[str, ...] = ("_rates",)  # the parameters are their owner's
 
     def __init__(self, groups: Sequence[Sequence[Tensor]], rates: Sequence[float]) -> None:
         self.groups = [list(group) for group in groups]
@@ -139,7 +139,7 @@ class SGD(Optimiser):
         for index, (group, rate) in enumerate(zip(self.groups, self._rates, strict=True)):
             moving = [i for i, p in enumerate(group) if p.grad is not None]
             parameters = [group[i] for i in moving]
-            updates = [group[i].grad for i in moving]
+            updates = [p.grad for p in parameters if p.grad is not None]
             if self.weight_decay:
                 updates = list(torch._foreach_add(updates, parameters, alpha=self.weight_decay))
             if self.momentum:

@@ -154,8 +154,8 @@ class ImageBank:
     def save(self, path: Path) -> None:
         """Write the bank as an npz file of plain arrays."""
         arrays = {name: getattr(self, name).numpy(force=True) for name in _TENSORS}
-        facts = {"format": FORMAT, "version": VERSION, "slots": self.slots}
-        atomic_write(path, lambda partial: np.savez(partial, **facts, **arrays))
+        facts = {"format": np.array(FORMAT), "version": np.array(VERSION), "slots": np.array(self.slots)}
+        atomic_write(path, lambda partial: np.savez(partial, allow_pickle=False, **facts, **arrays))
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> "ImageBank":

@@ -49,7 +49,7 @@ class Keeper:
     def offer(self, images: Tensor, loss: Tensor) -> None:
         """Take an iterate: its images, which nobody may change later, and its loss."""
         self.losses.append(loss)
-        if self.rule == "best" and self._best is not None:
+        if self.rule == "best" and self._best is not None and self._images is not None:
             better = loss < self._best
             self._images = where(better, images, self._images)
             self._best = loss.minimum(self._best)
@@ -89,7 +89,7 @@ class InnerSteps:
 
     def __init__(self, network: Generator, settings: FiveSettings) -> None:
         self.network, self.settings = network, settings
-        self._parameters = list(network.parameters())
+        self._parameters: list[Tensor] = list(network.parameters())
         self._device = self._parameters[0].device
         self.working = copy.deepcopy(network)
         self._fitted: dict[torch.Size, tuple[Tensor, SGD | Adam]] = {}
@@ -143,6 +143,7 @@ class InnerSteps:
         if model.spec not in self._teachers:
             self._teachers[model.spec] = _resident(model)
             # It was made on the current stream, and is overwritten on this place's own.
+            assert self.stream is not None
             self.stream.wait_stream(torch.cuda.current_stream(self._device))
         teacher = self._teachers[model.spec]
 
@@ -163,7 +164,7 @@ class InnerSteps:
         self, model: PoolModel, objective: Objective, targets: Tensor, start: Tensor, crop_flips: CropFlips
     ) -> Found:
         settings = self.settings
-        working = list(self.working.parameters())
+        working: list[Tensor] = list(self.working.parameters())
         latents, optimiser = self._place_for(start)
         with torch.no_grad():
             torch._foreach_copy_([*working, latents], [*self._parameters, start])
@@ -195,7 +196,7 @@ class InnerSteps:
     def _place_for(self, latents: Tensor) -> tuple[Tensor, SGD | Adam]:
         if latents.shape not in self._fitted:
             settings, own = self.settings, torch.zeros_like(latents).requires_grad_()
-            groups = [list(self.working.parameters()), [own]]
+            groups: list[list[Tensor]] = [list(self.working.parameters()), [own]]
             rates = [settings.learning_rate, settings.latent_learning_rate]
             adam = settings.inner_optimiser == "adam"
             self._fitted[latents.shape] = own, Adam(groups, rates, betas=BETAS) if adam else SGD(groups, rates)
@@ -242,7 +243,7 @@ def adapt_at(
     shared: dict[int, list[int]] = {}
     for i, model in enumerate(models):
         shared.setdefault(id(model.network), []).append(i)
-    by_position = {}
+    by_position: dict[int, Found] = {}
     for positions, results in zip(shared.values(), side_by_side(work, shared.values()), strict=True):
         by_position.update(zip(positions, results, strict=True))
     return [by_position[i] for i in range(len(models))]

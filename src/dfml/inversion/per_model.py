@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from dfml.compute.placement import to_device
 from dfml.inversion.inner_steps import InnerSteps, adapt_at, draw_generator
@@ -64,7 +65,7 @@ class FromScratch:
         except IndexError:
             place = InnerSteps(fresh, self._steps)
         per_class = self.settings.images_per_class
-        parameters = list(place.network.parameters())
+        parameters: list[Tensor] = list(place.network.parameters())
         try:
             place.network.load_state_dict(fresh.state_dict())
             for _ in range(count):

@@ -23,6 +23,7 @@ from dfml.inversion.recovered import Recovered
 from dfml.inversion.settings import FastSettings, FiveSettings, InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
+from dfml.networks.classifier import Classifier
 from dfml.zoo.pool import Pool, PoolModel
 from dfml.zoo.store import load_judges
 
@@ -124,9 +125,11 @@ def invert(
     arguments["checkpoint"].remove()
 
 
-def _judged(zoos: Sequence[Path], pool: Pool, job: Job) -> tuple[list[PoolModel], list[torch.nn.Module]]:
+def _judged(zoos: Sequence[Path], pool: Pool, job: Job) -> tuple[Sequence[PoolModel], list[Classifier]]:
     """Models that images are measured on, with their judges; without judges the first models of the pool."""
-    models, judges, offset = [], [], 0
+    models: list[PoolModel] = []
+    judges: list[Classifier] = []
+    offset = 0
     for folder in zoos:
         manifest, networks = load_judges(folder, job.device)
         models += [pool[offset + entry.index] for entry in manifest.judges]

@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfml.compute.optimisers import Adam
 from dfml.compute.timeline import Timeline
@@ -11,6 +11,7 @@ from dfml.errors import DfmlError
 from dfml.jobs.loop import Loop
 from dfml.metalearning.inner_loop import Parameters, parameters_of
 from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
+from dfml.networks.classifier import Classifier
 
 
 class LearnerLoop:
@@ -27,12 +28,12 @@ class LearnerLoop:
         remedy: which keys to lower when a loss is not finite.
     """
 
-    MOVES = ("parameters", "optimiser", "generator", "teacher_passes")
+    MOVES: tuple[str, ...] = ("parameters", "optimiser", "generator", "teacher_passes")
 
     def __init__(
         self,
         context: Context,
-        network: nn.Module,
+        network: Classifier,
         *,
         learning_rate: float,
         generator: torch.Generator,

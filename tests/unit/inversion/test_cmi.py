@@ -118,7 +118,7 @@ def test_the_whole_window_shows_the_image():
     torch.testing.assert_close(look_through(x, whole(2, flipped=True)), x.flip(-1))
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("flipped", [False, True])
 def test_a_window_is_that_of_grid_sample(flipped):
     """Bilinear sampling at the same places by torch, pixels beyond the edge repeated."""
     x = torch.rand(3, 3, 8, 8, dtype=torch.float64, generator=torch_generator(0))

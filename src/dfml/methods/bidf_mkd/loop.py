@@ -1,5 +1,6 @@
 """BiDf-MKD (ICML 2023): bi-level distillation from one model after another, replay in between."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -168,7 +169,7 @@ class BidfMkdLoop(LearnerLoop):
         if adversarial:
             chosen = settings.adversary
             adversary = Adversary(chosen.weight, chosen.loss, self._student, chosen.student_grad)
-        make = Objective
+        make: Callable[..., Objective] = Objective
         if isinstance(settings, BidfMkdBlackBoxSettings):
             make = partial(
                 BlackBoxObjective,

@@ -137,7 +137,7 @@ def fit(context: Context) -> Fitted:
     """Train the writer on the pool; the head by the setting ``head``."""
     settings = context.own(DroSettings)
     pool, device = context.pool, context.job.device
-    models = Standardised([without_statistics(model.network) for model in pool])
+    models = Standardised([without_statistics(model.module) for model in pool])
     fusion = RobustFusion(models.rows.to(device), settings, torch_generator(context.seed, "dro"))
     timeline = Timeline(device, {"fusion": 0.0})
 

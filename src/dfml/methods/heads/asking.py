@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfml.compute.placement import channels_last, send
 from dfml.compute.seeds import torch_generator
@@ -16,6 +16,7 @@ from dfml.jobs.loop import Loop
 from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, zero_head
 from dfml.methods.heads.distillation import HeadsDistillation
 from dfml.methods.heads.settings import HeadsAloneSettings, HeadsSettings
+from dfml.networks.classifier import Classifier
 from dfml.zoo.pool import PoolModel
 
 CHUNK = 256
@@ -44,7 +45,7 @@ class Questions:
 class Distilled:
     """A distilled backbone with a head of zeros, and what it cost."""
 
-    backbone: nn.Module
+    backbone: Classifier
     seconds: float
     teacher_passes: int
     history: list[dict[str, float]]

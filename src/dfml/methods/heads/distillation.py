@@ -8,7 +8,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfml.compute.capture import Recorded
 from dfml.compute.optimisers import Adam
@@ -16,6 +16,7 @@ from dfml.compute.placement import channels_last, send
 from dfml.imaging.crop_flip import CropFlips, crop_flip, draw_crop_flips
 from dfml.imaging.pixels import normalise
 from dfml.methods.heads.settings import HeadsSettings
+from dfml.networks.classifier import Classifier
 
 WARMUP_STEPS = 20
 
@@ -39,7 +40,7 @@ class HeadsDistillation:
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Classifier,
         questions: Tensor,
         answers: Tensor,
         settings: HeadsSettings,
@@ -53,7 +54,7 @@ class HeadsDistillation:
         self.targets = F.log_softmax(answers, 2).transpose(0, 1).contiguous()
         self.crop_padding, self.generator = crop_padding, generator
         self.mean, self.std = (values.expand(len(questions), 3) for values in (mean, std))
-        size, outputs = int(backbone.feature_size), answers.shape[0] * answers.shape[2]
+        size, outputs = backbone.feature_size, answers.shape[0] * answers.shape[2]
         weights = torch.randn(outputs, size, generator=generator) / (2 * math.sqrt(size))
         self.weights = weights.to(questions.device).requires_grad_()
         self.biases = torch.zeros(outputs, device=questions.device).requires_grad_()

@@ -1,7 +1,7 @@
 """PURER (Hu et al., CVPR 2023): a step on synthetic images, then one on the learner (docs/methods/purer.md)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.metalearning.bank_episodes import BankEpisodes
@@ -13,6 +13,7 @@ from dfml.methods.purer.dynamic_set import DynamicImages, DynamicSet
 from dfml.methods.purer.pixel_loss import PixelLoss, Question
 from dfml.methods.purer.settings import PurerSettings
 from dfml.methods.training import LearnerLoop, iterate
+from dfml.networks.classifier import Classifier
 from dfml.zoo.pool import PoolModel
 
 
@@ -140,7 +141,7 @@ class PurerLoop(LearnerLoop):
         return BankEpisodes.for_replay(images, self.context.pool, self.settings, shots=self.context.shots)
 
 
-def _start(context: Context, settings: PurerSettings) -> nn.Module:
+def _start(context: Context, settings: PurerSettings) -> Classifier:
     """The learner at first; there is an average only of models that all are of its own network."""
     if settings.start != "average":
         return context.starting_learner(settings.start)

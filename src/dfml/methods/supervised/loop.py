@@ -3,7 +3,7 @@
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfml.artefacts.images import MANIFEST, ImagesManifest
 from dfml.compute.optimisers import Adam, Optimiser
@@ -18,6 +18,7 @@ from dfml.metalearning.prototypes import PrototypeStep
 from dfml.methods.base import Context, Fitted, zero_head
 from dfml.methods.supervised.settings import SupervisedProtonetSettings, SupervisedSettings
 from dfml.methods.training import iterate
+from dfml.networks.classifier import Classifier
 
 
 class Step(Protocol):
@@ -52,7 +53,7 @@ def fit(context: Context) -> Fitted:
     )
 
 
-def _make_step(context: Context, network: nn.Module, parameters: Parameters, optimiser: Optimiser) -> Step:
+def _make_step(context: Context, network: Classifier, parameters: Parameters, optimiser: Optimiser) -> Step:
     if context.adapts == "protonet":
         return PrototypeStep(network, parameters, optimiser, ways=context.ways)
     settings = context.own(SupervisedSettings)
@@ -74,7 +75,11 @@ class _RealEpisodes:
     MOVES = ("parameters", "optimiser")  # the episodes depend on the iteration alone
 
     def __init__(self, context: Context) -> None:
-        settings = context.own(SupervisedSettings if context.adapts != "protonet" else SupervisedProtonetSettings)
+        settings: SupervisedSettings | SupervisedProtonetSettings
+        if context.adapts == "protonet":
+            settings = context.own(SupervisedProtonetSettings)
+        else:
+            settings = context.own(SupervisedSettings)
         self.context, self.settings = context, settings
         device = context.job.device
         self.domains = [load_images(folder / "meta_train.npz") for folder in context.images]
