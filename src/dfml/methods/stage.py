@@ -28,8 +28,7 @@ def load_settings(where: str, options: Mapping[str, Any]) -> MethodSettings | No
     """A method's section, given as plain values; ``where`` is ``module:Class``, or empty for a method without one."""
     if not where:
         return None
-    module, name = where.split(":")
-    section: type[MethodSettings] = getattr(importlib.import_module(module), name)
+    section: type[MethodSettings] = _named(where)
     return section.model_validate(dict(options))
 
 
@@ -46,13 +45,7 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
         DfmlError: what the method and the readers of its inputs raise.
     """
     context = replace(context, digest=_digest(context, code, fit if isinstance(fit, Path) else None))
-    if isinstance(fit, Path):
-        function = load_fit(context.method, fit)
-    else:
-        # Imported by name, so that an edit of one method concerns its own cells alone.
-        module, name = fit.split(":")
-        function = getattr(importlib.import_module(module), name)
-    fitted: Fitted = function(context)
+    fitted: Fitted = (load_fit(context.method, fit) if isinstance(fit, Path) else _named(fit))(context)
     bank_seconds, bank_passes = _bank_cost(context.inversion)
     atomic_write(folder / HISTORY, _history(fitted).encode())
     LearnerManifest(
@@ -78,6 +71,12 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
         provenance=context.job.provenance(),
     ).save(folder / MANIFEST)
     context.checkpoint.remove()
+
+
+def _named(where: str) -> Any:
+    """What ``module:name`` names; imported only now, so that an edit of one method concerns its own cells alone."""
+    module, name = where.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _plain(section: BaseModel | None) -> dict[str, Any]:

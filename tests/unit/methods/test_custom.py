@@ -29,7 +29,7 @@ def fit(context):
 def run(tmp_path, zoo, code, name="mine.py"):
     file = tmp_path / name
     file.write_text(code, encoding="utf-8")
-    return fit_cell(tmp_path / "learner", "mine", {}, zoos=[zoo], inversion_settings=None, file=file)
+    return fit_cell(tmp_path / "learner", "mine", {}, zoos=[zoo], inversion_settings=None, fit=file)
 
 
 def test_its_learner_is_written(zoo, tmp_path):

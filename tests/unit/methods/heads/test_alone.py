@@ -2,7 +2,6 @@
 
 import csv
 import json
-from importlib import import_module
 
 import pytest
 import torch
@@ -12,13 +11,14 @@ from dfml.data.images import SPLITS, ClassImages, load_images, save_images
 from dfml.errors import DfmlError
 from dfml.jobs.wall import WallError, data_free_wall
 from dfml.methods.heads import asking as shared
+from dfml.methods.heads.alone import fit_noise, fit_unlabelled
 from dfml.methods.heads.settings import NoiseHeadsSettings, UnlabelledHeadsSettings
 from dfml.zoo.pool import Pool
 from support.cells import InterruptedJobError, InterruptedProgress, context, fit_cell
 from support.zoo import CPU, SIDE, save_pattern_images, write_random_zoo
 
 TINY = {"steps": 6, "questions": 30, "batch_size": 8, "crop_padding": 1}
-METHODS = ["noise_heads", "unlabelled_heads"]
+FITS = {"noise_heads": fit_noise, "unlabelled_heads": fit_unlabelled}
 
 
 def options(method, **changes):
@@ -36,7 +36,7 @@ def weights(folder):
     return (folder / "learner.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", FITS)
 def test_the_distilled_backbone_is_the_learner_with_a_head_of_zeros(zoo, pool, images, tmp_path, method):
     folder = run(tmp_path / "learner", method, zoo, images)
     state = load_file(folder / "learner.safetensors")
@@ -50,13 +50,12 @@ def test_the_distilled_backbone_is_the_learner_with_a_head_of_zeros(zoo, pool, i
     assert moved == state.keys()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", FITS)
 def test_answers_are_all_that_is_asked_of_the_models(zoo, images, method):
     pool = Pool.load([zoo], label_space="global", device=CPU, access="logits")
-    module = import_module(f"dfml.methods.{method}")
     read = [images] if method == "unlabelled_heads" else []
     made = options(method, start="random")
-    module.fit(context(method, pool=pool, options=made, images=read, inversion_settings=None))
+    FITS[method](context(method, pool=pool, options=made, images=read, inversion_settings=None))
     assert [model.network.queries for model in pool] == [TINY["questions"]] * len(pool)
 
 
@@ -109,14 +108,13 @@ def test_labels_of_the_images_change_nothing(zoo, images, tmp_path):
     assert weights(run(tmp_path / "c", "unlabelled_heads", zoo, tmp_path / "new")) != weights(first)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", FITS)
 def test_a_pool_of_several_sides_is_asked_at_its_canvas(images, tmp_path, asked, method):
     small = write_random_zoo(tmp_path / "small", models=2)
     large = write_random_zoo(tmp_path / "large", models=2, dataset="other", side=2 * SIDE, seed=1)
     pool = Pool.load([small, large], label_space="global", device=CPU)
-    module = import_module(f"dfml.methods.{method}")
     read = [images] if method == "unlabelled_heads" else []
-    fitted = module.fit(context(method, pool=pool, options=options(method), images=read, inversion_settings=None))
+    fitted = FITS[method](context(method, pool=pool, options=options(method), images=read, inversion_settings=None))
     assert asked[0].shape[-1] == pool.canvas == 2 * SIDE
     assert fitted.specs[0].side is None and fitted.domains.keys() == {"toy", "other"}
 
@@ -128,7 +126,7 @@ def test_noise_learns_behind_the_wall_and_unlabelled_images_lie_outside(zoo, ima
             run(tmp_path / "b", "unlabelled_heads", zoo, images)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", FITS)
 @pytest.mark.parametrize("done", [1, 4])
 def test_an_interrupted_run_ends_in_the_same_bits(zoo, images, tmp_path, method, done):
     whole = run(tmp_path / "whole", method, zoo, images)

@@ -47,7 +47,7 @@ def options(**changes):
 
 def test_five_methods_share_the_module_and_have_banks_of_their_own():
     assert sorted(STATIC) == ["cmi", "deep_inversion", "fast", "gen_bn", "gen_ce"]
-    assert all(METHODS[name].inverter == name and METHODS[name].module == fit.__module__ for name in STATIC)
+    assert all(METHODS[name].inverter == name and METHODS[name].fit == f"{fit.__module__}:fit" for name in STATIC)
 
 
 @pytest.mark.parametrize("kind", ["maml", "anil", "protonet"])

@@ -1,12 +1,10 @@
 """Learning from real images: the kind of learner, what of it moves, and that every data set is met."""
 
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import torch
 
-from dfml.catalogue import METHODS
 from dfml.data.images import SPLITS, save_images
 from dfml.methods.supervised import loop
 from dfml.methods.supervised.settings import SupervisedProtonetSettings
@@ -21,7 +19,7 @@ def fit(method, images):
     options = supervised_options()
     if method == "supervised_protonet":
         options = SupervisedProtonetSettings(**PROTONET).model_dump(mode="json")
-    return import_module(METHODS[method].module).fit(context(method, images=[images], options=options))
+    return loop.fit(context(method, images=[images], options=options))
 
 
 @pytest.mark.parametrize("method", KINDS)
