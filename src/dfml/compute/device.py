@@ -49,7 +49,8 @@ def select_device(gpu: int) -> torch.device:
                 if share:
                     log.warning("cuda:%d is shared with %d other jobs of dfml", index, share)
                 _held.append((torch.device("cuda", index), lock))
-                # Or whatever leaves a stream would go back to the first device, and take memory there.
+                # Code that leaves a CUDA stream returns to the current device. Were that still the first GPU, this
+                # process would take memory there as well.
                 torch.cuda.set_device(index)
                 return _held[0][0]
     raise AssertionError("unreachable: some share is always free")

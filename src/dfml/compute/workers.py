@@ -74,7 +74,7 @@ def _threads(count: int) -> ThreadPoolExecutor:
     ready = threading.Barrier(count)
 
     def start() -> None:
-        # Asked first, or torch would later give this thread the number that was set last anywhere.
+        # The first query of a thread copies the process-wide count. Made after the setting, it would undo it.
         torch.get_num_threads()
         torch.set_num_threads(1)
         ready.wait()
@@ -96,7 +96,7 @@ def private_copy(module: M) -> Iterator[M]:
     threads must not share that. A copy is made once and then lent again and again: its own weights are those of that
     time, so ``module`` must not be trained in place unless it is only called functionally.
     """
-    # Copies of a module are of its class.
+    # The dictionary holds copies of many modules; those under this key are of its class.
     spare = cast("list[M]", _spare.setdefault(module, []))
     try:
         own = spare.pop()

@@ -13,7 +13,7 @@ from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
 from dfml.settings import overlay
 
-# No number, truth value or null is longer.
+# A refused text is read as YAML again only up to this many characters: no number, truth value or null is longer.
 _LONGEST_VALUE = 40
 
 

@@ -10,12 +10,12 @@ from dfml.errors import ConfigError
 from dfml.files.reading import MEBIBYTE, read_at_most
 from dfml.settings import nearest
 
-# The default configuration with every key spelled out has 9 KiB and 500 lines; the limits stop a file whose aliases
-# multiply: ten lines can stand for a billion values.
+# Limits far above any real configuration (every key spelled out is some 9 KiB). They stop a file whose YAML aliases
+# repeat each other: ten such lines can stand for a billion values.
 LARGEST_YAML = MEBIBYTE
 MOST_VALUES = 100_000
 DEEPEST_YAML = 64
-# Of a whole number; Python does not write down one with thousands of digits.
+# Digits of a whole number: Python refuses to print one of several thousand, even in an error message.
 _LONGEST_NUMBER = 40
 
 

@@ -19,6 +19,7 @@ from dfml.networks.classifier import Classifier
 Answer = Callable[[Tensor], Tensor]
 """From query images ``[m, 3, side, side]`` to scores ``[m, ways]``."""
 
+# A centroid is what Snell et al. (2017) call a prototype.
 CENTROID_RULES = ("centroid_euclidean", "centroid_cosine")
 RULES = ("finetune", *CENTROID_RULES)
 BATCH_NORM_MODES = ("transductive", "support")

@@ -9,13 +9,14 @@ from torch.func import functional_call, grad, vmap
 
 from dfml.compute.placement import channels_last
 
-# Batches that the published estimate averages over.
+# The published estimate is the mean over this many batches.
 BATCHES = 5
 
-# Numbers that the gradients of the images of a chunk may take, and the most images in one.
+# Gradients are computed for several images at once. Together they hold at most ROOM numbers (256 MiB), which decides
+# how many images go together, and never more than MOST.
 ROOM, MOST = 2**26, 64
 
-# Images of a chunk when statistics are measured.
+# Images that pass the network at once while batch-norm statistics are measured, when no gradients are held.
 FORWARD = 256
 
 

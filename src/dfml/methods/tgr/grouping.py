@@ -11,7 +11,7 @@ EPSILON = 1e-6
 OFFICIAL_MODELS = 100
 RESTARTS = 30
 
-# Numbers of one embedding that are compared at a time: a hundred models then take a few tens of MB.
+# Entries of an embedding that are compared at a time, of all models at once: a few tens of MB for a hundred models.
 BLOCK = 2**16
 
 # A tensor whose entries are this small beside another tensor's holds rounding errors, such as the bias before a batch
@@ -23,7 +23,7 @@ NEGLIGIBLE = 1e-10
 def similarity(embeddings: Sequence[Mapping[str, Tensor]], *, epsilon: str, device: torch.device) -> Tensor:
     """How alike models are, ``[models, models]`` float64 on the CPU; symmetric, in [0, 1], 1 for equal embeddings.
 
-    The mean over parameter tensors of cos(F_a / S, F_b / S), S = F_a + F_b + ε (baselines §7, item 2; not rounded). The
+    The mean over parameter tensors of cos(F_a / S, F_b / S), S = F_a + F_b + ε (not rounded; docs/methods/tgr.md). The
     time is that of models² · parameters / 2 additions and divisions: for 100 models and a ResNet-34 some 10¹¹.
 
     Args:
