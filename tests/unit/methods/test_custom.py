@@ -22,7 +22,7 @@ class Choice:
 def fit(context):
     model = context.pool[Choice(0).number]
     assert context.options == {}
-    return Fitted.of_learner(context, [Snapshot(0, 0.0, [without_statistics(model.network)])])
+    return Fitted.of_learner(context, [Snapshot(0, 0.0, [without_statistics(model.module)])])
 """
 
 
