@@ -24,7 +24,7 @@ def to_device(network: Network, device: torch.device) -> Network:
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on ``device``, without waiting for what the device is doing.
+    """A CPU tensor of any shape on ``device``, without waiting for what the device is doing.
 
     A copy from ordinary memory to a GPU waits until all earlier work there is done; one from pinned memory does not.
     """

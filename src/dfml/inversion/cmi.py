@@ -86,9 +86,12 @@ def contrastive_loss(head: nn.Module, current: Features, remembered: Features | 
 
     Args:
         head: maps features to unit vectors.
-        current: of the batch, with gradients to the images.
-        remembered: of earlier images of the same model, if any.
+        current: of the batch, ``[n, ...]`` each, with gradients to the images.
+        remembered: of earlier images of the same model, ``[m, ...]`` each, if any.
         temperature: divides the similarities.
+
+    Returns:
+        The loss, a scalar.
     """
     count = len(current[0])
     local, overall = (

@@ -47,7 +47,7 @@ class Keeper:
         self._images: Tensor | None = None
 
     def offer(self, images: Tensor, loss: Tensor) -> None:
-        """Take an iterate: its images, which nobody may change later, and its loss."""
+        """Take an iterate: its images ``[n, 3, side, side]``, which nobody may change later, and its loss, a scalar."""
         self.losses.append(loss)
         if self.rule == "best" and self._best is not None and self._images is not None:
             better = loss < self._best
@@ -57,12 +57,12 @@ class Keeper:
             self._best, self._images = loss, images
 
     def replace(self, images: Tensor) -> None:
-        """Keep these images whatever was offered."""
+        """Keep these images, ``[n, 3, side, side]``, whatever was offered."""
         self._images = images
 
     @property
     def images(self) -> Tensor:
-        """The kept images."""
+        """The kept images, ``[n, 3, side, side]``."""
         assert self._images is not None
         return self._images
 

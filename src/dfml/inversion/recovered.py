@@ -47,6 +47,6 @@ def not_finite(model: PoolModel, remedy: str) -> DfmlError:
 
 
 def check_finite(model: PoolModel, losses: Tensor, images: Tensor, remedy: str) -> None:
-    """Wait for the device and raise :func:`not_finite` unless all losses and pixels are numbers."""
+    """Wait for the device and raise :func:`not_finite` unless all losses and pixels, of any shape, are numbers."""
     if not bool(torch.isfinite(losses).all() & torch.isfinite(images).all()):
         raise not_finite(model, remedy)

@@ -65,7 +65,7 @@ def replay(
 def last_fast_weights(step: MetaStep, parameters: Parameters, support: Tensor) -> Parameters:
     """The weights that the published code leaves on its student after replay: those of the last episode (F04).
 
-    ``parameters`` and ``support`` are where the last outer step began.
+    ``parameters`` are where the last outer step began, ``support`` its episode's ``[ways · shots, 3, side, side]``.
     """
     labels = torch.arange(step.ways, device=support.device).repeat_interleave(len(support) // step.ways)
     start = {name: p.requires_grad_() for name, p in parameters.items()}

@@ -150,7 +150,7 @@ def drawn(images: Tensor, settings: HeadsSettings, generator: torch.Generator) -
 
 
 def varied(images: Tensor, settings: HeadsSettings, generator: torch.Generator) -> Tensor:
-    """The images with other colours and pasted or blended with each other, as the settings say."""
+    """The images, ``[n, 3, side, side]``, with other colours and pasted or blended, as the settings say."""
     if settings.recolour:
         images = recolour(images, generator)
     return mix(images, generator) if settings.mix else images
