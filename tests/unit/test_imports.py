@@ -36,7 +36,8 @@ TORCH_FREE = (
     "dfml.catalogue",
     "dfml.results",
     "dfml.results.stage",
-    "dfml.results.stage",
+    "dfml.results.tables",
+    "dfml.results.figures",
 )
 TORCH = {"torch", "torchvision", "functorch", "safetensors.torch"}
 
