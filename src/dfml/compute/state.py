@@ -90,9 +90,9 @@ def _put(own: Any, state: Any, where: str) -> Any:
             own[:] = items
             return own
         return own if all(a is b for a, b in zip(own, items, strict=True)) else tuple(items)
-    crop_flips, grows = _named(own, "MOVES"), _named(own, "GROWS")
-    _demand_parts(where, state, (*crop_flips, *grows))
-    for names, put in ((crop_flips, _put), (grows, _regrow)):
+    moves, grows = _named(own, "MOVES"), _named(own, "GROWS")
+    _demand_parts(where, state, (*moves, *grows))
+    for names, put in ((moves, _put), (grows, _regrow)):
         for name in names:
             held = getattr(own, name)
             new = put(held, state[name], f"{where}.{name}")

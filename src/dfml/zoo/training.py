@@ -135,7 +135,7 @@ class ModelTraining:
         self._rates = torch.tensor(rates, dtype=torch.float64, device=device)
         self._order = torch.zeros(self.steps, self.batch, dtype=torch.int64, device=device)
         self._shift = torch.zeros(self.steps, self.batch, 2, dtype=torch.int64, device=device)
-        self._mirrored = torch.zeros(self.steps, self.batch, dtype=torch.bool, device=device)
+        self._flipped = torch.zeros(self.steps, self.batch, dtype=torch.bool, device=device)
         # How many steps are done, over all and in this epoch, and how many epochs, as the recorded work counts them.
         self._done, self._within, self._epoch = (torch.zeros(1, dtype=torch.int64, device=device) for _ in range(3))
         self._accuracies = torch.full((settings.epochs,), -1.0, dtype=torch.float64, device=device)
@@ -164,7 +164,7 @@ class ModelTraining:
                     generator=self.generator,
                 ).to(device)
                 self._shift.copy_(crop_flips.shift)
-                self._mirrored.copy_(crop_flips.flipped)
+                self._flipped.copy_(crop_flips.flipped)
 
     def _step(self) -> None:
         def current(rows: Tensor, index: Tensor) -> Tensor:
@@ -174,7 +174,7 @@ class ModelTraining:
         images = self.task.train_images[batch]
         if self.settings.augment != "none":
             images = crop_flip(
-                images, CropFlips(current(self._shift, self._within), current(self._mirrored, self._within))
+                images, CropFlips(current(self._shift, self._within), current(self._flipped, self._within))
             )
         images = channels_last(normalise(images, self.mean, self.std))
         loss = F.cross_entropy(self.network(images), self.task.train_labels[batch])

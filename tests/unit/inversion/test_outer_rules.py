@@ -99,7 +99,7 @@ def test_maml_takes_the_same_inner_steps_as_the_other_rules(inner):
     assert all(torch.allclose(curve, curves[0], rtol=1e-6) for curve in curves)
 
 
-def crop_flips(five, gradients):
+def moves(five, gradients):
     """How far each parameter moves in one outer step."""
     before = parameters(five.network)
     five.outer_step(gradients)
@@ -115,24 +115,24 @@ def test_fresh_adam_moves_by_the_sign_every_time():
     five = meta_generator(outer_optimiser="adam_fresh", learning_rate=0.003)
     for seed in range(3):
         gradients = gradients_of(five, seed=seed)
-        for move, gradient in zip(crop_flips(five, [gradients]), gradients, strict=True):
+        for move, gradient in zip(moves(five, [gradients]), gradients, strict=True):
             assert torch.allclose(move, -0.003 * gradient.sign(), rtol=0, atol=1e-6)
 
 
 def test_persistent_adam_moves_by_the_sign_only_once():
     five = meta_generator(outer_optimiser="adam_persistent", learning_rate=0.003, steps=2)
     gradients = gradients_of(five)
-    for move, gradient in zip(crop_flips(five, [gradients]), gradients, strict=True):
+    for move, gradient in zip(moves(five, [gradients]), gradients, strict=True):
         assert torch.allclose(move, -0.006 * gradient.sign(), rtol=0, atol=1e-6)
     gradients = gradients_of(five, seed=1)
-    second = flat(crop_flips(five, [gradients]))
+    second = flat(moves(five, [gradients]))
     assert (second + 0.006 * flat(gradients).sign()).abs().max() > 1e-3
 
 
 def test_sgd_moves_by_the_sum_over_models():
     five = meta_generator(outer_optimiser="sgd", outer_learning_rate=0.5)
     parts = [gradients_of(five, seed=seed) for seed in range(3)]
-    for move, *gradients in zip(crop_flips(five, parts), *parts, strict=True):
+    for move, *gradients in zip(moves(five, parts), *parts, strict=True):
         assert torch.allclose(move, -0.5 * sum(gradients), rtol=0, atol=1e-12)
 
 
@@ -148,7 +148,7 @@ def test_sgd_moves_by_the_sum_over_models():
 def test_outer_learning_rate_by_default(settings, rate):
     five = meta_generator(steps=3, learning_rate=0.01, **settings)
     ones = [torch.ones_like(p) for p in five.network.parameters()]
-    assert torch.allclose(flat(crop_flips(five, [ones])), torch.tensor(-rate, dtype=torch.float64), atol=1e-8)
+    assert torch.allclose(flat(moves(five, [ones])), torch.tensor(-rate, dtype=torch.float64), atol=1e-8)
 
 
 @pytest.mark.parametrize("optimiser", ["adam_fresh", "adam_persistent", "sgd"])

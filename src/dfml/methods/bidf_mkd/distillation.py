@@ -49,7 +49,7 @@ class BilevelDistillation:
 
     def inner(self, support: Recovered, generator: torch.Generator) -> Parameters:
         """The learner adapted to a model by its support set, with the graph that leads back to the parameters."""
-        crop_flips = self._moves(self.steps, support, generator)
+        crop_flips = self._crop_flips(self.steps, support, generator)
         lessons = (self._lesson(support, crop_flips[step]) for step in range(self.steps))
         with private_copy(self.network) as form, second_derivatives(form):
             losses = (partial(self._distance, form, *lesson) for lesson in lessons)
@@ -60,7 +60,7 @@ class BilevelDistillation:
 
         The accuracy is that of hitting the asked classes.
         """
-        inputs, teacher = self._lesson(query, self._moves(1, query, generator)[0])
+        inputs, teacher = self._lesson(query, self._crop_flips(1, query, generator)[0])
         with private_copy(self.network) as form, second_derivatives(form):
             logits = functional_call(form, adapted, (inputs,))
             loss = distillation_loss(logits, teacher, self.loss)
@@ -68,7 +68,7 @@ class BilevelDistillation:
         accuracy = (logits.argmax(1) == query.targets).float().mean()
         return MetaGradient(loss.detach(), accuracy, dict(zip(self.parameters, gradients, strict=True)))
 
-    def _moves(self, batches: int, item: Recovered, generator: torch.Generator) -> CropFlips:
+    def _crop_flips(self, batches: int, item: Recovered, generator: torch.Generator) -> CropFlips:
         images = item.images
         crop_flips = self.views.draw(
             batches, images=len(images), canvas=images.shape[-1], side=item.model.side, generator=generator

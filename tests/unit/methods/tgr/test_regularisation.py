@@ -73,9 +73,9 @@ def test_the_update_is_what_autograd_finds_through_the_displacement(second_order
     mean = [torch.stack(parts).mean(0) for parts in zip(*own, strict=True)]
     losses = []
     for one, gradient in zip(sets, own, strict=True):
-        crop_flips = [0.05 * (m - g) for m, g in zip(mean, gradient, strict=True)]
-        crop_flips = crop_flips if second_order else [m.detach() for m in crop_flips]
-        losses.append(loss_of(step, one, [v - m for v, m in zip(values, crop_flips, strict=True)]))
+        moves = [0.05 * (m - g) for m, g in zip(mean, gradient, strict=True)]
+        moves = moves if second_order else [m.detach() for m in moves]
+        losses.append(loss_of(step, one, [v - m for v, m in zip(values, moves, strict=True)]))
     expected = flat(torch.autograd.grad(torch.stack(losses).mean(), values))
     loss, disagreement, update = step.update(sets)
     torch.testing.assert_close(flat(update), expected)
