@@ -76,7 +76,7 @@ def _source_pixels(down: Tensor, right: Tensor, flipped: Tensor, height: int, wi
     Args:
         down: Rows by which the crop window lies below the image, int64 ``[D]``.
         right: Columns by which it lies to the right, int64 ``[D]``.
-        mirrored: Whether the crop is then flipped, bool ``[D]``.
+        flipped: Whether the crop is then flipped, bool ``[D]``.
 
     Returns:
         int64 ``[D, height * width]``.
