@@ -12,7 +12,7 @@ from benchmarks.arms import Arm, Case
 from benchmarks.pools import GENERATOR_WIDTH, LATENT, WAYS, published_inversion, random_pool, write_random_zoo
 from benchmarks.reference.free import PublishedLoop
 from benchmarks.report import run
-from dfml.jobs.checkpoint import Checkpoint
+from dfml.artefacts.base import Cell
 from dfml.jobs.job import Job
 from dfml.jobs.progress import NullProgress
 from dfml.metalearning.inner_loop import parameters_of
@@ -48,19 +48,17 @@ def free_loop(folder: Path, *, side: int, device: torch.device, models: int = MO
     settings = FreeOfficialSettings.model_validate(options)
     zoo = write_random_zoo(folder / "zoo", models, side=side)
     context = Context(
-        method="free_official",
-        shots=1,
-        seed=0,
+        cell=Cell("benchmark", "free_official", 1, 0),
         ways=WAYS,
         label_space="global",
         learner=NetworkSettings(family="conv4", width=32),
-        options=settings.model_dump(mode="json"),
+        access="weights",
+        settings=settings,
+        adapts=None,
         zoos=[zoo],
         inversion=None,
         images=[],
         inversion_settings=published_inversion(),
-        checkpoint=Checkpoint(None, ""),
-        checkpoint_every=1,
         job=Job("benchmark", torch.get_num_threads(), int(device.type == "cuda"), NullProgress()),
     )
     return FreeLoop(context, settings, parameters_of(context.new_learner(side)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +65,8 @@ def step(
     for teacher in teachers:
         fast = copy.deepcopy(generator)
         latents = torch.randn(len(targets), latent, device=device).requires_grad_()
-        optimiser = torch.optim.Adam([{"params": fast.parameters()}, {"params": [latents]}], rate, betas=BETAS)
+        groups: list[dict[str, Any]] = [{"params": fast.parameters()}, {"params": [latents]}]
+        optimiser = torch.optim.Adam(groups, rate, betas=BETAS)
         best, kept = 1e6, None
         for _ in range(steps):
             images = fast(latents)
@@ -84,7 +86,7 @@ def step(
             optimiser.step()
         assert kept is not None
         recovered.append(kept)
-        meta = [total + p.grad for total, p in zip(meta, fast.parameters(), strict=True)]
+        meta = [total + p.grad for total, p in zip(meta, fast.parameters(), strict=True) if p.grad is not None]
     outer = torch.optim.Adam(generator.parameters(), rate, betas=BETAS)
     for parameter, gradient in zip(generator.parameters(), meta, strict=True):
         parameter.grad = gradient

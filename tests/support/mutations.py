@@ -113,7 +113,10 @@ def change_json(content: bytes, other: bytes, draws: Random) -> bytes:
     root = json.loads(content)
     raw = None
     for _ in range(draws.choice((1, 1, 2))):
-        holder, key = draws.choice(list(_places(root)) or [({}, "")])
+        places = list(_places(root))
+        if not places:  # the first change took out all there was
+            break
+        holder, key = draws.choice(places)
         kind = draws.randrange(8)
         if kind == 0:
             del holder[key]

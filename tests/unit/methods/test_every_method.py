@@ -12,6 +12,7 @@ from dfml.config.load import load_config
 from dfml.data.images import SPLITS, save_images
 from dfml.evaluation.stage import evaluate
 from dfml.inversion.stage import invert
+from dfml.jobs.settings import RuntimeSettings
 from support.cells import fit_cell
 from support.repository import ROOT
 from support.zoo import QuietJob, pattern_images, train_tiny_zoo
@@ -58,8 +59,7 @@ def bank(world):
                 seed=0,
                 code="code",
                 resume=world / f"{inverter}.resume",
-                checkpoint_every=2,
-                job=QuietJob(),
+                job=QuietJob(runtime=RuntimeSettings(checkpoint_every=2)),
             )
         return folder
 
