@@ -9,8 +9,9 @@ from PIL import Image
 
 from dfml.config.load import load_config
 from support.imports import Package, read_imports
+from support.manifests import inversion, speed, write, zoo
 from support.repository import ROOT
-from support.results import inversion, speed, write, write_demo, zoo
+from support.results import write_demo
 from support.workflow import Workflow
 
 LIGHT = ("make_results", "build_report")

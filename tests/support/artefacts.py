@@ -28,7 +28,7 @@ from dfml.results.collect import read_results_csv
 from dfml.results.reading import read_inversions, read_speeds, read_zoos
 from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_judges
-from support import results
+from support import manifests
 from support.cells import INVERSION
 from support.containers import change_archive, change_png, change_tensors
 from support.fuzzing import Artefact
@@ -180,10 +180,12 @@ ARTEFACTS = (
     Artefact(
         "split", write_split, lambda f: read_split(f / "split.json", NAMES), {"split.json": BLIND_AND_JSON}, share=120
     ),
-    _json("inversion", (results.inversion(), results.inversion(seed=1)), read_inversions, share=110),
-    _json("speed", (results.speed(), results.speed(pool="single")), read_speeds, share=110),
+    _json("inversion", (manifests.inversion(), manifests.inversion(seed=1)), read_inversions, share=110),
+    _json("speed", (manifests.speed(), manifests.speed(pool="single")), read_speeds, share=110),
     _json("record", (record(0), record(1)), lambda paths: Record.load(paths[0]), share=130),
-    _json("metrics", (results.metrics(), results.metrics(domains={})), lambda paths: Metrics.load(paths[0]), share=40),
+    _json(
+        "metrics", (manifests.metrics(), manifests.metrics(domains={})), lambda paths: Metrics.load(paths[0]), share=40
+    ),
     Artefact(
         "receipt",
         write_receipt,

@@ -28,7 +28,7 @@ from dfml.methods.stage import load_settings
 from dfml.methods.supervised.settings import SupervisedSettings
 from dfml.networks.settings import NetworkSettings
 from dfml.zoo.pool import Pool
-from support import results
+from support import manifests
 from support.learners import recovered
 from support.zoo import CPU, SIDE, WAYS, WIDTH, QuietJob
 
@@ -154,5 +154,5 @@ def write_inversion(folder: Path, pool: Pool) -> Path:
         noise = torch.rand(INVERSION.images_per_class * WAYS, 3, SIDE, SIDE, generator=draws)
         bank.add(recovered(model, noise))
     bank.save(folder / BANK)
-    results.write(folder, RECORD, results.inversion(seconds=1.5, teacher_passes=7))
+    manifests.write(folder, RECORD, manifests.inversion(seconds=1.5, teacher_passes=7))
     return folder

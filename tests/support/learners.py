@@ -16,7 +16,7 @@ from dfml.metalearning.learner import Learner
 from dfml.metalearning.store import save_weights
 from dfml.networks.build import build_network
 from dfml.zoo.pool import PoolModel
-from support import results
+from support import manifests
 from support.zoo import SIDE, WAYS, WIDTH, random_model
 
 SPEC = NetworkSpec(family="conv4", width=WIDTH, ways=WAYS, side=SIDE)
@@ -82,11 +82,11 @@ def recovered(model: PoolModel, images: Tensor) -> Recovered:
 def save_learner(folder: Path, states: list[list[dict[str, Tensor]]], **facts: Any) -> None:
     """Write a learner with these weights; ``facts``, plain values, replace what its manifest says otherwise."""
     weights = save_weights(folder / WEIGHTS, states)
-    told = results.learner(domains={}, weights_sha256=weights) | facts
+    told = manifests.learner(domains={}, weights_sha256=weights) | facts
     told |= {
         "encoders": [NetworkSpec(**dict(spec)) for spec in told["encoders"]],
         "snapshots": [SnapshotEntry(**snapshot) for snapshot in told["snapshots"]],
         "domains": {name: Normalisation(**own) for name, own in told["domains"].items()},
         "provenance": Provenance(**told["provenance"]),
     }
-    LearnerManifest(**results.fields(told)).save(folder / MANIFEST)
+    LearnerManifest(**manifests.fields(told)).save(folder / MANIFEST)

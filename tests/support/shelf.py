@@ -11,16 +11,16 @@ from dfml.artefacts.metrics import Metrics
 from dfml.artefacts.receipt import Receipt
 from dfml.artefacts.record import Record
 from dfml.artefacts.zoo import ZooManifest
-from support import results
+from support import manifests, results
 
 SPECIMENS: dict[type[Artefact], dict] = {
-    ImagesManifest: results.images(),
-    ZooManifest: results.zoo(),
-    InversionRecord: results.inversion(),
-    SpeedRecord: results.speed(pool="single"),
-    LearnerManifest: results.learner(),
-    Record: results.record(curve=results.curve("free", 0)),
-    Receipt: results.receipt(),
+    ImagesManifest: manifests.images(),
+    ZooManifest: manifests.zoo(),
+    InversionRecord: manifests.inversion(),
+    SpeedRecord: manifests.speed(pool="single"),
+    LearnerManifest: manifests.learner(),
+    Record: manifests.record(curve=results.curve("free", 0)),
+    Receipt: manifests.receipt(),
 }
 
 

@@ -20,7 +20,7 @@ from dfml.inversion.five import GENERATOR
 from dfml.jobs import provenance as receipt
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.results.collect import collect_records
-from support import results
+from support import manifests, results
 from support.cells import INVERSION
 from support.inversion import recovered
 from support.learners import save_learner
@@ -95,7 +95,7 @@ def write_receipt(folder: Path, which: int) -> None:
     """A receipt of one file."""
     (folder / "made.txt").write_text(str(which))
     inputs = {"a/b.json": "0" * 64, str(folder / "made.txt"): "1" * 64}
-    told = Provenance(**results.provenance(command="snakemake", inputs=inputs))
+    told = Provenance(**manifests.provenance(command="snakemake", inputs=inputs))
     receipt.write_receipt(folder / "receipt.json", told, [str(folder / "made.txt")])
 
 
@@ -135,4 +135,4 @@ def write_results(folder: Path, which: int) -> None:
 
 def record(seed: int) -> dict:
     """A record with a learning curve."""
-    return results.record(seed=seed, curve=results.curve("free", seed, points=2))
+    return manifests.record(seed=seed, curve=results.curve("free", seed, points=2))

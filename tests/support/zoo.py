@@ -20,7 +20,7 @@ from dfml.zoo.pool import PoolModel
 from dfml.zoo.settings import OptimiserSettings, ZooSettings
 from dfml.zoo.stage import train_zoo
 from dfml.zoo.store import save_weights
-from support import results
+from support import manifests
 
 CPU = torch.device("cpu")
 SIDE, WIDTH, WAYS = 16, 4, 3
@@ -39,7 +39,7 @@ class QuietJob:
 
     def provenance(self) -> Provenance:
         """The same of every process."""
-        return Provenance(**results.provenance())
+        return Provenance(**manifests.provenance())
 
 
 def pattern_images(
@@ -153,7 +153,7 @@ def write_random_zoo(
         "judges": entries[:judges],
         "judges_sha256": save_weights(folder / JUDGES, states[models:]) if judges else None,
         "seconds": 0.0,
-        "provenance": Provenance(**results.provenance()),
+        "provenance": Provenance(**manifests.provenance()),
     }
     ZooManifest(**{**manifest, **facts}).save(folder / MANIFEST)
     return folder

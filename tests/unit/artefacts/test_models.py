@@ -16,7 +16,7 @@ from dfml.artefacts.record import Record, Result
 from dfml.errors import DataError, FileFormatError
 from dfml.files.atomic import write_json
 from dfml.results.collect import RESULT_COLUMNS
-from support import results
+from support import manifests
 from support.shelf import SPECIMENS
 
 BY_MODEL = pytest.mark.parametrize("model", SPECIMENS, ids=lambda model: model.__name__)
@@ -96,7 +96,7 @@ def test_damaged_json_is_refused(model, path, keep):
 
 
 def test_numbers_that_are_none_are_not_written():
-    content = results.fields(results.inversion())
+    content = manifests.fields(manifests.inversion())
     for wrong in (math.nan, math.inf, -1.0):
         with pytest.raises(ValidationError, match="seconds"):
             InversionRecord(**content | {"seconds": wrong})
@@ -113,10 +113,10 @@ def test_files_from_before_commands_were_kept_are_read_as_they_are(path):
 
 
 def test_metrics(path):
-    Metrics(results.metrics()).save(path)
-    assert json.loads(path.read_bytes()) == results.metrics()
-    assert Metrics.load(path).root == results.metrics()
-    write_json(path, results.metrics(single={"free": {"1shot": {"emoji": {"finetune": 140.0}}}}))
+    Metrics(manifests.metrics()).save(path)
+    assert json.loads(path.read_bytes()) == manifests.metrics()
+    assert Metrics.load(path).root == manifests.metrics()
+    write_json(path, manifests.metrics(single={"free": {"1shot": {"emoji": {"finetune": 140.0}}}}))
     with pytest.raises(FileFormatError, match=r"file\.json: single\.free\.1shot\.emoji\.finetune: .*run the rule make"):
         Metrics.load(path)
     path.write_text("{")
@@ -127,7 +127,7 @@ def test_metrics(path):
 def test_a_learner_and_its_record_share_their_fields():
     shared = LearnerManifest.model_fields.keys() & Record.model_fields.keys()
     assert shared == {*CellFacts.model_fields, *Learning.model_fields, "provenance"}
-    record = Record(**results.fields(results.record()))
+    record = Record(**manifests.fields(manifests.record()))
     assert record.fields_of(Effort) == {
         "train_seconds": 10.0,
         "teacher_passes": 200,
@@ -162,7 +162,7 @@ def test_every_single_value_of_a_record_is_a_column():
     ],
 )
 def test_prepared_images_that_are_too_few(path, limits, message):
-    write_json(path, results.images())
+    write_json(path, manifests.images())
     manifest = ImagesManifest.load(path)
     manifest.check_enough(minimum_classes=2, minimum_images=2)
     with pytest.raises(DataError, match=f"icons_colour: .*{message}"):

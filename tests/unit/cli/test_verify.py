@@ -12,7 +12,7 @@ from dfml.cli.main import main
 from dfml.cli.tools import Output
 from dfml.cli.verify import Finding, examine
 from dfml.jobs.provenance import digests, write_receipt
-from support import results
+from support import manifests
 
 SHELF = Path("results/demo")
 ZOO, LEARNER, RECORD = (f"results/demo/{name}" for name in ("zoo/zoo.json", "metalearning/learner.json", "record.json"))
@@ -30,7 +30,7 @@ def shelf(tmp_path, monkeypatch):
 
 
 def provenance(inputs):
-    return Provenance(**results.provenance(inputs=digests(inputs)))
+    return Provenance(**manifests.provenance(inputs=digests(inputs)))
 
 
 def outputs(pending=()):
@@ -76,7 +76,7 @@ def test_a_receipt_that_cannot_be_read_is_said_so():
 
 
 def test_receipts_of_jobs_that_are_no_longer_asked_for_do_not_matter():
-    write_receipt(SHELF / "receipts/old.json", Provenance(**results.provenance(inputs={ZOO: "0" * 64})), [])
+    write_receipt(SHELF / "receipts/old.json", Provenance(**manifests.provenance(inputs={ZOO: "0" * 64})), [])
     old = json.loads((SHELF / "receipts/old.json").read_text())
     old["outputs"] = {"results/demo/old.json": "0" * 64}
     (SHELF / "receipts/old.json").write_text(json.dumps(old))

@@ -14,7 +14,7 @@ from dfml.files.atomic import write_json
 from dfml.jobs.provenance import write_receipt
 from dfml.results.collect import collect_records, read_results_csv
 from dfml.results.reading import read_speeds
-from support import results
+from support import manifests, results
 from support.specimens import edit_json
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 30))
@@ -78,10 +78,10 @@ def test_results(table, old, new, message):
 @pytest.mark.parametrize("name", ["\x1b]0;owned\x07", "", "x" * 256])
 def test_names_of_artefacts(tmp_path, name):
     with pytest.raises(FileFormatError, match="pool: "):
-        Record.load(results.write(tmp_path, "record.json", results.record(pool=name)))
-    arms = [results.speed()["arms"][0] | {"name": name}]
+        Record.load(manifests.write(tmp_path, "record.json", manifests.record(pool=name)))
+    arms = [manifests.speed()["arms"][0] | {"name": name}]
     with pytest.raises(FileFormatError, match=r"arms\.0\.name: "):
-        read_speeds([results.write(tmp_path, "speed.json", results.speed(arms=arms))])
+        read_speeds([manifests.write(tmp_path, "speed.json", manifests.speed(arms=arms))])
     lists = {"meta_train": [name], "meta_val": ["b"], "meta_test": ["c"]}
     write_json(tmp_path / "split.json", {"format": "dfml.split", "version": 1, **lists})
     with pytest.raises(DataError, match="must be a list of class names"):
@@ -90,7 +90,7 @@ def test_names_of_artefacts(tmp_path, name):
 
 @pytest.mark.parametrize("changes", [{"outputs": None}, {"outputs": ["a"]}, {"inputs": {"a": 1}}, {"inputs": "a"}])
 def test_a_receipt(tmp_path, changes):
-    write_receipt(tmp_path / "a.json", Provenance(**results.provenance()), [])
+    write_receipt(tmp_path / "a.json", Provenance(**manifests.provenance()), [])
     assert Receipt.load(tmp_path / "a.json").outputs == {}
     edit_json(tmp_path / "a.json", **changes)
     with pytest.raises(FileFormatError, match=rf"a\.json: {next(iter(changes))}.*run the job that left it again"):
@@ -101,7 +101,7 @@ def test_verify_survives_a_receipt_with_names_that_no_file_has(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     inputs = {"x" * 5_000: "0", "a\x00b": "0", "\x1b[2J": "0"}
     receipts = tmp_path / "results" / "mine" / "receipts"
-    write_receipt(receipts / "a.json", Provenance(**results.provenance(inputs=inputs)), [])
+    write_receipt(receipts / "a.json", Provenance(**manifests.provenance(inputs=inputs)), [])
     write_json(receipts / "b.json", {"format": "dfml.receipt", "version": 1})
     (finding,) = examine([], tmp_path / "results" / "mine")
     assert (finding.kind, finding.path) == ("unreadable", "results/mine/receipts/b.json")

@@ -11,7 +11,7 @@ from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import FileFormatError
 from dfml.files.reading import sha256_file
 from dfml.metalearning.store import load_learner
-from support import results
+from support import manifests
 from support.learners import SPEC, encoder, save_learner
 
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ def facts(**changes):
         "stages": {"bell": 1.0, "replay": 2.0},
         "peak_memory_mb": 100.0,
         "options": {"iterations": 10, "five": None},
-        "provenance": results.provenance(),
+        "provenance": manifests.provenance(),
     }
     return plain | changes
 

@@ -9,7 +9,7 @@ from dfml.artefacts.inversion import RECORD
 from dfml.artefacts.learner import MANIFEST, LearnerManifest
 from dfml.errors import FileFormatError
 from dfml.metalearning.store import load_learner
-from support import results
+from support import manifests
 from support.cells import fit_cell, free_options, supervised_options, write_inversion
 from support.learners import SPEC
 from support.zoo import CPU, MEAN
@@ -67,7 +67,7 @@ def test_a_damaged_zoo_is_named_and_nothing_is_written(zoo, tmp_path):
 
 def test_recovered_images_whose_cost_is_not_told_are_named(zoo, pool, tmp_path):
     inversion = write_inversion(tmp_path / "inversion", pool)
-    results.write(inversion, RECORD, results.inversion(seconds="1"))
+    manifests.write(inversion, RECORD, manifests.inversion(seconds="1"))
     options = free_options(generator="inversion")
     with pytest.raises(FileFormatError, match=r"inversion\.json: seconds: .*run the rule invert again"):
         fit_cell(tmp_path / "learner", "free", options, zoos=[zoo], inversion=inversion)

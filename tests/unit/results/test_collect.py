@@ -7,7 +7,8 @@ from dfml.errors import DfmlError, FileFormatError
 from dfml.results.collect import RESULT_COLUMNS, collect, collect_records, read_results_csv
 from dfml.results.grid import GridCell, check_against_grid, read_grid
 from dfml.results.summary import average_over_seeds, with_domain_means
-from support.results import GRID, MODES, RULES, result, write, write_demo, write_record
+from support.manifests import result, write
+from support.results import GRID, MODES, RULES, write_demo, write_record
 
 KEY = ["experiment", "pool", "method", "ways", "shots", "seed", "dataset", "rule", "batch_norm"]
 

@@ -14,7 +14,8 @@ from dfml.results.figures.style import method_styles
 from dfml.results.grid import read_grid
 from dfml.results.reading import read_inversions, read_speeds
 from dfml.results.stage import FIGURES, draw_figures
-from support.results import GRID, fields, inversion, record, speed, write, write_demo, write_record
+from support.manifests import fields, inversion, record, speed, write
+from support.results import GRID, write_demo, write_record
 
 SMALL = [row for row in GRID if row[1] in {"random", "average", "free", "supervised_maml"}]
 

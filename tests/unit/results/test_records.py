@@ -7,7 +7,8 @@ import pytest
 from dfml.artefacts.record import Record
 from dfml.errors import DfmlError, FileFormatError
 from dfml.results.reading import read_inversions, read_speeds, read_zoos
-from support.results import inversion, record, result, speed, write, write_record, zoo
+from support.manifests import inversion, record, result, speed, write, zoo
+from support.results import write_record
 
 
 def test_valid_record_is_read(tmp_path):

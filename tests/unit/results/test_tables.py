@@ -10,7 +10,8 @@ from dfml.errors import DfmlError
 from dfml.results.collect import collect_records, read_results_csv
 from dfml.results.labels import method_label, real_images_note
 from dfml.results.stage import TABLES, make_tables
-from support.results import GRID, inversion, models, result, speed, write, write_demo, write_record, zoo
+from support.manifests import inversion, models, result, speed, write, zoo
+from support.results import GRID, write_demo, write_record
 
 
 def build(folder, records, *, grid=GRID, shots=(1,), zoos=(), inversions=(), speeds=(), name="tables"):

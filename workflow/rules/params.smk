@@ -1,0 +1,82 @@
+# What a job is told: exactly the settings it uses, since a changed value makes it run again. Its files: common.smk.
+from typing import get_args
+
+from dfml.artefacts.base import Cell
+from dfml.catalogue import entry
+from dfml.files.reading import digest_json
+from dfml.inversion.settings import Inverter
+
+
+def plain(section, **options):
+    """A section of the configuration as plain values."""
+    return section.model_dump(mode="json", **options)
+
+
+def dataset_settings(wildcards):
+    """Where the images of a data set come from."""
+    return plain(settings.datasets[wildcards.dataset])
+
+
+def network_settings(wildcards):
+    """The network of a zoo."""
+    return plain(settings.networks[wildcards.architecture])
+
+
+def zoo_settings(wildcards):
+    """Zoo training without the recipe of the other family of networks."""
+    family = settings.networks[wildcards.architecture].family
+    return plain(settings.zoo, exclude={"resnet" if family == "conv4" else "conv4"})
+
+
+SECTION_OF_INVERTER = {"gen_ce": "per_model", "gen_bn": "per_model"}
+INVERTER_SECTIONS = {SECTION_OF_INVERTER.get(name, name) for name in get_args(Inverter)}
+
+
+def inversion_settings(wildcards):
+    """Inversion with the section of the job's own inverter alone, and without what only the speed table uses."""
+    others = INVERTER_SECTIONS - {SECTION_OF_INVERTER.get(wildcards.inverter, wildcards.inverter)}
+    return plain(settings.inversion, exclude={"inverter", "speed"} | others)
+
+
+def cell_inversion_settings(wildcards):
+    """The inversion settings that a method uses; None for one that has nothing to do with recovered images."""
+    used = entry(wildcards.method).inverts
+    if used is None:
+        return None
+    return plain(settings.inversion, exclude={"speed", *INVERTER_SECTIONS} - set(used))
+
+
+def cell(wildcards):
+    """The cell itself. Being no plain value it is no reason to run again, and need not be: the paths name it too."""
+    return Cell(wildcards.pool, wildcards.method, int(wildcards.shots), int(wildcards.seed))
+
+
+def cell_method(wildcards):
+    """What the catalogue says of the cell's method, as far as its learner depends on it."""
+    return entry(wildcards.method).assignment(cell_options(wildcards))
+
+
+def cell_options(wildcards):
+    """The method's own section."""
+    return settings.options(wildcards.method)
+
+
+def cell_digest(wildcards):
+    """Digest of every setting that the number of a cell depends on."""
+    pool = settings.pools[wildcards.pool]
+    method, options = entry(wildcards.method), cell_options(wildcards)
+    foreign = [options["dataset"]] if method.other_domain else []
+    return digest_json(
+        {
+            "cell": dict(wildcards.items()),
+            "ways": config["ways"],
+            "label_space": config["label_space"],
+            "datasets": {name: config["datasets"][name] for name in [*pool.datasets, *foreign]},
+            "networks": {name: config["networks"][name] for name in pool.networks},
+            "learner": config["learner"],
+            "zoo": config["zoo"] if method.needs_zoo else None,
+            "inversion": config["inversion"] if method.inverts is not None else None,
+            "options": options,
+            "evaluation": config["evaluation"],
+        }
+    )
