@@ -35,7 +35,7 @@ class MethodEntry:
         needs_zoo: Whether it is given the pool's zoos (all but the upper bounds).
         real_images: Whether it stands outside the data-free wall: it reads the meta-train images of the pool's own data
             sets, or of the `other` one that its setting `dataset` names.
-        colour, marker: Its style in figures; the marker tells methods apart without any colour.
+        colour, marker: Its style in figures, of which no other method has both; empty: a spare one.
     """
 
     label: str
@@ -50,8 +50,8 @@ class MethodEntry:
     same_architecture: bool = False
     needs_zoo: bool = True
     real_images: Literal["none", "own", "other"] = "none"
-    colour: str = "#CC6677"
-    marker: str = "8"
+    colour: str = ""
+    marker: str = ""
 
     @property
     def reads_real_images(self) -> bool:

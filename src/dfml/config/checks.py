@@ -78,7 +78,7 @@ def _used(config: "Experiment") -> Iterator[tuple[str, MethodSettings, list[str]
     """Key and settings of every section that a method on some pool uses, with these pools."""
     pools: dict[str, list[str]] = {}
     for pool in config.pools:
-        for key in dict.fromkeys(section_key(m) for m in config.selected(pool) if m not in config.custom_methods):
+        for key in dict.fromkeys(section_key(method) for method in config.selected(pool)):
             if key:
                 pools.setdefault(key, []).append(pool)
     for key, users in pools.items():
@@ -114,7 +114,12 @@ def _methods(config: "Experiment") -> Iterator[Problem]:
             if set(config.pools[pool].networks) <= set(config.networks)
             and set(config.pools[pool].datasets) <= set(config.datasets)
         ]
-        around = Surroundings(max(config.shots), config.inversion, tuple(sound))
+        runs = any(
+            section_key(method) == key and config.inapplicable(pool.name, method) is None
+            for pool in sound
+            for method in config.selected(pool.name)
+        )
+        around = Surroundings(max(config.shots), config.inversion, tuple(sound), runs)
         yield from section.problems(key, around)
 
 

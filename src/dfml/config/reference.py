@@ -14,6 +14,7 @@ import yaml
 
 from dfml.config.stages import stages
 from dfml.config.tree import Key, children, describe, keys, section_of, tree
+from dfml.errors import ConfigError
 
 INTRODUCTION = """\
 # Every key of the configuration
@@ -92,7 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is not up to date")
     parser.add_argument("--root", type=Path, default=Path(), help="root of the repository (default: here)")
     options = parser.parse_args(arguments)
-    found = stale(options.root)
+    try:
+        found = stale(options.root)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     if options.check:
         for path in found:
             sys.stderr.write(f"{path} is not up to date: run `python -m dfml.config.reference`\n")

@@ -65,8 +65,7 @@ class Experiment(Section):
 
     def section(self, method: str) -> MethodSettings | None:
         """A method's own settings with nothing left to look up; None if it has none."""
-        # One of the user's own may be called as some section is.
-        key = "" if method in self.custom_methods else section_key(method)
+        key = section_key(method)
         own: MethodSettings | None = getattr(self, key) if key else None
         return own and own.resolved(self.inversion)
 
@@ -118,7 +117,7 @@ class Experiment(Section):
             for method in self.selected(pool)
             if self.inapplicable(pool, method) is None
             for shots in self.shots
-            if shots in (self.pools[pool].shots or self.shots)
+            if (own := self.pools[pool].shots) is None or shots in own
             for seed in self.seeds
         ]
 
@@ -129,7 +128,9 @@ def _method_sections() -> Iterator[tuple[str, Any]]:
         module, name = where.split(":")
         section: type[MethodSettings] = getattr(import_module(module), name)
         users = ", ".join(f"`{method}`" for method in METHODS if section_key(method) == key)
-        about = f"Method{'s' if ',' in users else ''} {users}. {(section.__doc__ or '').splitlines()[0]}"
+        if not section.__doc__:
+            raise TypeError(f"{where} needs a docstring: its first line describes the section `{key}`")
+        about = f"Method{'s' if ',' in users else ''} {users}. {section.__doc__.splitlines()[0]}"
         yield key, (section, Field(section(), description=about))
 
 

@@ -46,7 +46,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if twice:
         raise ConfigError("\n".join(f"{path}, {line}" for line in twice))
     if values is None:
-        raise ConfigError(f"{path}: the file is empty; give at least one key, or leave the file out")
+        raise ConfigError(f"{path}: the file is empty; give at least one key")
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys at the top level (`key: value`), got {_kind(values)}")
     return values

@@ -12,7 +12,7 @@ from dfml.errors import DataError
 
 
 class Settings(Protocol):
-    """What is read of the configuration of a data set (`dfml.config.DatasetSettings`)."""
+    """What is read of the configuration of a data set (`dfml.data.settings.DatasetSettings`)."""
 
     source: str
     path: str | None

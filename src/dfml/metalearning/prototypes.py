@@ -27,7 +27,7 @@ class FeaturesOf(nn.Module):
 
 
 class PrototypeStep:
-    """One outer step of ProtoNet on a batch of episodes; the counterpart of :class:`dfml.metalearning.MetaStep`.
+    """One outer step of ProtoNet on a batch of episodes, as :class:`dfml.metalearning.meta_step.MetaStep` is of MAML.
 
     Logits are minus the squared Euclidean distances to the class means. Support and query images share their
     batch-norm statistics, as they do when the learner is used transductively. The head gets no gradient and stays.

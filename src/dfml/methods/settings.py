@@ -29,11 +29,19 @@ class PoolFacts:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a section is used with: the largest number of shots, the inversion, and the pools of its methods."""
+    """What a section is used with.
+
+    Attributes:
+        shots: The largest number of shots.
+        inversion: The inversion's settings.
+        pools: Those that ask for one of its methods, whether it can run there or not.
+        runs: Whether one of its methods can run on one of them.
+    """
 
     shots: int
     inversion: InversionSettings
     pools: tuple[PoolFacts, ...]
+    runs: bool
 
 
 class MethodSettings(Section):

@@ -25,7 +25,9 @@ class PoolSettings(Section):
         description="Methods run on this pool; null runs every method of the top-level list, [] none.",
     )
     shots: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
-        None, strict=False, description="Numbers of shots run on this pool; null runs every one of the top-level list."
+        None,
+        strict=False,
+        description="Numbers of shots run on this pool; null runs every one of the top-level list, `[]` none.",
     )
     access: Access = Field(
         "weights",

@@ -107,7 +107,7 @@ class TestNames:
         ]
 
     def test_a_pool_runs_some_of_the_shots(self):
-        pools = {"single": {"shots": [5]}, "other": {}}
+        pools = {"single": {"shots": [5]}, "other": {}, "none": {"shots": []}}
         cells = validate_config({"shots": [1, 5], "pools": pools, "methods": ["random"], "seeds": [0]}).cells()
         assert [(cell.pool, cell.shots) for cell in cells] == [("single", 5), ("other", 1), ("other", 5)]
         assert problems({"pools": {"single": {"shots": [5]}}}) == [
@@ -161,6 +161,8 @@ class TestMethods:
         (line,) = problems({**missing, "methods": ["tgr"]})
         assert line.startswith(f"tgr.probe_weights: there is no file `{tmp_path}/r34.safetensors`")
         assert validate_config({**missing, "methods": ["random"]})
+        closed = {"single": {"access": "logits"}}
+        assert validate_config({**missing, "methods": ["tgr", "random"], "pools": closed}), "where tgr cannot run"
         (tmp_path / "r34.safetensors").touch()
         assert validate_config({**missing, "methods": ["tgr"]})
 

@@ -38,11 +38,11 @@ class HeadsAloneSettings(HeadsSettings, MethodSettings):
 
 
 class NoiseHeadsSettings(HeadsAloneSettings):
-    """The same on images of uniform noise: what the answers are worth without any image."""
+    """The distillation of `free_heads` alone, on images of uniform noise: a control."""
 
 
 class UnlabelledHeadsSettings(HeadsAloneSettings):
-    """The same on unlabelled real images of another domain: outside the data-free wall, a challenger."""
+    """The distillation of `free_heads` alone, on unlabelled real images of another domain: not data-free."""
 
     dataset: str = Field("emoji", description="The data set whose meta-train images are asked; none of the pool's own.")
 

@@ -79,5 +79,5 @@ class TgrSettings(MethodSettings):
 
     def problems(self, key: str, around: Surroundings) -> Iterator[Problem]:
         """A file of weights that is not there."""
-        if self.probe == "imagenet_r34" and around.pools and (missing := missing_file(self.probe_weights)):
+        if self.probe == "imagenet_r34" and around.runs and (missing := missing_file(self.probe_weights)):
             yield Problem(f"{key}.probe_weights", missing)

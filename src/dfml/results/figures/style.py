@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dfml.catalogue import METHODS
+from dfml.catalogue import entry
 from dfml.files.atomic import atomic_write
 from dfml.results.labels import OTHER_DOMAIN, UPPER_BOUND, in_order, method_label, real_images_note
 
@@ -37,7 +37,7 @@ RULE_COLOURS = {
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """Colour and marker of one method; the marker tells methods apart without any colour."""
+    """Colour and marker of one method; both together tell it apart."""
 
     colour: str
     marker: str
@@ -89,10 +89,12 @@ def house_style() -> Iterator[None]:
 
 def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:
     """A style per method, in table order; the same for a known method in every figure."""
-    unknown = [name for name in methods if name not in METHODS]
-    others = {name: _OTHERS[index % len(_OTHERS)] for index, name in enumerate(sorted(unknown))}
-    known = {name: MethodStyle(row.colour, row.marker) for name, row in METHODS.items()}
-    return {name: known.get(name) or others[name] for name in in_order(methods, methods)}
+    unstyled = sorted(name for name in methods if not entry(name).colour)
+    others = {name: _OTHERS[index % len(_OTHERS)] for index, name in enumerate(unstyled)}
+    return {
+        name: others.get(name) or MethodStyle(entry(name).colour, entry(name).marker)
+        for name in in_order(methods, methods)
+    }
 
 
 def panels(heights: Sequence[float], columns: int, *, width: float) -> tuple[Figure, list[list[Axes]]]:
