@@ -28,8 +28,8 @@ def write(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "mine.yaml: the file is empty; give at least one key, or leave the file out"),
-        ("# zoo:\n", "mine.yaml: the file is empty; give at least one key, or leave the file out"),
+        ("", "mine.yaml: the file is empty; give at least one key"),
+        ("# zoo:\n", "mine.yaml: the file is empty; give at least one key"),
         ("- zoo\n", "mine.yaml: expected keys at the top level (`key: value`), got a list"),
         ("zoo\n", "mine.yaml: expected keys at the top level (`key: value`), got `zoo`"),
         ("zoo:\n\tmodels: 3\n", "mine.yaml, line 2: a tab in `models: 3`; YAML wants spaces"),
@@ -98,7 +98,7 @@ def test_problems_of_all_files_are_told_once_each(write):
         check_files([first, str(first.absolute()), second])
     assert str(caught.value).splitlines() == [
         "first.yaml, line 2: `seeds` is given twice, first in line 1; keep one of them",
-        "second.yaml: the file is empty; give at least one key, or leave the file out",
+        "second.yaml: the file is empty; give at least one key",
     ]
 
 
