@@ -13,6 +13,7 @@ from benchmarks.pools import GENERATOR_WIDTH, LATENT, WAYS, published_inversion,
 from benchmarks.reference.free import PublishedLoop
 from benchmarks.report import run
 from dfml.artefacts.base import Cell
+from dfml.compute.device import configure_torch
 from dfml.jobs.job import Job
 from dfml.jobs.progress import NullProgress
 from dfml.metalearning.inner_loop import parameters_of
@@ -41,12 +42,12 @@ def cases(device: str) -> Sequence[Case]:
     return [case(32, rounds=3 if device == "cpu" else 5)] + ([case(84)] if device != "cpu" else [])
 
 
-def free_loop(folder: Path, *, side: int, device: torch.device, models: int = MODELS) -> FreeLoop:
+def free_loop(folder: Path, *, side: int, device: torch.device) -> FreeLoop:
     """FREE with the published options on a pool of random classifiers, ready for its first iteration."""
     replay = {"mode": "fixed", "max_outer": OUTER_STEPS, "episodes": EPISODES}
     options = {"iterations": 1, "five": {"warmup": 0}, "replay": replay}
     settings = FreeOfficialSettings.model_validate(options)
-    zoo = write_random_zoo(folder / "zoo", models, side=side)
+    zoo = write_random_zoo(folder / "zoo", MODELS, side=side)
     context = Context(
         cell=Cell("benchmark", "free_official", 1, 0),
         ways=WAYS,
@@ -66,8 +67,10 @@ def free_loop(folder: Path, *, side: int, device: torch.device, models: int = MO
 
 def ours(*, device: torch.device, side: int) -> Callable[[], None]:
     """An iteration of dfml's loop, its numbers read at the end."""
+    tf32 = torch.backends.cudnn.allow_tf32
     with TemporaryDirectory() as folder:
         loop = free_loop(Path(folder), side=side, device=device)
+    configure_torch(torch.get_num_threads(), device, tf32=tf32)  # the job has set it as a workflow's default would
     done = [0]
 
     def work() -> None:

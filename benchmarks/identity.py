@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KINDS = {
     "zoos": ("zoo/**/zoo.safetensors", "zoo/**/judges.safetensors"),
     "generators": ("inversion/**/generator.safetensors",),
-    "banks": ("inversion/**/bank.npz", "inversion/**/bank.safetensors"),
+    "banks": ("inversion/**/bank.npz",),
     "learners": ("metalearning/**/learner.safetensors",),
     "records": ("evaluation/**/record.json",),
 }
@@ -71,16 +71,7 @@ def read(path: Path) -> Contents:
         if path.suffix == ".json":
             return dict(_accuracies(path))
         return dict(_arrays(path) if path.suffix == ".npz" else _tensors(path))
-    except (
-        SafetensorError,
-        zipfile.BadZipFile,
-        zlib.error,
-        OSError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except DAMAGE as error:
         raise ValueError(f"cannot be read: {error}") from error
 
 
@@ -110,9 +101,9 @@ def _accuracies(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def files_of(shelf: Path, kind: str) -> dict[str, Path]:
-    """The files of one kind by their path below the shelf, without the suffix: a bank may change its container."""
+    """The files of one kind by their path below the shelf."""
     found = sorted(path for pattern in KINDS[kind] for path in shelf.glob(pattern) if path.is_file())
-    return {path.relative_to(shelf).with_suffix("").as_posix(): path for path in found}
+    return {path.relative_to(shelf).as_posix(): path for path in found}
 
 
 def compare(first: Path, second: Path) -> tuple[list[str], list[str]]:

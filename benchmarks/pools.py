@@ -19,9 +19,9 @@ WAYS, CLASSES = 5, 64
 LATENT, GENERATOR_WIDTH, PER_CLASS = 256, 64, 20
 
 
-def write_random_zoo(folder: Path, count: int, *, side: int, width: int = 32) -> Path:
+def write_random_zoo(folder: Path, count: int, *, side: int) -> Path:
     """A zoo of ``count`` Conv4 of five classes each, among 64; returns its folder."""
-    spec = NetworkSpec(family="conv4", width=width, ways=WAYS, side=side)
+    spec = NetworkSpec(family="conv4", width=32, ways=WAYS, side=side)
     states, entries = [], []
     for index in range(count):
         draws = torch.Generator().manual_seed(index)

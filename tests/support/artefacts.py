@@ -181,7 +181,7 @@ ARTEFACTS = (
         "split", write_split, lambda f: read_split(f / "split.json", NAMES), {"split.json": BLIND_AND_JSON}, share=120
     ),
     _json("inversion", (manifests.inversion(), manifests.inversion(seed=1)), read_inversions, share=110),
-    _json("speed", (manifests.speed(), manifests.speed(pool="single")), read_speeds, share=110),
+    _json("speed", (manifests.speed(), manifests.speed(pool="other")), read_speeds, share=110),
     _json("record", (record(0), record(1)), lambda paths: Record.load(paths[0]), share=130),
     _json(
         "metrics", (manifests.metrics(), manifests.metrics(domains={})), lambda paths: Metrics.load(paths[0]), share=40

@@ -145,7 +145,7 @@ def speed(**changes) -> dict:
     return {
         "format": "dfml.speed",
         "version": 1,
-        "pool": "",
+        "pool": "single",
         "seed": 0,
         "device": "cpu",
         "images_per_task": 100,

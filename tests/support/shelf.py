@@ -17,7 +17,7 @@ SPECIMENS: dict[type[Artefact], dict] = {
     ImagesManifest: manifests.images(),
     ZooManifest: manifests.zoo(),
     InversionRecord: manifests.inversion(),
-    SpeedRecord: manifests.speed(pool="single"),
+    SpeedRecord: manifests.speed(),
     LearnerManifest: manifests.learner(),
     Record: manifests.record(curve=results.curve("free", 0)),
     Receipt: manifests.receipt(),

@@ -82,18 +82,6 @@ def test_containers_do_not_count(shelves, capsys):
     assert differences(shelves, capsys) == []
 
 
-def test_a_bank_may_be_of_either_container(shelves, capsys):
-    _, second = shelves
-    with np.load(second / BANK) as file:
-        arrays = dict(file)
-    (second / BANK).unlink()
-    save_file(arrays, (second / BANK).with_suffix(".safetensors"))
-    assert differences(shelves, capsys) == []
-    save_file(arrays | {"images": arrays["images"] + 1}, (second / BANK).with_suffix(".safetensors"))
-    (line,) = differences(shelves, capsys)
-    assert line.startswith(f"{BANK}: images differs: uint8 [2, 3, 4] ")
-
-
 @pytest.mark.parametrize("path", [ZOO, JUDGES, GENERATOR, LEARNER])
 def test_one_bit_is_found(shelves, capsys, path):
     file = shelves[1] / path

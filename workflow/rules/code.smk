@@ -4,8 +4,7 @@ import hashlib
 import re
 
 import dfml
-from dfml.jobs.code_digest import code_digest
-from dfml.jobs.code_digest import file_digest
+from dfml.jobs.code_digest import code_digest, file_digest
 
 PACKAGE = Path(dfml.__file__).parent
 

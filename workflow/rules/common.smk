@@ -14,6 +14,7 @@ from dfml.catalogue import entry
 from dfml.files.atomic import bring_to_present
 from dfml.files.reading import digest_json
 from dfml.inversion.settings import Inverter
+from dfml.jobs.wall import EMBEDDED
 from dfml.compute.device import gpu_is_visible
 
 RESULTS = f"results/{settings.experiment}"
@@ -126,7 +127,7 @@ def image_sources(wildcards):
     dataset = settings.datasets[wildcards.dataset]
     if dataset.source == "embedded":
         stem = FILES[wildcards.dataset]
-        return [f"resources/embedded/{stem}.npz", f"config/splits/{stem}.json"]
+        return [f"{EMBEDDED}/{stem}.npz", f"config/splits/{stem}.json"]
     return [os.path.expanduser(dataset.split)] if dataset.split else []
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from dfml.data.prepare import prepare_images
 from dfml.data.settings import DatasetSettings
 from dfml.jobs.job import Job, run_job
+from dfml.jobs.wall import EMBEDDED
 
 
 def _main(snakemake: Any, job: Job) -> None:
@@ -13,7 +14,7 @@ def _main(snakemake: Any, job: Job) -> None:
         snakemake.wildcards.dataset,
         DatasetSettings.model_validate(snakemake.params.settings),
         Path(snakemake.output.summary).parent,
-        resources=Path("resources/embedded"),
+        resources=EMBEDDED,
         # Only checks that later stages can work, so no params: a change must not prepare the images again.
         minimum_images=job.untracked.images_per_class,
         minimum_classes=job.untracked.ways,

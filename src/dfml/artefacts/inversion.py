@@ -69,7 +69,7 @@ class SpeedRecord(Artefact):
     VERSION: ClassVar = 1
     MAKER: ClassVar = "the rule time_inversion"
 
-    pool: Text = ""
+    pool: Name
     seed: Count
     device: Text
     images_per_task: Positive

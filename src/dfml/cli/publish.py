@@ -1,4 +1,8 @@
-"""The README's results block, rendered from the table itself so that it cannot drift."""
+"""`dfml publish`: copies of tables, figures and metrics for git, and the main table in the README.
+
+Git ignores `results/`, since a table that a clone brings along would look finished to the workflow. What is to be read
+without a run is copied to `docs/results/`.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,15 @@ from dfml.errors import DfmlError, FileFormatError
 from dfml.files.atomic import atomic_write
 
 
-def update_readme(readme: Path, table: Path, *, name: str = "main") -> bool:
+def update_readme(readme: Path, table: Path) -> bool:
     """Put the Markdown of ``table`` between the markers of ``readme``; True when that changed the file.
 
-    The markers are the comments ``<!-- table:{name}:begin -->`` and ``<!-- table:{name}:end -->``; everything
+    The markers are the comments ``<!-- table:main:begin -->`` and ``<!-- table:main:end -->``; everything
     outside them stays as it is. Raises FileFormatError when either is missing, repeated or out of order, or a
     file cannot be read.
     """
     readme, table = Path(readme), Path(table)
-    begin, end = f"<!-- table:{name}:begin -->", f"<!-- table:{name}:end -->"
+    begin, end = "<!-- table:main:begin -->", "<!-- table:main:end -->"
     text, block = _read(readme), _read(table).strip()
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise FileFormatError(f"{readme}: needs the line {begin} once and, below it, the line {end} once.")

@@ -13,6 +13,7 @@ from rich.console import Console
 from dfml.artefacts.receipt import Receipt
 from dfml.cli.tools import Output, planned_outputs, require_repository
 from dfml.errors import DfmlError, FileFormatError, printable
+from dfml.files.atomic import PARTIAL
 from dfml.files.reading import sha256_file
 from dfml.jobs.provenance import receipts_folder
 
@@ -104,7 +105,7 @@ def _receipts(shelf: Path) -> tuple[list[Receipt], list[Finding]]:
 def _files(shelf: Path) -> Iterator[str]:
     for path in sorted(shelf.rglob("*")):
         parts = path.relative_to(shelf).parts
-        if path.is_file() and parts[0] not in ASIDE and not any(part.endswith(".partial") for part in parts):
+        if path.is_file() and parts[0] not in ASIDE and not any(part.endswith(PARTIAL) for part in parts):
             yield path.as_posix()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,14 +17,14 @@ class Timeline:
 
     Args:
         device: whose time it is.
-        stages: their names, or the seconds each has already taken.
+        stages: their names.
     """
 
     MOVES = ("seconds",)
 
-    def __init__(self, device: torch.device, stages: dict[str, float]) -> None:
+    def __init__(self, device: torch.device, stages: Iterable[str]) -> None:
         self._device = device
-        self.seconds = dict(stages)
+        self.seconds = dict.fromkeys(stages, 0.0)
         self._open: list[tuple[str, Any, Any]] = []
         self._marks: list[int] = []
 

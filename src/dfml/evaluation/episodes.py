@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,9 +18,6 @@ from dfml.data.images import ClassImages
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.jobs.progress import ProgressTask
 from dfml.metalearning.learner import Learner
-
-if TYPE_CHECKING:
-    pass  # configuration as a whole is no part of what this stage computes
 
 
 @dataclass(frozen=True)

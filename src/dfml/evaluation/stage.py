@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dfml.artefacts.base import Cell
 from dfml.artefacts.cell import Learning
 from dfml.artefacts.learner import LearnerManifest
 from dfml.artefacts.record import CurvePoint, Record, Result
 from dfml.compute.device import describe_device
 from dfml.data.images import load_images
+from dfml.evaluation.episodes import EpisodeSet, episode_accuracies
 from dfml.evaluation.intervals import interval95
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.files.reading import digest_json
@@ -21,10 +22,6 @@ from dfml.jobs.job import Job
 from dfml.metalearning.learner import Learner
 from dfml.metalearning.store import load_learner
 from dfml.networks.build import forward_macs
-
-if TYPE_CHECKING:
-    from dfml.artefacts.base import Cell  # configuration as a whole is no part of what this stage computes
-from dfml.evaluation.episodes import EpisodeSet, episode_accuracies
 
 
 def inference_macs(learner: Learner, side: int) -> int:

@@ -44,7 +44,7 @@ def read_at_most(path: Path | str, limit: int) -> bytes:
     return content
 
 
-def read_plain_json(path: Path | str, *, maker: str = "the step that makes it") -> Any:
+def read_plain_json(path: Path | str, *, maker: str) -> Any:
     """Read JSON without regard to its format; ``maker`` is what messages say to run.
 
     Whole numbers have 64 bits, others are finite, and no key stands twice.

@@ -39,7 +39,9 @@ class Terminated(BaseException):
 
 @dataclass(frozen=True)
 class Untracked:
-    """What a job is told beside its parameters: none of it changes a result, so none makes it run again.
+    """What a job is told beside its parameters: none of it makes a finished job run again.
+
+    Only ``runtime.tf32`` changes results, and those slightly; a record says how it was set.
 
     Attributes:
         experiment: Name of the experiment, and of its folders.

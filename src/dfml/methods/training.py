@@ -43,7 +43,7 @@ class LearnerLoop:
         self.context, self.network, self.generator = context, network, generator
         self.parameters = parameters_of(network)
         self.optimiser = Adam([list(self.parameters.values())], [learning_rate])
-        self.timeline = Timeline(context.job.device, dict.fromkeys(stages, 0.0))
+        self.timeline = Timeline(context.job.device, stages)
         self.teacher_passes = 0
         self._remedy = remedy
         self._losses: list[Tensor] = []

@@ -35,14 +35,14 @@ class GridCell:
         return self.shots is None or shots in self.shots
 
 
-def read_grid(rows: Iterable[GridCell | Sequence[Any]]) -> list[GridCell]:
+def read_grid(rows: Iterable[Sequence[Any]]) -> list[GridCell]:
     """The grid from plain rows ``(pool, method, status, reason, shots)``, in the order given; shots may be left out.
 
     Raises DfmlError for an unknown status, an n/a without a reason, or a pair that is listed twice.
     """
     grid: list[GridCell] = []
     for row in rows:
-        cell = row if isinstance(row, GridCell) else GridCell(*row)
+        cell = GridCell(*row)
         name = f"{cell.pool} / {cell.method}"
         if cell.status not in (RUN, NOT_APPLICABLE, NOT_RUN):
             raise DfmlError(f"the grid gives {name} the status {cell.status!r}; use run, n/a or not run.")

@@ -16,7 +16,6 @@ RULES = {
 BATCH_NORMS = {
     "transductive": "transductive (statistics of the query images)",
     "support": "support (statistics of the support images)",
-    "running": "running (statistics stored in the learner)",
 }
 """Batch-norm modes: whose statistics normalise the query images."""
 

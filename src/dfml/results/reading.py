@@ -27,15 +27,8 @@ def read_inversions(paths: Sequence[Path]) -> list[InversionRecord]:
 
 
 def read_speeds(paths: Sequence[Path]) -> list[SpeedRecord]:
-    """The speed comparisons, sorted by pool.
-
-    A file that does not name its pool belongs to the one whose folder it lies in
-    (``inversion/{pool}/speed.json``).
-    """
-    speeds = []
-    for path in paths:
-        speed = SpeedRecord.load(path)
-        speeds.append(speed.model_copy(update={"pool": speed.pool or Path(path).parent.name}))
+    """The speed comparisons, sorted by pool; two of one pool are refused."""
+    speeds = [SpeedRecord.load(path) for path in paths]
     return _in_order("speed comparison", speeds, paths, lambda speed: (speed.pool,))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from dfml.artefacts.record import Record
 from dfml.results.collect import read_results_csv
@@ -12,7 +13,7 @@ from dfml.results.figures.inner_steps import inner_steps_figure
 from dfml.results.figures.main import main_figure
 from dfml.results.figures.seconds import accuracy_seconds_figure
 from dfml.results.figures.style import house_style, save_figure
-from dfml.results.grid import GridCell, check_against_grid, read_grid
+from dfml.results.grid import check_against_grid, read_grid
 from dfml.results.reading import read_inversions, read_speeds, read_zoos
 from dfml.results.tables.accuracy import by_seed_table, main_table
 from dfml.results.tables.cost import cost_table
@@ -31,17 +32,17 @@ def make_tables(
     zoos: Sequence[Path],
     inversions: Sequence[Path],
     speeds: Sequence[Path],
-    grid: Iterable[GridCell | Sequence[str | None]],
+    grid: Iterable[Sequence[Any]],
     ways: int,
     shots: Sequence[int],
     output: Path,
 ) -> list[Path]:
     """The whole rule: write every table of TABLES into the folder ``output``; returns the files.
 
-    ``results`` is results.csv; ``zoos``, ``inversions`` and ``speeds`` are zoo.json, inversion.json and
-    speed.json files (none is fine, the table then says so); ``grid`` has a row (pool, method, status, reason)
-    per pair in table order, with status "run", "n/a" or "not run". Raises DfmlError when a file is malformed
-    or results.csv holds a cell that the grid does not run.
+    ``results`` is results.csv; ``zoos``, ``inversions`` and ``speeds`` are zoo.json, inversion.json and speed.json
+    files (none is fine, the table then says so); ``grid`` has the rows of the tables in order
+    (:func:`dfml.results.grid.read_grid`). Raises DfmlError when a file is malformed or results.csv holds a cell that
+    the grid does not run.
     """
     cells, frame = read_grid(grid), read_results_csv(results)
     check_against_grid(frame, cells, ways=ways, shots=shots)
@@ -67,7 +68,7 @@ def draw_figures(
     records: Sequence[Path],
     inversions: Sequence[Path],
     speeds: Sequence[Path],
-    grid: Iterable[GridCell | Sequence[str | None]],
+    grid: Iterable[Sequence[Any]],
     ways: int,
     shots: Sequence[int],
     output: Path,

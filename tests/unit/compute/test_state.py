@@ -178,6 +178,6 @@ def test_clocks_go_on(monkeypatch):
     restore(later, collect(wall))
     later.mark()  # 50
     assert later.settle() == [40.0] and later.total == 50.0  # 60
-    stages = Timeline(CPU, {"a": 1.0, "b": 2.0})
+    stages = Timeline(CPU, ("a", "b"))
     restore(stages, {"seconds": {"a": 3.0, "b": 4.0}})
     assert stages.total == 7.0

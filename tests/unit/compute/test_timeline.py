@@ -20,7 +20,7 @@ def clock(monkeypatch):
 
 
 def test_stages_are_disjoint_and_add_up(clock):
-    times = Timeline(torch.device("cpu"), {"a": 0.0, "b": 1.0})
+    times = Timeline(torch.device("cpu"), ("a", "b"))
     for _ in range(2):
         with times.stage("a"):
             clock(2)
@@ -28,13 +28,13 @@ def test_stages_are_disjoint_and_add_up(clock):
         with times.stage("b"):
             clock(3)
         times.mark()
-    assert times.settle() == [1 + 5, 1 + 10]
-    assert times.seconds == {"a": 4.0, "b": 7.0}
-    assert times.total == 11.0
+    assert times.settle() == [5, 10]
+    assert times.seconds == {"a": 4.0, "b": 6.0}
+    assert times.total == 10.0
 
 
 def test_moments_are_told_once(clock):
-    times = Timeline(torch.device("cpu"), {"a": 0.0})
+    times = Timeline(torch.device("cpu"), ("a",))
     with times.stage("a"):
         clock(1)
     times.mark()
@@ -49,7 +49,7 @@ def test_moments_are_told_once(clock):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_device_time_is_counted_although_the_host_runs_ahead():
-    times = Timeline(torch.device("cuda"), {"a": 0.0})
+    times = Timeline(torch.device("cuda"), ("a",))
     x = torch.randn(4096, 4096, device="cuda")
     with times.stage("a"):
         for _ in range(20):

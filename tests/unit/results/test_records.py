@@ -105,10 +105,14 @@ def test_inversion_curve_holds_numbers_only(tmp_path):
         read_inversions([write(tmp_path, "inversion.json", inversion(ce_curve={"first": [1.0, None]}))])
 
 
-def test_speed_belongs_to_the_pool_of_its_folder_unless_it_names_one(tmp_path):
-    unnamed = write(tmp_path, "inversion/single/speed.json", speed())
-    named = write(tmp_path, "elsewhere/speed.json", speed(pool="other"))
-    assert [item.pool for item in read_speeds([unnamed, named])] == ["other", "single"]
+def test_speeds_come_by_pool_and_each_once(tmp_path):
+    own = write(tmp_path, "inversion/single/speed.json", speed())
+    other = write(tmp_path, "elsewhere/speed.json", speed(pool="other"))
+    assert [item.pool for item in read_speeds([own, other])] == ["other", "single"]
+    with pytest.raises(DfmlError, match=r"speed comparison single"):
+        read_speeds([own, write(tmp_path, "again/speed.json", speed())])
+    with pytest.raises(FileFormatError, match="pool"):
+        read_speeds([write(tmp_path, "none/speed.json", speed(pool=""))])
 
 
 def test_speed_lists_must_be_parallel(tmp_path):

@@ -101,7 +101,7 @@ class FreeLoop:
         if settings.adversary.student == "stale_fast":
             self.student = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.objectives = {warm: self._objective(warm=warm) for warm in (True, False)}
-        self.timeline = Timeline(device, {"inversion": 0.0, "bell": 0.0, "replay": 0.0})
+        self.timeline = Timeline(device, ("inversion", "bell", "replay"))
         self.teacher_passes = 0
 
     def run(self) -> tuple[list[Snapshot], list[dict[str, float]]]:

@@ -139,7 +139,7 @@ def fit(context: Context) -> Fitted:
     pool, device = context.pool, context.job.device
     models = Standardised([without_statistics(model.module) for model in pool])
     fusion = RobustFusion(models.rows.to(device), settings, torch_generator(context.seed, "dro"))
-    timeline = Timeline(device, {"fusion": 0.0})
+    timeline = Timeline(device, ("fusion",))
 
     def step(number: int) -> dict[str, Tensor]:
         with timeline.stage("fusion"):

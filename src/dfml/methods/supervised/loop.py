@@ -93,7 +93,7 @@ class _RealEpisodes:
         self.parameters = parameters_of(network)
         self.optimiser = Adam([list(self.parameters.values())], [settings.learning_rate])
         self.step = _make_step(context, network, self.parameters, self.optimiser)
-        self.timeline = Timeline(device, {"training": 0.0})
+        self.timeline = Timeline(device, ("training",))
 
     def iteration(self, iteration: int) -> dict[str, Tensor]:
         """One outer step."""
