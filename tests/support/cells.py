@@ -29,7 +29,7 @@ from dfml.methods.supervised.settings import SupervisedSettings
 from dfml.networks.settings import NetworkSettings
 from dfml.zoo.pool import Pool
 from support import manifests
-from support.learners import recovered
+from support.inversion import recovered
 from support.zoo import CPU, SIDE, WAYS, WIDTH, QuietJob
 
 LEARNER = NetworkSettings(family="conv4", width=WIDTH)

@@ -1,4 +1,4 @@
-"""Damage inside safetensors, archives, arrays and pictures; what is not the lie, such as a checksum, is right."""
+"""Damage inside safetensors, archives, arrays and pictures, all other things left right; a pickle that acts."""
 
 import io
 import json
@@ -6,10 +6,22 @@ import re
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from support.mutations import NUMBERS, TEXTS, change_bytes, change_json
+
+
+class Trap:
+    """Unpickling this leaves a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str, str]]:
+        return open, (str(self.path), "w")
+
 
 # ---- safetensors
 

@@ -12,7 +12,7 @@ from dfml.inversion.recovered import Recovered, interleaved_targets
 from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.networks.generator import Generator
 from dfml.zoo.pool import PoolModel
-from support.zoo import CPU, SIDE, WAYS, random_model
+from support.zoo import SIDE, WAYS, random_model
 
 LATENT, GENERATOR_WIDTH = 8, 4
 
@@ -67,7 +67,7 @@ def linear_model(*, seed: int = 0, ways: int = WAYS, dtype: torch.dtype = torch.
 def recovered(model: PoolModel, images: Tensor) -> Recovered:
     """Images ``[B, 3, side, side]`` as if they had been recovered from ``model``, in the order of its outputs."""
     ways = len(model.classes)
-    return Recovered(model, images, interleaved_targets(ways, len(images) // ways, CPU), torch.zeros(1))
+    return Recovered(model, images, interleaved_targets(ways, len(images) // ways, images.device), torch.zeros(1))
 
 
 def parameters(network: nn.Module) -> list[Tensor]:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from dfml.artefacts.learner import MANIFEST, WEIGHTS, LearnerManifest, Normalisation, SnapshotEntry
 from dfml.artefacts.provenance import Provenance
 from dfml.artefacts.zoo import NetworkSpec
-from dfml.inversion.recovered import Recovered, interleaved_targets
 from dfml.metalearning.learner import Learner
 from dfml.metalearning.store import save_weights
 from dfml.networks.build import build_network
@@ -70,13 +69,6 @@ def wrapped(network: nn.Module, classes: Tensor, *, index: int = 0) -> PoolModel
     """Any module as a frozen classifier of a pool; it does not normalise."""
     frozen = network.requires_grad_(False)
     return random_model(seed=index, network=frozen, classes=classes, mean=torch.zeros(3), std=torch.ones(3))
-
-
-def recovered(model: PoolModel, images: Tensor) -> Recovered:
-    """Images as if an inversion of ``model`` had returned them."""
-    ways = len(model.classes)
-    targets = interleaved_targets(ways, len(images) // ways, images.device)
-    return Recovered(model, images, targets, torch.zeros(1))
 
 
 def save_learner(folder: Path, states: list[list[dict[str, Tensor]]], **facts: Any) -> None:

@@ -119,6 +119,23 @@ def test_the_page_shows_the_kept_results(kept):
     assert to_markdown(json.loads(kept.read_text(encoding="utf-8"))) in page
 
 
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("benchmarks.zoo:ours", {"side": 16, "models": 2, "epochs": 1, "images": 300}),
+        ("benchmarks.zoo:reference", {"side": 16, "models": 2, "epochs": 1, "images": 300}),
+        ("benchmarks.growth:loading", {"models": 2}),
+        ("benchmarks.growth:inverting", {"models": 4}),
+        ("benchmarks.workflow:ours", {"jobs": workflow.JOBS_PER_SEED}),
+        ("benchmarks.workflow:reference", {"jobs": 3}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its folder goes with the process
+def test_an_arm_that_no_other_test_builds_works(target, options):
+    module, function = target.split(":")
+    getattr(importlib.import_module(module), function)(device=torch.device("cpu"), **options)()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("module", [end_to_end, inversion])
 def test_the_published_loops_run(module):

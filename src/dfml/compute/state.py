@@ -129,7 +129,8 @@ def _copied(state: Any) -> Any:
 def _demand(where: str, state: Any, dtype: torch.dtype, shape: torch.Size | None = None) -> None:
     if not isinstance(state, Tensor):
         raise ValueError(f"{where} is a {type(state).__name__}, not a tensor")
-    if state.dtype != dtype:
+    # A learning rate is float64 on a CPU and float32 on a GPU; a run may be taken up on the other.
+    if state.dtype != dtype and not (state.is_floating_point() and dtype.is_floating_point):
         raise ValueError(f"{where} is of {state.dtype}, not of {dtype}")
     if shape is not None and state.shape != shape:
         raise ValueError(f"{where} has the shape {list(state.shape)}, not {list(shape)}")

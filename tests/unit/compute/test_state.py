@@ -12,7 +12,7 @@ from dfml.compute.state import collect, restore
 from dfml.compute.timeline import Timeline, WallClock
 from dfml.inversion.bank import ImageBank
 from dfml.jobs.checkpoint import Checkpoint
-from support.learners import recovered
+from support.inversion import recovered
 from support.zoo import CPU, SIDE, random_model
 
 
@@ -113,8 +113,8 @@ def broken(**changes):
         (broken(weights={"a": torch.zeros(3, 2), "b": torch.zeros(4)}), r"weights\['a'\] has the shape \[3, 2\], not"),
         (broken(rows=[torch.zeros(2)] * 2), r"state\.rows is not a list of 3 parts"),
         (
-            broken(rows=[torch.zeros(2, dtype=torch.float64)] * 3),
-            r"rows\[0\] is of torch.float64, not of torch.float32",
+            broken(rows=[torch.zeros(2, dtype=torch.int64)] * 3),
+            r"rows\[0\] is of torch.int64, not of torch.float32",
         ),
         (broken(rows=[torch.zeros(2), torch.zeros(2), 1.0]), r"rows\[2\] is a float, not a tensor"),
         (broken(count=torch.ones(())), r"state\.count is a Tensor, not a plain value"),
@@ -128,6 +128,15 @@ def broken(**changes):
 def test_what_does_not_fit_is_named(state, message):
     with pytest.raises(ValueError, match=message):
         restore(Thing(), state)
+
+
+def test_learning_rates_of_a_gpu_are_taken_up_on_a_cpu():
+    """They are float32 there and float64 here (`Optimiser`)."""
+    own = SGD([[torch.zeros(2)]], [0.5])
+    state = collect(own)
+    state["_rates"] = [torch.tensor(0.25)]
+    restore(own, state)
+    assert own.rates == [0.25] and own._rates[0].dtype == torch.float64
 
 
 def test_what_says_nothing_is_refused():

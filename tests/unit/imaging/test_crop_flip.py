@@ -1,3 +1,5 @@
+"""Random crops and flips: what they can give, how often, and the scale of pixels."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,10 +15,10 @@ def generator(seed=0):
 
 
 def augmented(x, seed=0, *, padding=GREATEST, flip=True, per_sample=True):
-    return moved(x, padding=padding, flip=flip, per_sample=per_sample, generator=generator(seed))
+    return cropped_and_flipped(x, padding=padding, flip=flip, per_sample=per_sample, generator=generator(seed))
 
 
-def moved(x, **options):
+def cropped_and_flipped(x, **options):
     return crop_flip(x, draw_crop_flips(images=len(x), **options))
 
 
@@ -54,7 +56,7 @@ def test_copies_differ_per_sample_and_agree_per_batch():
 def test_the_batch_is_drawn_anew_each_time():
     x = torch.rand(2, 3, 16, 16, generator=generator(4))
     draws = generator()
-    results = [moved(x, padding=4, flip=True, per_sample=False, generator=draws) for _ in range(20)]
+    results = [cropped_and_flipped(x, padding=4, flip=True, per_sample=False, generator=draws) for _ in range(20)]
     assert len(torch.stack(results).flatten(1).unique(dim=0)) > 10
 
 

@@ -8,6 +8,7 @@ from dfml.compute.seeds import torch_generator
 from dfml.compute.state import collect, restore
 from dfml.errors import FileFormatError
 from dfml.inversion.bank import ImageBank
+from support.containers import Trap
 from support.inversion import recovered
 from support.zoo import CPU, SIDE, random_model, same_bits
 
@@ -110,16 +111,6 @@ def test_foreign_contents(path, changes, message):
     respoil(path, **changes)
     with pytest.raises(FileFormatError, match=message):
         ImageBank.load(path, CPU)
-
-
-class Trap:
-    """Unpickling this leaves a file behind."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
 
 
 def test_a_pickled_object_is_never_unpickled(path, tmp_path):

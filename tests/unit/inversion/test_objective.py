@@ -28,13 +28,13 @@ def images(seed=0):
     return torch.rand(len(TARGETS), 3, 16, 16, dtype=torch.float64, generator=torch_generator(seed)).requires_grad_()
 
 
-def moves_of(asked, seed=0):
+def crop_flips_of(asked, seed=0):
     return asked.views.draw(images=len(TARGETS), canvas=16, side=16, generator=torch_generator(seed))
 
 
 def measured(model, asked, x, seed=0):
     """Loss, cross-entropy and gradient with respect to the images."""
-    loss, cross_entropy = asked(model, x, TARGETS, moves_of(asked, seed))
+    loss, cross_entropy = asked(model, x, TARGETS, crop_flips_of(asked, seed))
     return loss.detach(), cross_entropy, torch.autograd.grad(loss, x)[0]
 
 
@@ -42,7 +42,7 @@ def spied(asked, x=None):
     """Images as the network sees them, normalisation undone."""
     network = Spy()
     model = random_model(network=network, mean=torch.zeros(3), std=torch.ones(3))
-    asked(model, images() if x is None else x, TARGETS, moves_of(asked))
+    asked(model, images() if x is None else x, TARGETS, crop_flips_of(asked))
     return network.seen
 
 
@@ -122,7 +122,7 @@ def test_adversary_sees_what_the_teacher_sees():
         return asked.network(inputs)
 
     asked = objective(adversary=Adversary(1.0, "kl_ts", student, student_grad=False))
-    asked(model, x, TARGETS, moves_of(asked))
+    asked(model, x, TARGETS, crop_flips_of(asked))
     assert seen[0][0] is model
     assert torch.equal(seen[0][1], model.inputs(x).detach())
 
@@ -135,6 +135,6 @@ def test_student_gradient_is_a_choice(network):
 
 def test_a_detached_student_gets_no_gradient(network):
     asked = against(network, kind="js")
-    loss, _ = asked(random_model(), images(), TARGETS, moves_of(asked))
+    loss, _ = asked(random_model(), images(), TARGETS, crop_flips_of(asked))
     loss.backward()
     assert all(p.grad is None for p in network.parameters())

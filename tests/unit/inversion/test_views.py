@@ -1,4 +1,4 @@
-"""What a model sees of recovered images: moved, at its own side, normalised."""
+"""What a model sees of recovered images: cropped and flipped, at its own side, normalised."""
 
 from dataclasses import replace
 
@@ -44,7 +44,7 @@ def test_crops_reach_every_corner_and_no_further():
     assert set(crop_flips.shift.flatten().tolist()) == set(range(-2, CANVAS - SIDE + 2 + 1))
 
 
-def test_a_mirrored_window_is_the_window_mirrored():
+def test_a_flipped_window_is_the_window_flipped():
     views, images = Views(1, True, "crop"), torch.rand(1, 3, CANVAS, CANVAS)
     model = replace(random_model(), mean=torch.zeros(3), std=torch.ones(3))
     shift = torch.tensor([[3, 5]])

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dfml.errors import DfmlError
-from dfml.jobs.wall import WallError, data_free_wall
+from dfml.jobs.wall import WallError, data_free_wall, real_image_folders
 
 
 @pytest.fixture
@@ -126,3 +126,22 @@ def test_a_fallen_wall_costs_next_to_nothing(images):
         pass
     path = images / "x.npz"
     assert min(timeit.repeat(lambda: os.close(os.open(path, os.O_RDONLY)), number=200, repeat=5)) / 200 < 1e-3
+
+
+def test_the_wall_stands_around_every_place_of_real_images():
+    datasets = {"icons": None, "mine": "~/pictures"}
+    assert real_image_folders("toy", datasets) == [
+        Path("resources/embedded"),
+        Path("results/toy/images"),
+        Path.home() / "pictures",
+    ]
+
+
+def test_a_method_that_reads_some_images_is_kept_from_all_others():
+    datasets = {"icons": None, "emoji": None, "mine": "~/pictures"}
+    assert real_image_folders("toy", datasets, but=[Path("results/toy/images/emoji")]) == [
+        Path("resources/embedded"),
+        Path("results/toy/images/icons"),
+        Path("results/toy/images/mine"),
+        Path.home() / "pictures",
+    ]

@@ -6,7 +6,8 @@ import torch
 from dfml.inversion.bank import ImageBank
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.zoo.pool import Pool
-from support.learners import generator, recovered
+from support.inversion import recovered
+from support.learners import generator
 from support.zoo import CPU, WAYS, random_model
 
 SMALL, LARGE, PER_CLASS = 28, 32, 6

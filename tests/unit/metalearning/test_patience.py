@@ -75,13 +75,14 @@ def test_a_resumed_one_fires_at_the_same_steps(make, expected, at):
     assert fired(make, accuracies, resume_at=at) == expected
 
 
-def test_the_host_reads_only_what_could_decide():
+@pytest.mark.parametrize("make", [at_once(3), lambda: Patience(3)])
+def test_the_host_reads_only_what_could_decide(make):
     class Watched(float):
         def __float__(self):
             read.append(len(taken))
             return float.__add__(self, 0.0)
 
-    read, taken, patience = [], [], Patience(3)
+    read, taken, patience = [], [], make()
     for accuracy in [0.5, 0.4, 0.3, 0.2, 0.1, 0.1]:
         patience.used_up()
         patience.take(Watched(accuracy))

@@ -16,7 +16,8 @@ from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.replay import last_fast_weights, replay
 from dfml.metalearning.settings import ReplaySettings
 from dfml.zoo.pool import Pool
-from support.learners import SIDE, WAYS, encoder, generator, recovered, wrapped
+from support.inversion import recovered
+from support.learners import SIDE, WAYS, encoder, generator, wrapped
 from support.zoo import random_model
 
 SETTINGS = {"episodes": 2, "queries": 3, "inner_steps": 2, "inner_learning_rate": 0.1, "learning_rate": 0.01}

@@ -12,6 +12,7 @@ from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, NetworkSpec, ZooManife
 from dfml.errors import FileFormatError
 from dfml.files.reading import sha256_file
 from dfml.zoo.store import load_judges, load_weights, load_zoo, save_weights
+from support.containers import Trap
 from support.zoo import CPU, MEAN, SIDE, STD, same_bits, storages, write_random_zoo
 
 SPEC = NetworkSpec(family="conv4", width=4, ways=3, side=SIDE)
@@ -111,16 +112,6 @@ def test_foreign_tensors(zoo, spoil, message):
     edit(zoo, weights_sha256=sha256_file(zoo / WEIGHTS))
     with pytest.raises(FileFormatError, match=message):
         load_zoo(zoo, CPU)
-
-
-class Trap:
-    """Unpickling this leaves a file behind."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
 
 
 @pytest.mark.parametrize("zipped", [False, True])

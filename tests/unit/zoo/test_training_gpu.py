@@ -13,10 +13,10 @@ pytestmark = [
 ]
 
 
-def trained(device, seeds, **settings):
+def trained(device, seeds):
     spec = NetworkSpec(family="conv4", width=4, ways=WAYS, side=SIDE)
     facts = {"mean": torch.tensor(MEAN, device=device), "std": torch.tensor(STD, device=device)}
-    chosen = zoo_settings(epochs=4, **settings)
+    chosen = zoo_settings(epochs=4)
     images = pattern_images()
     models = [
         ModelTraining(make_task(images, [s, s + 1, s + 2], 0.8, device), spec, chosen, **facts, seed=s) for s in seeds

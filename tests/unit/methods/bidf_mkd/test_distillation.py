@@ -13,7 +13,8 @@ from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.bidf_mkd.distillation import BilevelDistillation
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
 from dfml.zoo.access import LogitsOnly
-from support.learners import encoder, generator, recovered
+from support.inversion import recovered
+from support.learners import encoder, generator
 from support.zoo import SIDE, WAYS, random_model
 
 DOUBLE = torch.float64

@@ -91,7 +91,7 @@ def black_box(**changes):
 
 
 def batch(model, dtype=torch.float64):
-    """Images, targets and moves of a question; the images ask for gradients."""
+    """Images, targets and crops and flips of a question; the images ask for gradients."""
     images = torch.rand(2 * WAYS, 3, SIDE, SIDE, dtype=dtype, generator=torch_generator(0, "images"))
     targets = interleaved_targets(WAYS, 2, CPU)
     return (

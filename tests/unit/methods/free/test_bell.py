@@ -14,7 +14,8 @@ from dfml.inversion.objective import Views
 from dfml.methods.free import bell as alignment
 from dfml.methods.free.bell import SequentialSteps, outer_step
 from dfml.methods.free.settings import BellSettings
-from support.learners import generator, recovered, wrapped
+from support.inversion import recovered
+from support.learners import generator, wrapped
 
 WAYS = 2
 STUDENT = nn.Sequential(nn.Flatten(), nn.Linear(6, WAYS, bias=False)).double()

@@ -12,7 +12,8 @@ from dfml.methods.heads.free_heads import fit
 from dfml.methods.heads.settings import HeadsSettings
 from dfml.zoo.pool import Pool
 from support.cells import InterruptedJobError, InterruptedProgress, context, fit_cell, heads_options, write_inversion
-from support.learners import SPEC, recovered
+from support.inversion import recovered
+from support.learners import SPEC
 from support.zoo import CPU, MEAN, SIDE, WAYS, write_random_zoo
 
 
