@@ -16,8 +16,8 @@ from benchmarks.arms import Arm, time_alone
 from benchmarks.pools import PER_CLASS, published_inversion, write_random_zoo
 from dfml.inversion.five import MetaGenerator
 from dfml.inversion.inner_steps import draw_generator
+from dfml.inversion.objective import make_objective
 from dfml.inversion.sampling import ModelSampler
-from dfml.inversion.stage import make_objective
 from dfml.zoo.pool import Pool
 
 

@@ -21,7 +21,7 @@ from benchmarks.reference.zoo import classifier
 from benchmarks.report import run
 from dfml.inversion.five import MetaGenerator
 from dfml.inversion.inner_steps import draw_generator
-from dfml.inversion.stage import make_objective
+from dfml.inversion.objective import make_objective
 
 MODELS = 4
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dfml.artefacts.images import MANIFEST as IMAGES
 from dfml.artefacts.images import ImagesManifest
+from dfml.artefacts.inversion import BANK
 from dfml.artefacts.learner import MANIFEST as LEARNER
 from dfml.artefacts.learner import WEIGHTS as LEARNER_WEIGHTS
 from dfml.artefacts.learner import LearnerManifest
@@ -20,7 +21,7 @@ from dfml.data.splits import read_split
 from dfml.errors import DfmlError
 from dfml.files.atomic import write_json
 from dfml.files.reading import sha256_file
-from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.bank import ImageBank
 from dfml.inversion.five import GENERATOR, load_meta_generator
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.metalearning.store import load_learner

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from dfml.artefacts.base import Cell
-from dfml.artefacts.inversion import RECORD
+from dfml.artefacts.inversion import BANK, RECORD
 from dfml.catalogue import entry
 from dfml.compute.seeds import torch_generator
-from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.bank import ImageBank
 from dfml.inversion.five import GENERATOR
 from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.settings import InversionSettings

@@ -2,7 +2,7 @@
 
 import json
 
-from dfml.inversion.bank import BANK
+from dfml.artefacts.inversion import BANK
 from dfml.inversion.cmi import ContrastiveInversion
 from dfml.inversion.deep_inversion import DeepInversion
 from dfml.inversion.five import GENERATOR, MetaGenerator

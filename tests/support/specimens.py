@@ -10,12 +10,13 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
+from dfml.artefacts.inversion import BANK
 from dfml.artefacts.provenance import Provenance
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.seeds import torch_generator
 from dfml.data.images import SPLITS, save_images
 from dfml.files.atomic import write_json
-from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.bank import ImageBank
 from dfml.inversion.five import GENERATOR
 from dfml.jobs import provenance as receipt
 from dfml.jobs.checkpoint import Checkpoint

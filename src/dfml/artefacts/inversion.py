@@ -10,6 +10,7 @@ from dfml.artefacts.base import Artefact, Closed, Count, Name, NonNegative, Perc
 from dfml.artefacts.provenance import Provenance
 
 RECORD = "inversion.json"
+BANK = "bank.npz"
 
 
 class InversionRecord(Artefact):

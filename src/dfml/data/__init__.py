@@ -1,1 +1,1 @@
-"""Real images: sources, class splits, fixed episodes and augmentation."""
+"""Real images: sources, class splits and fixed episodes."""

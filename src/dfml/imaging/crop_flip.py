@@ -12,7 +12,7 @@ from dfml.compute.placement import channels_last, send
 
 @dataclass(frozen=True, eq=False)
 class CropFlips:
-    """Shifts and flips of the images of a batch: one for each image, or one for all of them.
+    """Shifts and flips of the images of a batch: one for each image (D = B), or one for all of them (D = 1).
 
     ``shift`` int64 ``[..., D, 2]`` is where the crop window lies below and to the right of the image, in pixels;
     ``flipped`` bool ``[..., D]`` whether the crop is then flipped. Leading dimensions count batches.
@@ -22,7 +22,7 @@ class CropFlips:
     flipped: Tensor
 
     def __getitem__(self, index: Any) -> "CropFlips":
-        """The moves of one batch, or of some."""
+        """Those of one batch, or of some."""
         return CropFlips(self.shift[index], self.flipped[index])
 
     def to(self, device: torch.device) -> "CropFlips":
@@ -33,7 +33,7 @@ class CropFlips:
 def draw_crop_flips(
     *batches: int, images: int, padding: int, flip: bool, per_sample: bool, generator: torch.Generator
 ) -> CropFlips:
-    """Draw random moves.
+    """Draw random shifts and flips.
 
     Args:
         batches: Leading dimensions, none for a single batch.
@@ -41,7 +41,7 @@ def draw_crop_flips(
         padding: Largest shift in pixels; 0 for none.
         flip: Whether about half of the images are mirrored left to right.
         per_sample: Draw a shift and a flip for each image; otherwise one of each for a whole batch.
-        generator: Source of randomness; the moves live on its device.
+        generator: Source of randomness; the result lies on its device.
     """
     size, device = (*batches, images if per_sample else 1), generator.device
     shift = torch.randint(-padding, padding + 1, (*size, 2), generator=generator, device=device)

@@ -13,7 +13,6 @@ from dfml.files.arrays import read_arrays, texts, whole
 from dfml.files.atomic import atomic_write
 from dfml.inversion.recovered import Recovered
 
-BANK = "bank.npz"
 FORMAT, VERSION = "dfml.bank", 1
 _TENSORS = ("pixels", "sources", "written")
 _ARRAYS = frozenset({"format", "version", "slots", *_TENSORS})

@@ -189,7 +189,7 @@ def recover_with_five(
 
 
 def load_meta_generator(folder: Path, settings: InversionSettings, side: int, device: torch.device) -> MetaGenerator:
-    """The meta-generator that :func:`invert` wrote into ``folder``.
+    """The meta-generator that :func:`dfml.inversion.stage.invert` wrote into ``folder``.
 
     Raises:
         FileFormatError: the file is missing, damaged, or not of the size that the settings ask for.

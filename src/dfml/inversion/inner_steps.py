@@ -83,7 +83,7 @@ class InnerSteps:
     several places work at once.
 
     Args:
-        network: the meta-generator; read, never changed.
+        network: the generator that is adapted; read, never changed here. Its owner may change it between calls.
         settings: of FIVE.
     """
 
@@ -119,7 +119,7 @@ class InnerSteps:
             objective: what is minimised; the same object every time, or each is recorded.
             targets: ``[B]``.
             latents: where they start, ``[B, latent]``.
-            crop_flips: the augmentation of each step, ``[k, B, …]``.
+            crop_flips: the augmentation of each step, ``[k, B, …]``, or ``[k, 1, …]`` for all images of a batch.
 
         Returns:
             The kept images ``[B, 3, side, side]``, cross-entropies and losses of the forward passes ``[k]``, and the

@@ -31,7 +31,7 @@ class Views:
     resize: Literal["bilinear", "crop"] = "bilinear"
 
     def draw(self, *batches: int, images: int, canvas: int, side: int, generator: torch.Generator) -> CropFlips:
-        """The moves of batches of ``images`` made at ``canvas`` pixels for a model that sees ``side``."""
+        """Crops and flips of batches of ``images`` made at ``canvas`` pixels for a model that sees ``side``."""
         crop_flips = draw_crop_flips(
             *batches,
             images=images,

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from dfml.artefacts.inversion import RECORD, InversionRecord
+from dfml.artefacts.inversion import BANK, RECORD, InversionRecord
 from dfml.artefacts.zoo import MANIFEST
 from dfml.compute.seeds import torch_generator
 from dfml.files.atomic import atomic_write
 from dfml.files.reading import digest_json, sha256_file
-from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.bank import ImageBank
 from dfml.inversion.five import GENERATOR, MetaGenerator, Restart, recover_with_five
 from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.objective import Objective, make_objective

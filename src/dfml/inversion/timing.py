@@ -12,11 +12,11 @@ from dfml.compute.capture import WARM_UP
 from dfml.compute.device import describe_device
 from dfml.compute.seeds import torch_generator
 from dfml.inversion.five import load_meta_generator
+from dfml.inversion.objective import make_objective
 from dfml.inversion.per_model import FromScratch
 from dfml.inversion.quality import teacher_scores
 from dfml.inversion.recovered import Recovered
 from dfml.inversion.settings import InversionSettings
-from dfml.inversion.stage import make_objective
 from dfml.jobs.job import Job
 from dfml.zoo.pool import Pool
 

@@ -12,7 +12,9 @@ from torch.func import functional_call, grad, vmap
 
 from dfml.compute.placement import channels_last
 from dfml.compute.workers import private_copy, side_by_side
+from dfml.metalearning import closed_loop
 from dfml.networks.batch_norm import second_derivatives
+from dfml.networks.conv4_passes import NAMES, weights_of
 
 Parameters = dict[str, Tensor]
 
@@ -62,6 +64,42 @@ def adapt(
     return {**parameters, **adapted}
 
 
+def fine_tuned(
+    network: nn.Module,
+    parameters: Parameters,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    steps: int,
+    learning_rate: float,
+) -> Parameters:
+    """What :func:`adapt` gives, as values that nothing is differentiated through; arguments as there."""
+    start = {name: p.detach() for name, p in parameters.items()}
+    if closed_loop.can_loop(network, images.device):
+        pool = closed_loop.any_side(network)
+        weights = closed_loop.fine_tuned(
+            images, labels, weights_of(start), steps=steps, learning_rate=learning_rate, pool=pool
+        )
+        return start | dict(zip(NAMES, weights, strict=True))
+    with torch.enable_grad():
+        moving = {name: p.clone().requires_grad_() for name, p in start.items()}
+        found = adapt(network, moving, images, labels, steps=steps, learning_rate=learning_rate)
+    return {name: p.detach() for name, p in found.items()}
+
+
+def fine_tuned_head(
+    head: nn.Linear, features: Tensor, labels: Tensor, *, steps: int, learning_rate: float
+) -> Parameters:
+    """Weight and bias of a head after gradient steps on features ``[n, feature_size]`` that stay as they are (ANIL)."""
+    weight, bias = head.weight.detach(), head.bias.detach()
+    one_hot = F.one_hot(labels, len(bias)).to(features.dtype)
+    for _ in range(steps):
+        error = (F.linear(features, weight, bias).softmax(1) - one_hot) / len(labels)
+        weight = torch.sub(weight, error.T @ features, alpha=learning_rate)
+        bias = torch.sub(bias, error.sum(0), alpha=learning_rate)
+    return {"head.weight": weight, "head.bias": bias}
+
+
 def descend(
     losses: Iterable[Callable[[Parameters], Tensor]],
     parameters: Parameters,
@@ -99,10 +137,14 @@ def query_loss(
         ways: classes of the episode.
         inner: further arguments of :func:`adapt`.
     """
-    classes = torch.arange(ways, device=support.device)
-    labels, targets = (classes.repeat_interleave(len(images) // ways) for images in (support, query))
+    labels, targets = (class_major(images, ways) for images in (support, query))
     logits = functional_call(network, adapt(network, parameters, support, labels, **inner), (query,))
     return F.cross_entropy(logits, targets), (logits.argmax(-1) == targets).float().mean()
+
+
+def class_major(images: Tensor, ways: int) -> Tensor:
+    """Labels ``[n]`` of images ``[n, …]`` that lie class by class."""
+    return torch.arange(ways, device=images.device).repeat_interleave(len(images) // ways)
 
 
 class MetaGradient(NamedTuple):
@@ -159,6 +201,22 @@ def meta_gradient(
             own_loss, own_accuracy = episode(form, channels_last(support[index]), channels_last(query[index]))
             return own_loss.detach(), own_accuracy, torch.autograd.grad(own_loss, values)
 
+    def closed(index: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        own_support, own_query = channels_last(support[index]), channels_last(query[index])
+        own_loss, own_accuracy, found = closed_loop.episode_gradient(
+            own_support,
+            class_major(own_support, ways),
+            own_query,
+            class_major(own_query, ways),
+            weights_of(parameters),
+            steps=steps,
+            learning_rate=learning_rate,
+            first_order=first_order,
+            pool=closed_loop.any_side(network),
+        )
+        known = dict(zip(NAMES, found, strict=True))
+        return own_loss, own_accuracy, tuple(known.get(name, zero) for name, zero in zeros.items())
+
     values = list(parameters.values())
     derivatives = nullcontext if first_order else second_derivatives
     if batched:
@@ -170,7 +228,9 @@ def meta_gradient(
         totals = [torch.zeros_like(p) for p in values]
         loss = torch.zeros((), dtype=values[0].dtype, device=device)
         accuracy = torch.zeros((), device=device)
-        for own_loss, own_accuracy, gradients in side_by_side(alone, range(len(support))):
+        by_forms = not head_only and closed_loop.can_loop(network, device)
+        zeros = {name: torch.zeros_like(p) for name, p in parameters.items()} if by_forms else {}
+        for own_loss, own_accuracy, gradients in side_by_side(closed if by_forms else alone, range(len(support))):
             torch._foreach_add_(totals, list(gradients))
             loss, accuracy = loss + own_loss, accuracy + own_accuracy / len(support)
     if reduce == "mean":

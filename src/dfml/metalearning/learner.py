@@ -12,9 +12,11 @@ from dfml.compute.placement import channels_last
 from dfml.compute.workers import private_copy
 from dfml.errors import DfmlError
 from dfml.imaging.pixels import normalise, resized
-from dfml.metalearning.inner_loop import Parameters, adapt, parameters_of
+from dfml.metalearning import closed_loop
+from dfml.metalearning.inner_loop import Parameters, adapt, fine_tuned, fine_tuned_head
 from dfml.networks.batch_norm import statistics_of_first
 from dfml.networks.classifier import Classifier
+from dfml.networks.conv4_passes import weights_of
 
 Answer = Callable[[Tensor], Tensor]
 """From query images ``[m, 3, side, side]`` to scores ``[m, ways]``."""
@@ -128,18 +130,48 @@ class Learner:
         ``torch.func.vmap``, over episodes.
         """
         scores: dict[tuple[str, str], Tensor] = {}
-        centroid = [rule for rule in self.rules if rule != "finetune"]
-        for mode in BATCH_NORM_MODES if centroid else ():
-            features = self.features(support, queries, mode, in_transform=in_transform)
-            for rule in centroid:
+        shared = not in_transform and len(self.encoders) == 1 and closed_loop.can_loop(self.encoders[0], support.device)
+        if shared:
+            support, queries = _at(support, self.sides[0]), _at(queries, self.sides[0])
+            together = _join(support, queries, in_transform=False)
+            found = self._both_features(together, len(support), dict(self.encoders[0].named_parameters()))
+        for mode in BATCH_NORM_MODES:
+            features = found[mode] if shared else self.features(support, queries, mode, in_transform=in_transform)
+            for rule in CENTROID_RULES:
                 scores[rule, mode] = centroid_scores(*features, labels, ways, rule)
         if "finetune" in self.rules:
             adapted = self.finetuned(support, labels, in_transform=in_transform)
+            if shared:
+                found = self._both_features(together, len(support), adapted, queries_alone=True)
             for mode in BATCH_NORM_MODES:
-                scores["finetune", mode] = self.finetuned_scores(
-                    adapted, support, queries, mode, in_transform=in_transform
-                )
+                if shared:
+                    head = adapted["head.weight"], adapted["head.bias"]
+                    scores["finetune", mode] = F.linear(found[mode][1], *head)
+                else:
+                    scores["finetune", mode] = self.finetuned_scores(
+                        adapted, support, queries, mode, in_transform=in_transform
+                    )
         return scores
+
+    def _both_features(
+        self, together: Tensor, support: int, parameters: Mapping[str, Tensor], *, queries_alone: bool = False
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """By batch-norm mode, features of support and queries, of which the first ``support`` images are the former.
+
+        ``queries_alone``: the transductive statistics are those of the queries, and the support set has no features.
+        """
+        by_support, transductive = closed_loop.both_features(
+            together,
+            weights_of(parameters),
+            support=support,
+            together=not queries_alone,
+            pool=closed_loop.any_side(self.encoders[0]),
+        )
+        first = 0 if queries_alone else support
+        return {
+            "support": (by_support[:support], by_support[support:]),
+            "transductive": (transductive[:first], transductive[first:]),
+        }
 
     def prepare(self, images: Tensor) -> Tensor:
         """Normalise images ``[…, 3, side, side]``, uint8 or float in [0, 1]."""
@@ -147,22 +179,27 @@ class Learner:
             images = images.float() / 255
         return normalise(images.to(self.mean.device), self.mean, self.std)
 
-    @torch.enable_grad()
     def finetuned(self, support: Tensor, labels: Tensor, *, in_transform: bool = False) -> Parameters:
         """Parameters of the single encoder after fine-tuning on a prepared support set."""
         network, support = self.encoders[0], _at(support, self.sides[0])
-        # A transform differentiates with respect to what it is given; elsewhere the parameters have to ask for it.
-        start = {n: p.detach() for n, p in network.named_parameters()} if in_transform else parameters_of(network)
-        return adapt(
-            network,
-            start,
-            support,
-            labels,
-            steps=self.steps,
-            learning_rate=self.learning_rate,
-            head_only=self.head_only,
-            in_transform=in_transform,
-        )
+        start = {name: p.detach() for name, p in network.named_parameters()}
+        steps, rate = self.steps, self.learning_rate
+        if in_transform:
+            return adapt(
+                network,
+                start,
+                support,
+                labels,
+                steps=steps,
+                learning_rate=rate,
+                head_only=self.head_only,
+                in_transform=True,
+            )
+        if self.head_only:
+            with torch.no_grad():
+                features = network.features(support)
+                return start | fine_tuned_head(network.head, features, labels, steps=steps, learning_rate=rate)
+        return fine_tuned(network, start, support, labels, steps=steps, learning_rate=rate)
 
     @torch.no_grad()
     def finetuned_scores(

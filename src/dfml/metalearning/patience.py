@@ -8,8 +8,7 @@ from torch import Tensor
 class Patience:
     """Is used up when ``limit`` values in a row have not improved on the best (F26); then the record begins anew.
 
-    Values may still be on their way on a device: the host reads them, and so waits, only where they could decide, and
-    all since then at once.
+    Values may still be on their way on a device: the host reads them, and so waits, only where they could decide.
 
     Args:
         limit: how many.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dfml.compute.placement import channels_last
 from dfml.metalearning.bank_episodes import BankEpisodes
-from dfml.metalearning.inner_loop import Parameters, adapt
+from dfml.metalearning.inner_loop import Parameters, class_major, fine_tuned
 from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.patience import Patience
 from dfml.metalearning.prototypes import PrototypeStep
@@ -67,9 +67,7 @@ def last_fast_weights(step: MetaStep, parameters: Parameters, support: Tensor) -
 
     ``parameters`` are where the last outer step began, ``support`` its episode's ``[ways · shots, 3, side, side]``.
     """
-    labels = torch.arange(step.ways, device=support.device).repeat_interleave(len(support) // step.ways)
-    start = {name: p.requires_grad_() for name, p in parameters.items()}
-    adapted = adapt(
-        step.network, start, channels_last(support), labels, steps=step.steps, learning_rate=step.learning_rate
+    labels = class_major(support, step.ways)
+    return fine_tuned(
+        step.network, parameters, channels_last(support), labels, steps=step.steps, learning_rate=step.learning_rate
     )
-    return {name: p.detach() for name, p in adapted.items()}

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from dfml.artefacts.images import MANIFEST as IMAGES
-from dfml.artefacts.inversion import RECORD, InversionRecord
+from dfml.artefacts.inversion import BANK, RECORD, InversionRecord
 from dfml.artefacts.learner import HISTORY, MANIFEST, WEIGHTS, LearnerManifest, Normalisation, SnapshotEntry
 from dfml.artefacts.zoo import MANIFEST as ZOO
 from dfml.files.atomic import atomic_write
@@ -86,7 +86,7 @@ def _plain(section: BaseModel | None) -> dict[str, Any]:
 def _digest(context: Context, code: str, file: Path | None) -> str:
     """Of everything that the learner depends on."""
     inputs = [path / ZOO for path in context.zoos]
-    inputs += [context.inversion / "bank.npz"] if context.inversion else []
+    inputs += [context.inversion / BANK] if context.inversion else []
     inputs += [path / IMAGES for path in context.images] + ([file] if file else [])
     made_of = [code, vars(context.cell), context.ways, context.label_space, context.access, context.adapts]
     made_of += [_plain(context.learner), context.options, _plain(context.inversion_settings)]

@@ -15,7 +15,7 @@ from dfml.networks.classifier import Classifier
 
 
 class LearnerLoop:
-    """A meta-learner, its Adam, a source of random choices and the teacher passes spent; see :mod:`iterate`.
+    """A meta-learner, its Adam, a source of random choices and the teacher passes spent; see :func:`iterate`.
 
     A loop adds its ``iteration``, and in ``MOVES`` what else moves.
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -31,7 +30,9 @@ class EpisodicBatchNorm2d(nn.BatchNorm2d):
         if self.reference_rows is None:
             return super().forward(x)
         reference = x[: self.reference_rows]
-        variance, mean = torch.var_mean(reference, dim=(0, 2, 3), correction=0)
+        # torch.var_mean is some twenty times slower on channels-last images.
+        mean = reference.mean((0, 2, 3))
+        variance = (reference - mean[:, None, None]).square().mean((0, 2, 3))
         return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False, eps=self.eps)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.networks.classifier import Classifier
 from dfml.networks.conv4 import Conv4
-from dfml.networks.resnet import ResNet
+from dfml.networks.resnet import BLOCKS_PER_STAGE, ResNet
 
 
 @torch.no_grad()
@@ -49,7 +49,7 @@ def build_network(spec: NetworkSpec, *, generator: torch.Generator | None = None
         if spec.family == "conv4":
             network = Conv4(ways=spec.ways, width=spec.width, side=spec.side, episodic=episodic)
         else:
-            blocks = {"resnet10": 1, "resnet18": 2}[spec.family]
+            blocks = BLOCKS_PER_STAGE[spec.family]
             network = ResNet(
                 blocks=blocks, ways=spec.ways, width=spec.width, stem_relu=spec.stem_relu, episodic=episodic
             )

@@ -28,6 +28,9 @@ class BasicBlock(nn.Module):
         return F.relu(y + self.shortcut(x))
 
 
+BLOCKS_PER_STAGE = {"resnet10": 1, "resnet18": 2}
+
+
 class ResNet(Classifier):
     """Stem without pooling, four stages of basic blocks, global average pool, linear head.
 

@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from dfml.artefacts.inversion import BANK
 from dfml.compute.seeds import torch_generator
 from dfml.errors import DfmlError
-from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.bank import ImageBank
 from dfml.inversion.five import GENERATOR, Restart
 from dfml.inversion.stage import GRID, RECORD
 from dfml.zoo.pool import Pool

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dfml.compute.capture import Recorded
-from dfml.compute.seeds import numpy_rng, torch_generator
+from dfml.compute.seeds import derive_seed, numpy_rng, torch_generator
 from dfml.compute.workers import private_copy
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.objective import Adversary, Objective, Views
@@ -46,7 +46,7 @@ class BidfMkdLoop(LearnerLoop):
         settings: of the method, white or black box.
     """
 
-    MOVES = ("bank", "patience", "directions")
+    MOVES = ("bank", "patience")
 
     def __init__(self, context: Context, settings: BidfMkdSettings) -> None:
         assert context.inversion_settings is not None
@@ -69,8 +69,9 @@ class BidfMkdLoop(LearnerLoop):
             side=self.pool.canvas,
             device=self.device,
         )
-        # Directions are a hundred times as many numbers as the images: they are drawn where they are used.
-        self.directions = torch_generator(context.seed, "bidf_mkd", "directions", context.shots, device=self.device)
+        # Directions are a hundred times as many numbers as the images: they are drawn where they are used. Seeded anew
+        # for each event, so that the state of a device's generator is never part of a resume file.
+        self.directions = torch.Generator(self.device)
         self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
         self.recover = {adversarial: self._recovery(adversarial=adversarial) for adversarial in (False, True)}
         self.distillation = BilevelDistillation(
@@ -120,7 +121,9 @@ class BidfMkdLoop(LearnerLoop):
 
     def _distil(self, iteration: int) -> tuple[MetaGradient, Tensor]:
         """One task of distillation, and the last cross-entropy of its two inversions."""
-        (model,) = self.pool.sample(1, numpy_rng(self.context.seed, "bidf_mkd", "models", iteration))
+        context = self.context
+        (model,) = self.pool.sample(1, numpy_rng(context.seed, "bidf_mkd", "models", iteration))
+        self.directions.manual_seed(derive_seed(context.seed, "bidf_mkd", "directions", context.shots, iteration))
         adversarial = self.settings.adversary.weight > 0 and iteration >= self.settings.adversary.after
         with self.timeline.stage("inversion"):
             support = self.recover[False](model, self.generator)

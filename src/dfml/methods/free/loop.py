@@ -4,12 +4,13 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from dfml.artefacts.inversion import BANK
 from dfml.compute.optimisers import Adam
 from dfml.compute.seeds import torch_generator
 from dfml.compute.timeline import Timeline
 from dfml.compute.workers import private_copy
 from dfml.errors import DfmlError
-from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.bank import ImageBank
 from dfml.inversion.five import MetaGenerator, load_meta_generator
 from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.objective import Adversary, Objective, Views
@@ -156,8 +157,7 @@ class FreeLoop:
         """Make the student what replay's last episode left; the learner as it is where there was none."""
         left = self.parameters
         if report.last_episode is not None:
-            with torch.enable_grad():
-                left = last_fast_weights(self.meta_step, *report.last_episode)
+            left = last_fast_weights(self.meta_step, *report.last_episode)
         torch._foreach_copy_(list(self.student.values()), list(left.values()))
 
     def _recover(self, iteration: int, *, warm: bool) -> list[Recovered]:

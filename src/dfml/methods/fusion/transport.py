@@ -12,6 +12,7 @@ from torch import Tensor
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.methods.base import Context, Fitted, Snapshot, replace_head, without_statistics
 from dfml.methods.fusion.settings import OtaSettings
+from dfml.networks.resnet import BLOCKS_PER_STAGE
 
 IMAGE = "image"
 
@@ -44,7 +45,7 @@ def fused_layers(spec: NetworkSpec) -> Iterator[FusedLayer]:
             yield FusedLayer(name, f"blocks.{4 * place + 1}", before, name)
             before = name
     else:
-        per_stage = {"resnet10": 1, "resnet18": 2}[spec.family]
+        per_stage = BLOCKS_PER_STAGE[spec.family]
         before = "stem"
         yield FusedLayer("stem", "stem_norm", IMAGE, before)
         for number in range(4 * per_stage):

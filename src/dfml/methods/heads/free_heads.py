@@ -2,7 +2,8 @@
 
 import torch
 
-from dfml.inversion.bank import BANK, ImageBank
+from dfml.artefacts.inversion import BANK
+from dfml.inversion.bank import ImageBank
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.base import Context, Fitted, Snapshot, cpu_state
 from dfml.methods.free.loop import FreeLoop

@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
+from dfml.artefacts.inversion import BANK
 from dfml.compute.seeds import torch_generator
-from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.bank import ImageBank
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.meta_step import make_outer_step
 from dfml.metalearning.replay import replay

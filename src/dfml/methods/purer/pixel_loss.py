@@ -60,7 +60,13 @@ class PixelLoss:
             key = (question.model.spec, question.images.shape) if batched else place
             groups.setdefault(key, []).append(place)
         found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
-        work = side_by_side(lambda places: self._gradients([questions[p] for p in places]), groups.values())
+
+        def of_group(places: list[int]) -> list[tuple[Tensor, Tensor, Tensor]]:
+            return self._gradients([questions[place] for place in places])
+
+        # A GPU takes its work from one thread.
+        on_cpu = questions[0].images.device.type == "cpu"
+        work = side_by_side(of_group, groups.values()) if on_cpu else map(of_group, groups.values())
         for places, results in zip(groups.values(), work, strict=True):
             for place, result in zip(places, results, strict=True):
                 found[place] = result

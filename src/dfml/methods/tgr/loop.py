@@ -6,10 +6,9 @@ from torch import Tensor
 from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.objective import Views
+from dfml.inversion.objective import Views, make_objective
 from dfml.inversion.per_model import FromScratch
 from dfml.inversion.recovered import Recovered
-from dfml.inversion.stage import make_objective
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.meta_step import make_outer_step
 from dfml.metalearning.replay import replay

@@ -113,6 +113,7 @@ def test_the_student_is_stale(pool, monkeypatch):
     loop.iteration(0)
     parameters, support = reports[-1].last_episode
     labels = torch.arange(pool.ways)
+    parameters = {name: p.requires_grad_() for name, p in parameters.items()}
     expected = adapt(loop.network, parameters, support, labels, steps=REPLAY["inner_steps"], learning_rate=0.01)
     with torch.no_grad():
         stale = adversary.student(pool[0], inputs)

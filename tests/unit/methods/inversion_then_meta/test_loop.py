@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 
+from dfml.artefacts.inversion import BANK
 from dfml.catalogue import METHODS, section_key
 from dfml.compute.seeds import torch_generator
 from dfml.compute.state import collect, restore
 from dfml.errors import DfmlError
-from dfml.inversion.bank import BANK, ImageBank
+from dfml.inversion.bank import ImageBank
 from dfml.methods.inversion_then_meta.loop import StaticBankLoop, fit
 from dfml.methods.inversion_then_meta.settings import InversionThenMetaSettings
 from support.cells import REPLAY, InterruptedJobError, InterruptedProgress, context, fit_cell, write_inversion

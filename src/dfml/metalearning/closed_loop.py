@@ -1,0 +1,131 @@
+"""The inner loop of MAML on a Conv4 by closed forms: what :mod:`dfml.metalearning.inner_loop` does, on a CPU."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dfml.compute.traced import Traced
+from dfml.networks.conv4 import Conv4
+from dfml.networks.conv4_passes import (
+    Backward,
+    Forward,
+    Weights,
+    backward,
+    features_by_statistics,
+    forward,
+    has_closed_forms,
+    hessian_product,
+    patches,
+)
+
+
+def can_loop(network: nn.Module, device: torch.device) -> bool:
+    """Whether a network has closed forms and is where they pay: a GPU has all episodes in one batch instead."""
+    return device.type == "cpu" and has_closed_forms(network)
+
+
+def any_side(network: nn.Module) -> bool:
+    """Whether the network ends in a global maximum and so takes any resolution."""
+    return isinstance(network, Conv4) and network.side is None
+
+
+def fine_tuned(
+    images: Tensor, labels: Tensor, weights: Weights, *, steps: int, learning_rate: float, pool: bool
+) -> Weights:
+    """The weights after gradient steps on a support set.
+
+    Args:
+        images: normalised, ``[ways · shots, 3, side, side]``, channels last.
+        labels: ``[ways · shots]``.
+        weights: where the steps start; unchanged.
+        steps, learning_rate: of the inner loop.
+        pool: see :func:`any_side`.
+    """
+    given = patches(images)
+    for _ in range(steps):
+        weights = _stepped(images, given, labels, weights, learning_rate=learning_rate, pool=pool)
+    return weights
+
+
+def episode_gradient(
+    support: Tensor,
+    support_labels: Tensor,
+    query: Tensor,
+    query_labels: Tensor,
+    weights: Weights,
+    *,
+    steps: int,
+    learning_rate: float,
+    first_order: bool,
+    pool: bool,
+) -> tuple[Tensor, Tensor, Weights]:
+    """Query loss and accuracy (a fraction) after fine-tuning, and the gradient of the former at ``weights``.
+
+    Args:
+        support, query: normalised images ``[ways · shots, 3, side, side]`` and ``[ways · queries, …]``, channels last.
+        support_labels, query_labels: of each of them.
+        weights, steps, learning_rate, pool: as in :func:`fine_tuned`.
+        first_order: leave the second derivatives out (F43).
+    """
+    taken: list[tuple[Weights, Step]] = []
+    if first_order:
+        weights = fine_tuned(support, support_labels, weights, steps=steps, learning_rate=learning_rate, pool=pool)
+    else:
+        given = patches(support)
+        for _ in range(steps):
+            step = _step(support, given, support_labels, weights, learning_rate=learning_rate, pool=pool)
+            taken.append((weights, step))
+            weights = step[0]
+    loss, accuracy, gradient = _judged(query, query_labels, weights, pool=pool)
+    for before, step in reversed(taken):
+        gradient = _step_back(step, before, gradient, learning_rate=learning_rate, pool=pool)
+    return loss, accuracy, gradient
+
+
+class Step(NamedTuple):
+    """The weights after a gradient step, and the passes that gave it."""
+
+    weights: Weights
+    state: Forward
+    back: Backward
+
+
+def one_step(
+    images: Tensor, given: Tensor, labels: Tensor, weights: Weights, *, learning_rate: float, pool: bool
+) -> Step:
+    """One gradient step on the mean cross-entropy; ``given``: patches of the images."""
+    state = forward(images, given, weights, pool=pool)
+    back = backward(state, labels, weights, pool=pool)
+    return Step(_moved(weights, back.gradient, learning_rate), state, back)
+
+
+def stepped(
+    images: Tensor, given: Tensor, labels: Tensor, weights: Weights, *, learning_rate: float, pool: bool
+) -> Weights:
+    """The weights of :func:`one_step` alone."""
+    return one_step(images, given, labels, weights, learning_rate=learning_rate, pool=pool).weights
+
+
+def step_back(step: Step, before: Weights, gradient: Weights, *, learning_rate: float, pool: bool) -> Weights:
+    """From the gradient with respect to the weights after a step that with respect to those ``before``."""
+    _, state, back = step
+    product = hessian_product(state, back, before, gradient, pool=pool)
+    return _moved(gradient, product, learning_rate)
+
+
+def judged(images: Tensor, labels: Tensor, weights: Weights, *, pool: bool) -> tuple[Tensor, Tensor, Weights]:
+    """Mean cross-entropy and accuracy, scalars, and the gradient of the former."""
+    state = forward(images, images, weights, pool=pool)
+    back = backward(state, labels, weights, pool=pool)
+    return back.loss, (state.logits.argmax(1) == labels).float().mean(), back.gradient
+
+
+def _moved(weights: Weights, direction: Weights, rate: float) -> Weights:
+    return tuple(torch.sub(own, along, alpha=rate) for own, along in zip(weights, direction, strict=True))
+
+
+_step, _stepped, _step_back, _judged = Traced(one_step), Traced(stepped), Traced(step_back), Traced(judged)
+both_features = Traced(features_by_statistics)
