@@ -22,7 +22,7 @@ from torch import Tensor
 log = logging.getLogger(__name__)
 
 # Tracing takes as long as some hundred calls, so a function that is called a few times is not traced.
-CALLS_BEFORE = 40
+CALLS_BEFORE = 8
 
 _one_at_a_time = threading.Lock()
 
@@ -30,8 +30,8 @@ _one_at_a_time = threading.Lock()
 class Traced:
     """A function of tensors and nested tuples of them, traced once for every form of its arguments.
 
-    Its work must depend on shapes, types and options alone, never on values, and it changes none of its arguments.
-    On a GPU, under autograd and inside transforms it is simply called.
+    For work on a CPU without autograd. It must depend on shapes, types and options alone, never on values, and change
+    none of its arguments.
 
     Args:
         function: what is to be done; returns tensors or nested tuples of them, named or not. Named tuples come back

@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfml.compute.traced import Traced
 from dfml.networks.conv4 import Conv4
 from dfml.networks.conv4_passes import (
+    BLOCKS,
     Backward,
     Forward,
     Weights,
     backward,
-    features_by_statistics,
     forward,
     has_closed_forms,
     hessian_product,
-    patches,
 )
+from dfml.networks.pieces import affine, flattened, patches, statistics, turned
 
 
 def can_loop(network: nn.Module, device: torch.device) -> bool:
@@ -125,6 +126,48 @@ def judged(images: Tensor, labels: Tensor, weights: Weights, *, pool: bool) -> t
 
 def _moved(weights: Weights, direction: Weights, rate: float) -> Weights:
     return tuple(torch.sub(own, along, alpha=rate) for own, along in zip(weights, direction, strict=True))
+
+
+def features_by_statistics(
+    images: Tensor, weights: Weights, *, support: int, together: bool, pool: bool
+) -> tuple[Tensor, Tensor]:
+    """Features of support and query images under the two sources of statistics (F21); the first convolution is shared.
+
+    Args:
+        images: normalised, those of the support set first.
+        weights: of the network.
+        support: how many they are.
+        together: the other statistics are those of all images; otherwise of the queries alone.
+        pool: see :func:`any_side`.
+
+    Returns:
+        Features of all images under the statistics of the support set, and of all images or of the queries under those
+        that ``together`` names.
+    """
+    kernel, scale, _ = turned(*weights[:2])
+    z = F.conv2d(images, kernel, padding=1)
+    pooled = F.max_pool2d(z, 2)
+    first = 0 if together else support
+    by_support = _passed(pooled, statistics(z[:support]), scale, weights, support, pool)
+    return by_support, _passed(pooled[first:], statistics(z[first:]), scale, weights, None, pool)
+
+
+def _passed(
+    pooled: Tensor, own: tuple[Tensor, Tensor], scale: Tensor, weights: Weights, support: int | None, pool: bool
+) -> Tensor:
+    """Features, from the first convolution pooled and its statistics; ``support``: the images that later ones use."""
+    x = _scaled(pooled, own, scale, weights[2])
+    for number in range(1, BLOCKS):
+        kernel, scale, _ = turned(*weights[3 * number : 3 * number + 2])
+        z = F.conv2d(x, kernel, padding=1)
+        x = _scaled(F.max_pool2d(z, 2), statistics(z[:support]), scale, weights[3 * number + 2])
+    return flattened(x, pool)
+
+
+def _scaled(pooled: Tensor, own: tuple[Tensor, Tensor], scale: Tensor, shift: Tensor) -> Tensor:
+    mean, rstd = own
+    slope = scale * rstd
+    return affine(pooled, slope, torch.addcmul(shift, slope, mean, value=-1)).relu_()
 
 
 _step, _stepped, _step_back, _judged = Traced(one_step), Traced(stepped), Traced(step_back), Traced(judged)

@@ -129,49 +129,42 @@ class Learner:
         Features serve both centroid rules and fine-tuned weights both modes. ``in_transform``: the call is inside
         ``torch.func.vmap``, over episodes.
         """
+        if not in_transform and len(self.encoders) == 1 and closed_loop.can_loop(self.encoders[0], support.device):
+            return self._scores_by_closed_forms(support, queries, labels, ways)
         scores: dict[tuple[str, str], Tensor] = {}
-        shared = not in_transform and len(self.encoders) == 1 and closed_loop.can_loop(self.encoders[0], support.device)
-        if shared:
-            support, queries = _at(support, self.sides[0]), _at(queries, self.sides[0])
-            together = _join(support, queries, in_transform=False)
-            found = self._both_features(together, len(support), dict(self.encoders[0].named_parameters()))
         for mode in BATCH_NORM_MODES:
-            features = found[mode] if shared else self.features(support, queries, mode, in_transform=in_transform)
+            features = self.features(support, queries, mode, in_transform=in_transform)
             for rule in CENTROID_RULES:
                 scores[rule, mode] = centroid_scores(*features, labels, ways, rule)
         if "finetune" in self.rules:
             adapted = self.finetuned(support, labels, in_transform=in_transform)
-            if shared:
-                found = self._both_features(together, len(support), adapted, queries_alone=True)
             for mode in BATCH_NORM_MODES:
-                if shared:
-                    head = adapted["head.weight"], adapted["head.bias"]
-                    scores["finetune", mode] = F.linear(found[mode][1], *head)
-                else:
-                    scores["finetune", mode] = self.finetuned_scores(
-                        adapted, support, queries, mode, in_transform=in_transform
-                    )
+                scores["finetune", mode] = self.finetuned_scores(
+                    adapted, support, queries, mode, in_transform=in_transform
+                )
         return scores
 
-    def _both_features(
-        self, together: Tensor, support: int, parameters: Mapping[str, Tensor], *, queries_alone: bool = False
-    ) -> dict[str, tuple[Tensor, Tensor]]:
-        """By batch-norm mode, features of support and queries, of which the first ``support`` images are the former.
-
-        ``queries_alone``: the transductive statistics are those of the queries, and the support set has no features.
-        """
-        by_support, transductive = closed_loop.both_features(
-            together,
-            weights_of(parameters),
-            support=support,
-            together=not queries_alone,
-            pool=closed_loop.any_side(self.encoders[0]),
-        )
-        first = 0 if queries_alone else support
-        return {
-            "support": (by_support[:support], by_support[support:]),
-            "transductive": (transductive[:first], transductive[first:]),
-        }
+    def _scores_by_closed_forms(
+        self, support: Tensor, queries: Tensor, labels: Tensor, ways: int
+    ) -> dict[tuple[str, str], Tensor]:
+        """As :meth:`all_scores`; the first convolution serves both batch-norm modes."""
+        network, first = self.encoders[0], len(support)
+        support, queries = _at(support, self.sides[0]), _at(queries, self.sides[0])
+        images, pool = _join(support, queries, in_transform=False), closed_loop.any_side(network)
+        scores: dict[tuple[str, str], Tensor] = {}
+        own = weights_of(dict(network.named_parameters()))
+        by_support, transductive = closed_loop.both_features(images, own, support=first, together=True, pool=pool)
+        for mode, features in (("transductive", transductive), ("support", by_support)):
+            for rule in CENTROID_RULES:
+                scores[rule, mode] = centroid_scores(features[:first], features[first:], labels, ways, rule)
+        if "finetune" in self.rules:
+            adapted = self.finetuned(support, labels)
+            by_support, transductive = closed_loop.both_features(
+                images, weights_of(adapted), support=first, together=False, pool=pool
+            )
+            for mode, features in (("transductive", transductive), ("support", by_support[first:])):
+                scores["finetune", mode] = F.linear(features, adapted["head.weight"], adapted["head.bias"])
+        return scores
 
     def prepare(self, images: Tensor) -> Tensor:
         """Normalise images ``[…, 3, side, side]``, uint8 or float in [0, 1]."""

@@ -27,22 +27,35 @@ tensors alone and may be traced (:mod:`dfml.compute.traced`), which makes plain 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfml.networks.conv4 import Conv4
+from dfml.networks.pieces import (
+    affine,
+    convolved,
+    each_place,
+    flattened,
+    gathered,
+    is_small,
+    patches,
+    signed,
+    statistics,
+    sum_over_places,
+    to_input,
+    to_kernel,
+    turned,
+    unpooled,
+    values_of_a_channel,
+)
 
 Weights = tuple[Tensor, ...]
 """Kernel ``[C, C_in, 3, 3]``, scale and shift ``[C]`` of each block in turn; the head's weight and bias."""
 
 BLOCKS = 4
-# At so few values of a channel a convolution is faster as a product of patches with the kernel.
-VALUES_OF_A_PRODUCT = 400
-EPS = 1e-5  # of torch's batch norm
 
 _aten = torch.ops.aten
 
@@ -136,20 +149,20 @@ def forward(images: Tensor, given: Tensor, weights: Weights, *, pool: bool = Fal
     x = images
     for number in range(BLOCKS):
         if number:
-            given = patches(x) if _is_small(x) else x
+            given = patches(x) if is_small(x) else x
         blocks.append(_block(x, given, *weights[3 * number : 3 * number + 3]))
         x = blocks[-1].out
-    features = _features(x, pool)
+    features = flattened(x, pool)
     return Forward(torch.addmm(weights[-1], features, weights[-2].T), features, tuple(blocks))
 
 
 def _block(x: Tensor, given: Tensor, kernel: Tensor, scale: Tensor, shift: Tensor) -> Block:
-    kernel, scale, sign = _turned(kernel, scale)
-    z = _convolved(given, kernel, x)
+    kernel, scale, sign = turned(kernel, scale)
+    z = convolved(given, kernel, x)
     mean, rstd = statistics(z)
     pooled, place = F.max_pool2d(z, 2, return_indices=True)
     slope = scale * rstd
-    out = _affine(pooled, slope, torch.addcmul(shift, slope, mean, value=-1)).relu_()
+    out = affine(pooled, slope, torch.addcmul(shift, slope, mean, value=-1)).relu_()
     return Block(given, kernel, scale, sign, z, pooled, place, mean, rstd, slope, out)
 
 
@@ -167,16 +180,18 @@ def backward(state: Forward, labels: Tensor, weights: Weights, *, pool: bool = F
     for number in reversed(range(BLOCKS)):
         block = Block(*state.blocks[number])
         g = _aten.threshold_backward(g, block.out, 0)
-        to_shift = _sum(g)
-        to_scale = torch.addcmul(_sum(g * block.pooled), block.mean, to_shift, value=-1).mul_(block.rstd)
-        of_all = block.slope / -_values(block.z)
+        to_shift = sum_over_places(g)
+        to_scale = torch.addcmul(sum_over_places(g * block.pooled), block.mean, to_shift, value=-1).mul_(block.rstd)
+        of_all = block.slope / -values_of_a_channel(block.z)
         of_z = of_all * block.rstd * to_scale
-        to_z = _unpooled(g * _each(block.slope), block)
-        to_z.addcmul_(block.z, _each(of_z)).add_(_each((of_all * to_shift).addcmul_(of_z, block.mean, value=-1)))
-        found[:0] = [*_signed(block.sign, _to_kernel(to_z, block.x, block.kernel), to_scale), to_shift]
+        to_z = unpooled(g * each_place(block.slope), block.z, block.place)
+        to_z.addcmul_(block.z, each_place(of_z)).add_(
+            each_place((of_all * to_shift).addcmul_(of_z, block.mean, value=-1))
+        )
+        found[:0] = [*signed(block.sign, to_kernel(to_z, block.x, block.kernel), to_scale), to_shift]
         blocks.insert(0, BlockGradient(g, to_z, to_shift, to_scale))
         if number:
-            g = _to_input(to_z, block.kernel)
+            g = to_input(to_z, block.kernel)
     return Backward(loss, (*found, error.T @ state.features, error.sum(0)), softmax, error, tuple(blocks))
 
 
@@ -203,16 +218,18 @@ def hessian_product(
     for number in range(BLOCKS):
         block = Block(*state.blocks[number])
         kernel, scale, shift = direction[3 * number : 3 * number + 3]
-        kernel, scale = _signed(block.sign, kernel, scale)
-        z = _convolved(block.x, kernel, block.z)
+        kernel, scale = signed(block.sign, kernel, scale)
+        z = convolved(block.x, kernel, block.z)
         if x is not None:
-            given = patches(x) if _is_small(x) else x
-            z += _convolved(given, block.kernel, block.z)
-        m = _sum(z) / _values(z)
-        q = block.rstd * (_sum(z * block.z) / _values(z) - block.mean * m)
-        normal = _affine(block.pooled, block.rstd, -block.rstd * block.mean)
-        of_normal = _affine(_gathered(z, block), block.rstd, -block.rstd * m).sub_(normal * _each(block.rstd * q))
-        out = torch.addcmul(_each(shift), normal, _each(scale)).addcmul_(of_normal, _each(block.scale))
+            given = patches(x) if is_small(x) else x
+            z += convolved(given, block.kernel, block.z)
+        m = sum_over_places(z) / values_of_a_channel(z)
+        q = block.rstd * (sum_over_places(z * block.z) / values_of_a_channel(z) - block.mean * m)
+        normal = affine(block.pooled, block.rstd, -block.rstd * block.mean)
+        of_normal = affine(gathered(z, block.place), block.rstd, -block.rstd * m).sub_(
+            normal * each_place(block.rstd * q)
+        )
+        out = torch.addcmul(each_place(shift), normal, each_place(scale)).addcmul_(of_normal, each_place(block.scale))
         kept.append(_Moved(kernel, scale, None if x is None else given, z, m, q, normal, of_normal))
         x = _aten.threshold_backward(out, block.out, 0)
     assert x is not None
@@ -225,103 +242,23 @@ def hessian_product(
     for number in reversed(range(BLOCKS)):
         block, gradient, own = Block(*state.blocks[number]), BlockGradient(*back.blocks[number]), kept[number]
         g = _aten.threshold_backward(g, block.out, 0)
-        to_shift = _sum(g)
-        to_scale = _sum((g * own.normal).addcmul_(gradient.pooled, own.of_normal))
-        of_all = block.slope / -_values(block.z)
+        to_shift = sum_over_places(g)
+        to_scale = sum_over_places((g * own.normal).addcmul_(gradient.pooled, own.of_normal))
+        of_all = block.slope / -values_of_a_channel(block.z)
         of_moved = of_all * block.rstd * gradient.scale
         of_z = of_all * block.rstd * (to_scale - block.rstd * own.q * gradient.scale)
         slope = own.scale * block.rstd - block.slope * block.rstd * own.q
         of_gradient = torch.where(block.slope == 0, torch.zeros_like(slope), slope / block.slope)
-        to_z = _unpooled(g * _each(block.slope), block)
-        to_z.addcmul_(own.z, _each(of_moved)).addcmul_(block.z, _each(of_z))
-        to_z.addcmul_(gradient.z, _each(of_gradient))
-        to_z.add_(_each(of_all * to_shift - of_moved * own.m - of_z * block.mean))
-        to_kernel = _to_kernel(to_z, block.x, block.kernel)
+        to_z = unpooled(g * each_place(block.slope), block.z, block.place)
+        to_z.addcmul_(own.z, each_place(of_moved)).addcmul_(block.z, each_place(of_z))
+        to_z.addcmul_(gradient.z, each_place(of_gradient))
+        to_z.add_(each_place(of_all * to_shift - of_moved * own.m - of_z * block.mean))
+        of_kernel = to_kernel(to_z, block.x, block.kernel)
         if own.x is not None:
-            to_kernel += _to_kernel(gradient.z, own.x, block.kernel)
-            g = _to_input(to_z, block.kernel).add_(_to_input(gradient.z, own.kernel))
-        found[:0] = [*_signed(block.sign, to_kernel, to_scale), to_shift]
+            of_kernel += to_kernel(gradient.z, own.x, block.kernel)
+            g = to_input(to_z, block.kernel).add_(to_input(gradient.z, own.kernel))
+        found[:0] = [*signed(block.sign, of_kernel, to_scale), to_shift]
     return (*found, to_head, error.sum(0))
-
-
-def features_by_statistics(
-    images: Tensor, weights: Weights, *, support: int, together: bool, pool: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Features of support and query images under the two sources of statistics (F21); the first convolution is shared.
-
-    Args:
-        images: normalised, those of the support set first.
-        weights: of the network.
-        support: how many they are.
-        together: the other statistics are those of all images; otherwise of the queries alone.
-        pool: as in :func:`forward`.
-
-    Returns:
-        Features of all images under the statistics of the support set, and of all images or of the queries under those
-        that ``together`` names.
-    """
-    kernel, scale, _ = _turned(*weights[:2])
-    z = F.conv2d(images, kernel, padding=1)
-    pooled = F.max_pool2d(z, 2)
-    first = 0 if together else support
-    by_support = _passed(pooled, statistics(z[:support]), scale, weights, support, pool)
-    return by_support, _passed(pooled[first:], statistics(z[first:]), scale, weights, None, pool)
-
-
-def _passed(
-    pooled: Tensor, own: tuple[Tensor, Tensor], scale: Tensor, weights: Weights, support: int | None, pool: bool
-) -> Tensor:
-    """Features, from the first convolution pooled and its statistics; ``support``: the images that later ones use."""
-    x = _scaled(pooled, own, scale, weights[2])
-    for number in range(1, BLOCKS):
-        kernel, scale, _ = _turned(*weights[3 * number : 3 * number + 2])
-        z = F.conv2d(x, kernel, padding=1)
-        x = _scaled(F.max_pool2d(z, 2), statistics(z[:support]), scale, weights[3 * number + 2])
-    return _features(x, pool)
-
-
-def _scaled(pooled: Tensor, own: tuple[Tensor, Tensor], scale: Tensor, shift: Tensor) -> Tensor:
-    mean, rstd = own
-    slope = scale * rstd
-    return _affine(pooled, slope, torch.addcmul(shift, slope, mean, value=-1)).relu_()
-
-
-def statistics(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and reciprocal standard deviation of every channel, ``[C]``, as batch norm takes them."""
-    mean, variance = torch.batch_norm_update_stats(z, None, None, 0.0)
-    return mean, (variance + EPS).rsqrt()
-
-
-def _turned(kernel: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Kernel and scale with the signs that make every scale positive, and the signs."""
-    sign = 1 - 2 * (scale < 0).to(scale.dtype)
-    return (*_signed(sign, kernel, scale), sign)
-
-
-def _signed(sign: Tensor, kernel: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    return kernel * sign.view(-1, 1, 1, 1), scale * sign
-
-
-def _each(values: Tensor) -> Tensor:
-    """Values per channel, for every image and place."""
-    return values.view(-1, 1, 1)
-
-
-def _affine(images: Tensor, slope: Tensor, shift: Tensor) -> Tensor:
-    return torch.addcmul(_each(shift), images, _each(slope))
-
-
-def _sum(images: Tensor) -> Tensor:
-    return images.sum((0, 2, 3))
-
-
-def _values(z: Tensor) -> int:
-    """How many values a channel has."""
-    return z.numel() // z.shape[1]
-
-
-def _features(x: Tensor, pool: bool) -> Tensor:
-    return (F.adaptive_max_pool2d(x, 1) if pool else x).flatten(1)
 
 
 def _features_along(x: Tensor, state: Forward, pool: bool) -> Tensor:
@@ -342,65 +279,3 @@ def _to_images(features: Tensor, state: Forward, pool: bool) -> Tensor:
 def _largest(state: Forward) -> Tensor:
     """Where the global maximum of the last block's output is, ``[B, C, 1]``."""
     return Block(*state.blocks[-1]).out.flatten(2).max(2, keepdim=True).indices
-
-
-def patches(images: Tensor) -> Tensor:
-    """The 3 × 3 patch around every place, zeros beyond the edge: ``[B · H · W, 9 · C]``, channels fastest."""
-    padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-    batch, channels, height, width = images.shape
-    image, row, column, _ = padded.stride()
-    windows = padded.as_strided((batch, height, width, 3, 3 * channels), (image, row, column, row, 1))
-    return windows.reshape(batch * height * width, 9 * channels)
-
-
-def _is_small(images: Tensor) -> bool:
-    return _values(images) <= VALUES_OF_A_PRODUCT
-
-
-def _convolved(x: Tensor, kernel: Tensor, like: Tensor) -> Tensor:
-    """The convolution of images or patches of the batch and size of ``like``."""
-    if x.ndim == 4:
-        return F.conv2d(x, kernel, padding=1)
-    batch, _, height, width = like.shape
-    return (x @ _flat(kernel).T).view(batch, height, width, len(kernel)).permute(0, 3, 1, 2)
-
-
-def _flat(kernel: Tensor) -> Tensor:
-    """A kernel in the order of patches, ``[C, 9 · C_in]``."""
-    return kernel.permute(0, 2, 3, 1).flatten(1)
-
-
-def _to_kernel(to_z: Tensor, x: Tensor, kernel: Tensor) -> Tensor:
-    if x.ndim == 2:
-        flat = to_z.permute(0, 2, 3, 1).flatten(0, 2).T @ x
-        return flat.view(len(kernel), 3, 3, -1).permute(0, 3, 1, 2)
-    function = _traceable() if torch.jit.is_tracing() else _kernel_gradient
-    return function(to_z, x, kernel)
-
-
-def _kernel_gradient(to_z: Tensor, x: Tensor, kernel: Tensor) -> Tensor:
-    return torch.ops.aten.convolution_backward(
-        to_z, x, kernel, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [False, True, False]
-    )[1]
-
-
-@cache
-def _traceable() -> Any:
-    """The tracer knows no arguments that are lists of truth values, of which a compiled function makes constants."""
-    return torch.jit.script(_kernel_gradient)
-
-
-def _to_input(to_z: Tensor, kernel: Tensor) -> Tensor:
-    """Gradient of what was convolved: a convolution with the kernel turned round, input and output exchanged."""
-    turned = kernel.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-    return _convolved(patches(to_z) if _is_small(to_z) else to_z, turned, to_z)
-
-
-def _unpooled(g: Tensor, block: Block) -> Tensor:
-    """Pooled values at the places they came from, zero elsewhere."""
-    return _aten.max_pool2d_with_indices_backward(g, block.z, [2, 2], [2, 2], [0, 0], [1, 1], False, block.place)
-
-
-def _gathered(images: Tensor, block: Block) -> Tensor:
-    """The values at the places that were pooled."""
-    return images.flatten(2).gather(2, block.place.flatten(2)).view_as(block.place)
