@@ -33,6 +33,8 @@ class MethodEntry:
         learner: How its learner adapts, where methods that share their code differ in that.
         same_architecture: Whether all models must be of the meta-learner's own network.
         needs_zoo: Whether it is given the pool's zoos (all but the upper bounds).
+        models_matter: Whether its learner depends on the pool's models; otherwise pools of the same data sets share it.
+        shots_matter: Whether its learner depends on the number of shots; otherwise all of them share it.
         real_images: Whether it stands outside the data-free wall: it reads the meta-train images of the pool's own data
             sets, or of the `other` one that its setting `dataset` names.
         colour, marker: Its style in figures, of which no other method has both; empty: a spare one.
@@ -49,6 +51,8 @@ class MethodEntry:
     learner: Literal["maml", "anil", "protonet"] | None = None
     same_architecture: bool = False
     needs_zoo: bool = True
+    models_matter: bool = True
+    shots_matter: bool = True
     real_images: Literal["none", "own", "other"] = "none"
     colour: str = ""
     marker: str = ""
@@ -110,6 +114,8 @@ METHODS: dict[str, MethodEntry] = {
         label="Random",
         fit="dfml.methods.features.learners:fit_random",
         access="logits",
+        models_matter=False,
+        shots_matter=False,
         colour="#999999",
         marker="X",
     ),
@@ -117,6 +123,7 @@ METHODS: dict[str, MethodEntry] = {
         label="Best single",
         fit="dfml.methods.features.learners:fit_best",
         settings="dfml.methods.features.settings:BestSettings",
+        shots_matter=False,
         colour="#F0E442",
         marker="<",
     ),
@@ -125,6 +132,7 @@ METHODS: dict[str, MethodEntry] = {
         fit="dfml.methods.fusion.average:fit",
         settings="dfml.methods.fusion.settings:AverageSettings",
         same_architecture=True,
+        shots_matter=False,
         colour="#E69F00",
         marker="v",
     ),
@@ -133,6 +141,7 @@ METHODS: dict[str, MethodEntry] = {
         fit="dfml.methods.fusion.transport:fit",
         settings="dfml.methods.fusion.settings:OtaSettings",
         same_architecture=True,
+        shots_matter=False,
         colour="#882255",
         marker=">",
     ),
@@ -141,12 +150,14 @@ METHODS: dict[str, MethodEntry] = {
         fit="dfml.methods.fusion.dro:fit",
         settings="dfml.methods.fusion.settings:DroSettings",
         same_architecture=True,
+        shots_matter=False,
         colour="#332288",
         marker="h",
     ),
     "zoo_features": MethodEntry(
         label="Zoo features",
         fit="dfml.methods.features.learners:fit_zoo_features",
+        shots_matter=False,
         colour="#56B4E9",
         marker="s",
     ),
@@ -154,6 +165,7 @@ METHODS: dict[str, MethodEntry] = {
         label="Zoo ensemble",
         fit="dfml.methods.features.learners:fit_zoo_ensemble",
         settings="dfml.methods.features.settings:ZooEnsembleSettings",
+        shots_matter=False,
         colour="#0072B2",
         marker="D",
     ),
@@ -223,6 +235,7 @@ METHODS: dict[str, MethodEntry] = {
         fit="dfml.methods.heads.alone:fit_noise",
         settings="dfml.methods.heads.settings:NoiseHeadsSettings",
         access="logits",
+        shots_matter=False,
         colour="#BBBBBB",
         marker="^",
     ),
@@ -232,6 +245,7 @@ METHODS: dict[str, MethodEntry] = {
         settings="dfml.methods.heads.settings:UnlabelledHeadsSettings",
         access="logits",
         real_images="other",
+        shots_matter=False,
         colour="#444444",
         marker="^",
     ),
@@ -242,6 +256,7 @@ METHODS: dict[str, MethodEntry] = {
         learner="maml",
         needs_zoo=False,
         real_images="own",
+        models_matter=False,
         colour="#000000",
         marker="*",
     ),
@@ -252,6 +267,7 @@ METHODS: dict[str, MethodEntry] = {
         learner="anil",
         needs_zoo=False,
         real_images="own",
+        models_matter=False,
         colour="#555555",
         marker="*",
     ),
@@ -262,6 +278,7 @@ METHODS: dict[str, MethodEntry] = {
         learner="protonet",
         needs_zoo=False,
         real_images="own",
+        models_matter=False,
         colour="#000000",
         marker="H",
     ),

@@ -8,6 +8,27 @@ OWN_BANK = {"gen_ce", "gen_bn", "cmi", "deep_inversion", "fast"}
 ONCE = {"make_results", "build_report", "all"}
 
 
+ALL_SHOTS = {
+    "random",
+    "best",
+    "average",
+    "ota",
+    "dro",
+    "zoo_features",
+    "zoo_ensemble",
+    "noise_heads",
+    "unlabelled_heads",
+}
+
+
+def learner(config, cell) -> frozenset:
+    """What the learner of a cell depends on."""
+    own = {cell.method, f"seed {cell.seed}"}
+    of_models = cell.method not in {"random", "supervised_maml", "supervised_anil", "supervised_protonet"}
+    own.add(cell.pool if of_models else config.pools[cell.pool].datasets)
+    return frozenset(own if cell.method in ALL_SHOTS else {*own, f"{cell.shots} shots"})
+
+
 def expected_jobs(config) -> dict[str, int]:
     """Jobs per rule, counted from the grid that the configuration describes."""
     cells = config.cells()
@@ -28,8 +49,8 @@ def expected_jobs(config) -> dict[str, int]:
         "train_zoo": len(zoos) * len(config.seeds),
         "invert": len(inverted) * len(config.seeds),
         "time_inversion": 1,
-        "meta_learn": len(cells),
-        "evaluate": len(cells),
+        "meta_learn": len({learner(config, cell) for cell in cells}),
+        "evaluate": len({learner(config, cell) | {cell.shots} for cell in cells}),
     } | dict.fromkeys(ONCE, 1)
 
 

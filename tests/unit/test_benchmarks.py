@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import end_to_end, episodes, growth, inversion, workflow, zoo
+from benchmarks import end_to_end, episodes, evaluation, growth, inversion, workflow, zoo
 from benchmarks.arms import Arm, Case, measure
 from benchmarks.reference import maml
 from benchmarks.reference.free import PublishedLoop
@@ -19,7 +19,7 @@ from dfml.networks.build import build_network
 from dfml.networks.generator import Generator
 from support.repository import ROOT
 
-MODULES = (end_to_end, episodes, inversion, workflow, zoo)
+MODULES = (end_to_end, episodes, evaluation, inversion, workflow, zoo)
 
 
 def arms():
@@ -87,6 +87,17 @@ def test_both_arms_are_timed_in_turns_and_compared(tmp_path):
     assert told["device"].startswith("cpu (")
     (row,) = told["results"]
     assert {"name", "ours_ms", "reference_ms", "ratio"} <= row.keys()
+
+
+def test_both_arms_of_evaluation_find_the_same_accuracies():
+    tiny = {"side": 16, "shots": 2, "width": 4, "episodes": 3}
+    ours, plain = (
+        function(device=torch.device("cpu"), **tiny)() for function in (evaluation.ours, evaluation.reference)
+    )
+    assert ours.shape == (6, 3)
+    # A query may lie so near a border that rounding decides.
+    assert ((ours - plain).abs() > 1e-9).float().mean() < 0.1
+    assert (ours - plain).abs().max() < 100 / 75 + 1e-9
 
 
 @pytest.mark.parametrize(

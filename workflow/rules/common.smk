@@ -45,6 +45,11 @@ wildcard_constraints:
 # ---- what is asked for
 
 
+def learner_folder(cell):
+    """Where the learner of a cell is made."""
+    return f"<results>/metalearning/{cell.pool}/{cell.method}/{cell.shots}shot/seed{cell.seed}"
+
+
 CELLS = settings.cells()
 # Pools on which some method runs.
 POOLS = list(dict.fromkeys(c.pool for c in CELLS))
@@ -64,11 +69,15 @@ IMAGES = [
         + [settings.options(c.method)["dataset"] for c in CELLS if entry(c.method).other_domain]
     )
 ]
-LEARNERS = [
-    f"<results>/metalearning/{c.pool}/{c.method}/{c.shots}shot/seed{c.seed}/learner.safetensors"
-    for c in CELLS
+# Cells with one learner, or one record, share it: each by the first of them.
+MADE_AS = settings.first_alike(CELLS, across_shots=True)
+MEASURED_AS = settings.first_alike(CELLS, across_shots=False)
+LEARNERS = [f"{learner_folder(c)}/learner.safetensors" for c in dict.fromkeys(MADE_AS.values())]
+RECORDS = [
+    f"<results>/evaluation/{c.pool}/{c.method}/{c.shots}shot/seed{c.seed}/record.json"
+    for c in dict.fromkeys(MEASURED_AS.values())
 ]
-RECORDS = [f"<results>/evaluation/{c.pool}/{c.method}/{c.shots}shot/seed{c.seed}/record.json" for c in CELLS]
+SHARED = [[c.pool, c.method, c.shots, c.seed, own.pool] for c, own in MEASURED_AS.items() if c != own]
 ZOOS = list(
     dict.fromkeys(
         f"<results>/zoo/{dataset}/{network}/seed{seed}/zoo.json"
@@ -179,6 +188,11 @@ def cell_zoos(name):
     """Input function: the file `name` of every zoo that the cell's method is given."""
     files = pool_zoos(name)
     return lambda wildcards: files(wildcards) if entry(wildcards.method).needs_zoo else []
+
+
+def cell_learner(name):
+    """Input function: the file `name` of the cell's learner, which may have been made for another cell."""
+    return lambda wildcards: f"{learner_folder(MADE_AS.get(cell(wildcards), cell(wildcards)))}/{name}"
 
 
 def cell_inversion(wildcards):

@@ -5,8 +5,8 @@
 rule evaluate:
     """Adapt one learner to the fixed meta-test episodes of its pool's data sets."""
     input:
-        weights="<results>/metalearning/{pool}/{method}/{shots}shot/seed{seed}/learner.safetensors",
-        learner="<results>/metalearning/{pool}/{method}/{shots}shot/seed{seed}/learner.json",
+        weights=cell_learner("learner.safetensors"),
+        learner=cell_learner("learner.json"),
         images=pool_images("images.json", "meta_val.npz", "meta_test.npz"),
     output:
         "<results>/evaluation/{pool}/{method}/{shots}shot/seed{seed}/record.json",

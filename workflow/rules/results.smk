@@ -104,6 +104,7 @@ rule make_results:
     params:
         code=code("make_results"),
         grid=table_grid(),
+        shared=SHARED,
         ways=settings.ways,
         shots=list(settings.shots),
     script:

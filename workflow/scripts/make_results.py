@@ -15,12 +15,12 @@ def _main(snakemake: Any, job: Job) -> None:
     records, zoos, inversions, speeds = (
         [Path(file) for file in named] for named in (files.records, files.zoos, files.inversions, files.speeds)
     )
-    collect_records(records, table)
+    collect_records(records, table, shared=params.shared)
     write_metrics(table, Path(snakemake.output.metrics))
     common = {"results": table, "inversions": inversions, "speeds": speeds}
     common |= {"grid": params.grid, "ways": params.ways, "shots": params.shots}
     make_tables(**common, zoos=zoos, output=table.parent / "tables")
-    draw_figures(**common, records=records, output=table.parent / "figures")
+    draw_figures(**common, records=records, shared=params.shared, output=table.parent / "figures")
 
 
 run_job(snakemake, _main)

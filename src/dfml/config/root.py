@@ -1,6 +1,6 @@
 """The whole configuration, composed of the sections of all rooms, and the grid of cells it asks for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Annotated, Any, Literal
 
@@ -120,6 +120,22 @@ class Experiment(Section):
             if (own := self.pools[pool].shots) is None or shots in own
             for seed in self.seeds
         ]
+
+    def first_alike(self, cells: Iterable[Cell], *, across_shots: bool) -> dict[Cell, Cell]:
+        """Of each of ``cells`` the first one that has the same learner, so that none is made twice.
+
+        Args:
+            cells: of the experiment.
+            across_shots: also one of another number of shots, whose accuracies differ.
+        """
+        firsts: dict[tuple[object, ...], Cell] = {}
+        found = {}
+        for cell in cells:
+            row = entry(cell.method)
+            pool = cell.pool if row.models_matter else self.pools[cell.pool].datasets
+            shots = cell.shots if row.shots_matter or not across_shots else None
+            found[cell] = firsts.setdefault((cell.method, cell.seed, pool, shots), cell)
+        return found
 
 
 def _method_sections() -> Iterator[tuple[str, Any]]:

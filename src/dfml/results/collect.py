@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import numpy as np
 import pandas as pd
@@ -48,9 +48,31 @@ _REAL = [column for column in RESULT_COLUMNS if column not in (*_TEXT, *_WHOLE)]
 _MAY_LACK = [column for column, kind in _KINDS.items() if kind == (int, True)]
 
 
-def collect(paths: Sequence[Path], *, root: Path | None = None) -> pd.DataFrame:
+def read_records(paths: Iterable[Path], shared: Iterable[Sequence[Any]] = ()) -> list[tuple[Path, Record]]:
+    """The records at ``paths`` with their paths, and those of the cells that share one.
+
+    Args:
+        paths: record.json files.
+        shared: ``(pool, method, shots, seed, source)``: the cell has the record of that pool.
+
+    Raises:
+        FileFormatError: a record is malformed.
+        DfmlError: a cell shares a record that is not there.
+    """
+    found = [(Path(path), Record.load(Path(path))) for path in paths]
+    known = {(record.pool, record.method, record.shots, record.seed): (path, record) for path, record in found}
+    for pool, method, shots, seed, source in shared:
+        if (source, method, shots, seed) not in known:
+            raise DfmlError(f"{pool} / {method}, {shots}-shot, seed {seed} has the record of {source}: evaluate that.")
+        path, record = known[source, method, shots, seed]
+        found.append((path, record.model_copy(update={"pool": pool})))
+    return found
+
+
+def collect(paths: Sequence[Path], *, root: Path | None = None, shared: Iterable[Sequence[Any]] = ()) -> pd.DataFrame:
     """Read the records at ``paths`` into one frame with RESULT_COLUMNS, sorted by cell, data set and rule.
 
+    ``shared`` as in :func:`read_records`.
     The column ``record`` is the path of the record relative to ``root`` (as given, without one). Raises
     FileFormatError for a malformed record; DfmlError when there is no record, when two files hold the same
     cell, or when cells to be compared were evaluated on different episodes.
@@ -59,15 +81,14 @@ def collect(paths: Sequence[Path], *, root: Path | None = None) -> pd.DataFrame:
         raise DfmlError("there is no record to collect: evaluate at least one cell first.")
     rows: list[dict[str, object]] = []
     seen: dict[tuple, Path] = {}
-    for path in paths:
-        record = Record.load(path)
+    for path, record in read_records(paths, shared):
         cell = tuple(getattr(record, name) for name in _CELL)
         if cell in seen:
             raise DfmlError(
                 f"two records hold the cell {_describe(record)}: {seen[cell]} and {path}. Remove one of them."
             )
         seen[cell] = path
-        where = Path(os.path.relpath(path, root)) if root is not None else Path(path)
+        where = Path(os.path.relpath(path, root)) if root is not None else path
         rows.extend(_rows(record, where.as_posix()))
     # Int64 keeps a whole number whole beside a missing one.
     frame = pd.DataFrame(rows, columns=RESULT_COLUMNS).astype(dict.fromkeys(_MAY_LACK, "Int64"))
@@ -82,10 +103,13 @@ def write_results_csv(frame: pd.DataFrame, output: Path) -> None:
     atomic_write(Path(output), buffer.getvalue().encode("utf-8"))
 
 
-def collect_records(paths: Sequence[Path], output: Path) -> None:
-    """The whole rule: read every record, write ``results.csv`` with record paths relative to its folder."""
+def collect_records(paths: Sequence[Path], output: Path, *, shared: Iterable[Sequence[Any]] = ()) -> None:
+    """The whole rule: read every record, write ``results.csv`` with record paths relative to its folder.
+
+    ``shared`` as in :func:`read_records`.
+    """
     output = Path(output)
-    frame = collect([Path(path) for path in paths], root=output.parent)
+    frame = collect(paths, root=output.parent, shared=shared)
     write_results_csv(frame, output)
 
 

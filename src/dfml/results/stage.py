@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dfml.artefacts.record import Record
-from dfml.results.collect import read_results_csv
+from dfml.results.collect import read_records, read_results_csv
 from dfml.results.figures.curves import curve_frame, learning_curves_figure
 from dfml.results.figures.inner_steps import inner_steps_figure
 from dfml.results.figures.main import main_figure
@@ -72,17 +71,19 @@ def draw_figures(
     ways: int,
     shots: Sequence[int],
     output: Path,
+    shared: Iterable[Sequence[Any]] = (),
 ) -> list[Path]:
     """The whole rule: draw every figure of FIGURES into the folder ``output``; returns the files.
 
-    ``results`` is results.csv; ``records`` are the record.json files, read for their learning curves only;
+    ``results`` is results.csv; ``records`` are the record.json files, read for their learning curves only
+    (``shared`` as in :func:`dfml.results.collect.read_records`);
     ``inversions`` and ``speeds`` are inversion.json and speed.json files (none is fine, the figure then says
     so); ``grid`` as for ``make_tables``. Equal inputs give equal bytes. Raises DfmlError when a file is
     malformed or results.csv holds a cell that the grid does not run.
     """
     cells, frame = read_grid(grid), read_results_csv(results)
     check_against_grid(frame, cells, ways=ways, shots=shots)
-    curves = curve_frame([Record.load(Path(path)) for path in records])
+    curves = curve_frame([record for _, record in read_records(records, shared)])
     check_against_grid(curves, cells, ways=ways, shots=shots, source="a record")
     recovered, timings = read_inversions(inversions), read_speeds(speeds)
     pools = list(dict.fromkeys(cell.pool for cell in cells))

@@ -5,8 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from dfml.artefacts.base import Cell
+from dfml.artefacts.learner import WEIGHTS
 from dfml.catalogue import METHODS
 from dfml.config.load import load_config
 from dfml.data.images import SPLITS, save_images
@@ -70,24 +73,44 @@ def zoos(world: Path) -> list[Path]:
     return [world / "zoo" / "small", world / "zoo" / "large"]
 
 
+def real(world: Path) -> list[Path]:
+    return [world / "images" / "small", world / "images" / "large"]
+
+
+@pytest.fixture
+def fitted(world, bank, tmp_path):
+    """Fits a method on both data sets; returns the folder of its learner."""
+
+    def fit(method: str, *, shots: int = 1) -> Path:
+        known, options = METHODS[method], SMOKE.options(method)
+        given = [world / "images" / "foreign"] if known.other_domain else real(world)
+        return fit_cell(
+            tmp_path / f"learner_{shots}",
+            method,
+            options,
+            cell=Cell("both", method, shots, 0),
+            zoos=zoos(world) if known.needs_zoo else [],
+            inversion=bank(known.inverter or "five") if known.needs_inversion(options) else None,
+            images=given if known.reads_real_images else [],
+            inversion_settings=INVERSION,
+        )
+
+    return fit
+
+
+@pytest.mark.parametrize("method", [name for name, row in METHODS.items() if not row.shots_matter])
+def test_a_learner_that_all_shots_share_does_not_depend_on_them(fitted, method):
+    one, five = (load_file(fitted(method, shots=shots) / WEIGHTS) for shots in (1, 5))
+    assert one.keys() == five.keys()
+    assert all(torch.equal(tensor, five[name]) for name, tensor in one.items())
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_learns_from_and_is_measured_on_both_sides(world, bank, tmp_path, method):
-    known, options = METHODS[method], SMOKE.options(method)
-    pool_images = [world / "images" / "small", world / "images" / "large"]
-    given = [world / "images" / "foreign"] if known.other_domain else pool_images
-    folder = fit_cell(
-        tmp_path / "learner",
-        method,
-        options,
-        zoos=zoos(world) if known.needs_zoo else [],
-        inversion=bank(known.inverter or "five") if known.needs_inversion(options) else None,
-        images=given if known.reads_real_images else [],
-        inversion_settings=INVERSION,
-    )
+def test_learns_from_and_is_measured_on_both_sides(world, fitted, tmp_path, method):
     record = tmp_path / "record.json"
     evaluate(
-        folder,
-        pool_images,
+        fitted(method),
+        real(world),
         record,
         cell=Cell("both", method, 1, 0),
         experiment="mixed",

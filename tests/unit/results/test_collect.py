@@ -27,6 +27,24 @@ def test_a_row_per_result_sorted_with_the_published_columns(tmp_path):
     assert len(frame) == 2 * len(MODES) * measured
 
 
+def test_a_shared_record_stands_in_a_row_of_every_cell(tmp_path):
+    own = write_record(tmp_path, pool="single", method="random", shots=1, seed=0)
+    shared = [["both", "random", 1, 0, "single"]]
+    collect_records([own], tmp_path / "results.csv", shared=shared)
+    frame = read_results_csv(tmp_path / "results.csv")
+    one, other = (
+        frame[frame["pool"] == pool].drop(columns="pool").reset_index(drop=True) for pool in ("single", "both")
+    )
+    assert len(one) > 0
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_shared_record_that_is_missing_is_named(tmp_path):
+    own = write_record(tmp_path, pool="single", method="random", shots=1, seed=0)
+    with pytest.raises(DfmlError, match="both / random, 5-shot, seed 0 has the record of single"):
+        collect([own], shared=[["both", "random", 5, 0, "single"]])
+
+
 def test_order_of_paths_does_not_change_a_byte(tmp_path):
     paths = write_demo(tmp_path)
     collect_records(paths, tmp_path / "a.csv")
