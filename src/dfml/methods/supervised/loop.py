@@ -21,7 +21,7 @@ from dfml.methods.training import iterate
 from dfml.networks.classifier import Classifier
 
 
-class Step(Protocol):
+class OuterStep(Protocol):
     """One outer step: moves its parameters, returns loss and accuracy (a fraction) on the device."""
 
     def __call__(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,7 +53,7 @@ def fit(context: Context) -> Fitted:
     )
 
 
-def _make_step(context: Context, network: Classifier, parameters: Parameters, optimiser: Optimiser) -> Step:
+def _make_step(context: Context, network: Classifier, parameters: Parameters, optimiser: Optimiser) -> OuterStep:
     if context.adapts == "protonet":
         return PrototypeStep(network, parameters, optimiser, ways=context.ways)
     settings = context.own(SupervisedSettings)
