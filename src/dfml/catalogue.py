@@ -33,7 +33,7 @@ class MethodEntry:
         learner: How its learner adapts, where methods that share their code differ in that.
         same_architecture: Whether all models must be of the meta-learner's own network.
         needs_zoo: Whether it is given the pool's zoos (all but the upper bounds).
-        models_matter, shots_matter: Whether its learner depends on the pool's models beside its data sets, and on shots.
+        models_matter, shots_matter: Whether its learner depends on the pool's models (or on data sets alone), on shots.
         real_images: Whether it stands outside the data-free wall: it reads the meta-train images of the pool's own data
             sets, or of the `other` one that its setting `dataset` names.
         colour, marker: Its style in figures, of which no other method has both; empty: a spare one.
