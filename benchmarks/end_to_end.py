@@ -58,6 +58,7 @@ def free_loop(folder: Path, *, side: int, device: torch.device) -> FreeLoop:
         adapts=None,
         zoos=[zoo],
         inversion=None,
+        base=None,
         images=[],
         inversion_settings=published_inversion(),
         job=Job("benchmark", torch.get_num_threads(), int(device.type == "cuda"), NullProgress()),

@@ -71,6 +71,11 @@ class MethodEntry:
         access = self.needed_access(options)
         return {"fit": self.fit, "settings": self.settings, "access": access, "learner": self.learner}
 
+    def base(self, options: Mapping[str, Any]) -> str | None:
+        """The method whose learner of the same pool and seed it begins with, if its setting `start` names one."""
+        start = options.get("start")
+        return start if start in METHODS else None
+
     def needs_inversion(self, options: Mapping[str, Any]) -> bool:
         """Whether, with these settings, the method is given what the `invert` rule made."""
         if self.bank == "by_option":
@@ -78,8 +83,9 @@ class MethodEntry:
         return self.bank == "always"
 
     def needed_access(self, options: Mapping[str, Any]) -> Access:
-        """What it needs of a model with these settings: everything for a learner that starts from a model's weights."""
-        return "weights" if options.get("start") in COPIES else self.access
+        """What it needs of a model with these settings: everything where its weights are copied."""
+        copies = options.get("start") in COPIES or options.get("statistics") == "batch"
+        return "weights" if copies else self.access
 
 
 def _then_meta(inverter: str, label: str, **facts: Any) -> MethodEntry:
@@ -222,12 +228,43 @@ METHODS: dict[str, MethodEntry] = {
     ),
     "free_heads": MethodEntry(
         label="FREE + heads",
-        fit="dfml.methods.heads.free_heads:fit",
-        settings="dfml.methods.heads.settings:FreeHeadsSettings",
-        bank="always",
+        fit="dfml.methods.free.loop:fit",
+        settings="dfml.methods.free.settings:FreeHeadsSettings",
+        bank="by_option",
         inverts=("five",),
         colour="#009E73",
         marker="^",
+    ),
+    "bank_heads": MethodEntry(
+        label="Heads on the bank",
+        fit="dfml.methods.heads.alone:fit_bank",
+        settings="dfml.methods.heads.settings:BankHeadsSettings",
+        access="logits",
+        bank="always",
+        inverts=(),
+        shots_matter=False,
+        colour="#009E73",
+        marker="v",
+    ),
+    "procedural_heads": MethodEntry(
+        label="Heads on procedural images",
+        fit="dfml.methods.heads.alone:fit_procedural",
+        settings="dfml.methods.heads.settings:ProceduralHeadsSettings",
+        access="logits",
+        shots_matter=False,
+        colour="#009E73",
+        marker="P",
+    ),
+    "mixed_heads": MethodEntry(
+        label="Heads on both",
+        fit="dfml.methods.heads.alone:fit_bank",
+        settings="dfml.methods.heads.settings:MixedHeadsSettings",
+        access="logits",
+        bank="always",
+        inverts=(),
+        shots_matter=False,
+        colour="#009E73",
+        marker="D",
     ),
     "noise_heads": MethodEntry(
         label="Heads on noise",

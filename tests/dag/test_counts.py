@@ -1,9 +1,12 @@
 """Which jobs a configuration asks for, and what each is allowed to read."""
 
+from dataclasses import replace
+
 import pytest
 
 from support.repository import ROOT
 
+OF_THE_BANK = {"free", "free_heads", "bank_heads", "mixed_heads"}
 OWN_BANK = {"gen_ce", "gen_bn", "cmi", "deep_inversion", "fast"}
 ONCE = {"make_results", "build_report", "all"}
 
@@ -16,6 +19,9 @@ ALL_SHOTS = {
     "dro",
     "zoo_features",
     "zoo_ensemble",
+    "bank_heads",
+    "procedural_heads",
+    "mixed_heads",
     "noise_heads",
     "unlabelled_heads",
 }
@@ -27,6 +33,11 @@ def learner(config, cell) -> frozenset:
     of_models = cell.method not in {"random", "supervised_maml", "supervised_anil", "supervised_protonet"}
     own.add(cell.pool if of_models else config.pools[cell.pool].datasets)
     return frozenset(own if cell.method in ALL_SHOTS else {*own, f"{cell.shots} shots"})
+
+
+def begun_with(cells) -> list:
+    """The cells whose learners others begin with."""
+    return [replace(cell, method="mixed_heads") for cell in cells if cell.method == "free_heads"]
 
 
 def expected_jobs(config) -> dict[str, int]:
@@ -42,14 +53,14 @@ def expected_jobs(config) -> dict[str, int]:
     }
     if any(cell.method == "unlabelled_heads" for cell in cells):
         datasets.add(config.unlabelled_heads.dataset)
-    inverted = {(cell.pool, "five") for cell in cells if cell.method in {"free", "free_heads"}}
+    inverted = {(cell.pool, "five") for cell in cells if cell.method in OF_THE_BANK}
     inverted |= {(cell.pool, cell.method) for cell in cells if cell.method in OWN_BANK}
     return {
         "prepare_images": len(datasets),
         "train_zoo": len(zoos) * len(config.seeds),
         "invert": len(inverted) * len(config.seeds),
         "time_inversion": 1,
-        "meta_learn": len({learner(config, cell) for cell in cells}),
+        "meta_learn": len({learner(config, cell) for cell in [*cells, *begun_with(cells)]}),
         "evaluate": len({learner(config, cell) | {cell.shots} for cell in cells}),
     } | dict.fromkeys(ONCE, 1)
 
@@ -91,7 +102,9 @@ def test_the_default_experiment(fresh):
     for job in jobs:
         if job.rule == "meta_learn":
             _, _, _, pool, method, _, seed, _ = job.outputs[0].split("/")
-            assert any("/inversion/" in path for path in job.inputs) == (method in {"free", "free_heads"})
+            assert any("/inversion/" in path for path in job.inputs) == (method in OF_THE_BANK)
+            begun = [path for path in job.inputs if "/metalearning/" in path]
+            assert {path.split("/")[4] for path in begun} == ({"mixed_heads"} if method == "free_heads" else set())
             assert all(seed in path for path in job.inputs if "/zoo/" in path)
             networks = {path.split("/")[4] for path in job.inputs if "/zoo/" in path}
             assert len(networks) == {"single": 1, "multi_architecture": 3}[pool] * (method != "supervised_maml")

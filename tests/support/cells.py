@@ -21,8 +21,7 @@ from dfml.jobs.progress import Progress
 from dfml.jobs.settings import RuntimeSettings
 from dfml.methods import stage
 from dfml.methods.base import Context
-from dfml.methods.free.settings import FreeOfficialSettings, FreeSettings
-from dfml.methods.heads.settings import FreeHeadsSettings, HeadsSettings
+from dfml.methods.free.settings import FreeHeadsSettings, FreeOfficialSettings, FreeSettings
 from dfml.methods.settings import MethodSettings
 from dfml.methods.stage import load_settings
 from dfml.methods.supervised.settings import SupervisedSettings
@@ -73,11 +72,12 @@ def official_options(**changes: Any) -> dict[str, Any]:
     return FreeOfficialSettings(**(section | changes)).resolved(INVERSION).model_dump(mode="json")
 
 
+HEADS = {"steps": 6, "questions": 30, "batch_size": 8, "crop_padding": 1}
+
+
 def heads_options(**changes: Any) -> dict[str, Any]:
     """Plain settings of a tiny ``free_heads`` that continues with FREE on the bank of `write_inversion`."""
-    heads = {"steps": 6, "questions": 30, "batch_size": 8}
-    free = FreeSettings.model_validate(free_options(generator="inversion", iterations=2))
-    section = {"heads": HeadsSettings(**heads), "free": free}
+    section = free_options(generator="inversion", iterations=2) | {"start": "mixed_heads"}
     return FreeHeadsSettings(**(section | changes)).resolved(INVERSION).model_dump(mode="json")
 
 
@@ -118,6 +118,7 @@ def context(
         "adapts": entry(method).learner,
         "zoos": [],
         "inversion": None,
+        "base": None,
         "images": [],
         "inversion_settings": INVERSION,
         "job": job,

@@ -2,6 +2,7 @@
 # The code that makes it run again: code.smk.
 import os
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import get_args
@@ -37,7 +38,7 @@ wildcard_constraints:
     architecture="|".join(settings.networks),
     pool="|".join(settings.pools),
     inverter="|".join(get_args(Inverter)),
-    method="|".join(settings.all_methods),
+    method="|".join(dict.fromkeys([*settings.all_methods, *(c.method for c in settings.learners())])),
     shots="|".join(str(shots) for shots in settings.shots),
     seed="|".join(str(seed) for seed in settings.seeds),
 
@@ -51,13 +52,15 @@ def learner_folder(cell):
 
 
 CELLS = settings.cells()
+# And those of learners that others begin with, whether they have rows of their own or not.
+MADE = settings.learners()
 # Pools on which some method runs.
 POOLS = list(dict.fromkeys(c.pool for c in CELLS))
 # (pool, inverter) of every bank that a cell starts from.
 BANKS = list(
     dict.fromkeys(
         (c.pool, entry(c.method).inverter or settings.inversion.inverter)
-        for c in CELLS
+        for c in MADE
         if entry(c.method).needs_inversion(settings.options(c.method))
     )
 )
@@ -66,11 +69,11 @@ IMAGES = [
     f"<results>/images/{dataset}/images.json"
     for dataset in dict.fromkeys(
         [name for pool in POOLS for name in settings.pools[pool].datasets]
-        + [settings.options(c.method)["dataset"] for c in CELLS if entry(c.method).other_domain]
+        + [settings.options(c.method)["dataset"] for c in MADE if entry(c.method).other_domain]
     )
 ]
 # Cells with one learner, or one record, share it: each by the first of them.
-MADE_AS = settings.first_alike(CELLS, across_shots=True)
+MADE_AS = settings.first_alike(MADE, across_shots=True)
 MEASURED_AS = settings.first_alike(CELLS, across_shots=False)
 LEARNERS = [f"{learner_folder(c)}/learner.safetensors" for c in dict.fromkeys(MADE_AS.values())]
 RECORDS = [
@@ -205,6 +208,18 @@ def cell_inversion(wildcards):
         inverter=entry(wildcards.method).inverter or settings.inversion.inverter,
         seed=wildcards.seed,
         name=["inversion.json", "generator.safetensors", "bank.npz"],
+    )
+
+
+def cell_base(wildcards):
+    """Input function: the learner that the cell's method begins with, if its setting `start` names a method."""
+    base = entry(wildcards.method).base(cell_options(wildcards))
+    if not base:
+        return []
+    own = replace(cell(wildcards), method=base)
+    made = MADE_AS.get(own, own)
+    return collect(
+        "{folder}/{name}", folder=learner_folder(made), name=["learner.json", "learner.safetensors", "history.csv"]
     )
 
 

@@ -12,6 +12,7 @@ rule meta_learn:
         zoos=cell_zoos("zoo.json"),
         weights=cell_zoos("zoo.safetensors"),
         inversion=cell_inversion,
+        base=cell_base,
         images=cell_images,
     output:
         weights="<results>/metalearning/{pool}/{method}/{shots}shot/seed{seed}/learner.safetensors",

@@ -27,6 +27,7 @@ def _main(snakemake: Any, job: Job) -> None:
         adapts=params.method["learner"],
         zoos=[Path(manifest).parent for manifest in files.zoos],
         inversion=Path(files.inversion[0]).parent if files.inversion else None,
+        base=Path(files.base[0]).parent if files.base else None,
         images=images,
         inversion_settings=params.inversion and InversionSettings.model_validate(params.inversion),
         job=job,

@@ -1,6 +1,7 @@
 """The whole configuration, composed of the sections of all rooms, and the grid of cells it asks for."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from typing import Annotated, Any, Literal
 
@@ -77,6 +78,8 @@ class Experiment(Section):
     def inapplicable(self, pool: str, method: str) -> str | None:
         """Why a method cannot run on a pool, or None if it can."""
         row, section, facts = entry(method), self.section(method), self.facts(pool)
+        if (base := row.base(self.options(method))) and (reason := self.inapplicable(pool, base)):
+            return reason
         needed, given = row.needed_access(self.options(method)), self.pools[pool].access
         if row.needs_zoo and ACCESS_LEVELS.index(needed) > ACCESS_LEVELS.index(given):
             return f"it needs the models' {needed}, the pool gives their {given} only"
@@ -120,6 +123,14 @@ class Experiment(Section):
             if (own := self.pools[pool].shots) is None or shots in own
             for seed in self.seeds
         ]
+
+    def learners(self) -> list[Cell]:
+        """Every cell whose learner is made: those of :meth:`cells` and those that their learners begin with."""
+        found: dict[Cell, None] = {}
+        for cell in self.cells():
+            base = entry(cell.method).base(self.options(cell.method))
+            found |= dict.fromkeys([replace(cell, method=base), cell] if base else [cell])
+        return list(found)
 
     def first_alike(self, cells: Iterable[Cell], *, across_shots: bool) -> dict[Cell, Cell]:
         """Of each of ``cells`` the first one that has the same learner, so that none is made twice.

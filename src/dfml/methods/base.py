@@ -16,6 +16,7 @@ from dfml.compute.seeds import torch_generator
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
+from dfml.metalearning.store import load_learner
 from dfml.methods.settings import MethodSettings
 from dfml.networks.build import build_network
 from dfml.networks.classifier import Classifier
@@ -40,6 +41,7 @@ class Context:
         adapts: How the learner adapts, where the method leaves that open: ``maml``, ``anil`` or ``protonet``.
         zoos: Folders of the pool's zoos.
         inversion: Folder of the recovered images that the method starts from, if it does.
+        base: Folder of the learner that the method begins with, if its setting `start` names a method.
         images: Prepared folders of real images; only a method outside the data-free wall gets any.
         inversion_settings: Settings of the inversion, for a method that has to do with recovered images.
         job: What it may know of its process.
@@ -56,6 +58,7 @@ class Context:
     adapts: str | None
     zoos: Sequence[Path]
     inversion: Path | None
+    base: Path | None
     images: Sequence[Path]
     inversion_settings: InversionSettings | None
     job: Job
@@ -125,9 +128,13 @@ class Context:
 
         ``random`` is :meth:`new_learner`, ``zero_head`` the same with a head of zeros. ``best_model`` takes the body of
         the pool's best model (by its own held-out accuracy) among those of the learner's own network, if there is one,
-        with a head of zeros.
+        with a head of zeros. The name of a method takes its learner as it is, :attr:`base`.
         """
         network = self.new_learner(self.pool.side)
+        if self.base is not None:
+            _, learners = load_learner(self.base, steps=1, learning_rate=1.0, device=self.job.device)
+            network.load_state_dict(dict(learners[-1].encoders[0].named_parameters()))
+            return network
         if start == "best_model" and (alike := self.models_like_the_learner()):
             load_body(network, dict(alike[0].module.named_parameters()))
         if start != "random":

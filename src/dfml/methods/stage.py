@@ -47,6 +47,10 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
     context = replace(context, digest=_digest(context, code, fit if isinstance(fit, Path) else None))
     fitted: Fitted = (load_fit(context.method, fit) if isinstance(fit, Path) else _named(fit))(context)
     bank_seconds, bank_passes = _bank_cost(context.inversion)
+    if context.base is not None:
+        before = LearnerManifest.load(context.base / MANIFEST)
+        fitted = _continued(before, _rows(context.base / HISTORY), fitted)
+        bank_seconds, bank_passes = bank_seconds or before.bank_seconds, bank_passes or before.bank_passes
     atomic_write(folder / HISTORY, _history(fitted).encode())
     LearnerManifest(
         **asdict(context.cell),
@@ -87,6 +91,7 @@ def _digest(context: Context, code: str, file: Path | None) -> str:
     """Of everything that the learner depends on."""
     inputs = [path / ZOO for path in context.zoos]
     inputs += [context.inversion / BANK] if context.inversion else []
+    inputs += [context.base / WEIGHTS] if context.base else []
     inputs += [path / IMAGES for path in context.images] + ([file] if file else [])
     made_of = [code, vars(context.cell), context.ways, context.label_space, context.access, context.adapts]
     made_of += [_plain(context.learner), context.options, _plain(context.inversion_settings)]
@@ -99,6 +104,23 @@ def _bank_cost(inversion: Path | None) -> tuple[float, int]:
         return 0.0, 0
     record = InversionRecord.load(inversion / RECORD)
     return record.seconds, record.teacher_passes
+
+
+def _continued(before: LearnerManifest, rows: list[dict[str, float]], fitted: Fitted) -> Fitted:
+    """With the cost and history of the learner that it began with, whose steps lie before its first iteration."""
+    earlier = before.train_seconds
+    return replace(
+        fitted,
+        snapshots=[replace(snapshot, seconds=snapshot.seconds + earlier) for snapshot in fitted.snapshots],
+        history=[*rows, *({**row, "seconds": row["seconds"] + earlier} for row in fitted.history)],
+        stages=before.stages | fitted.stages,
+        teacher_passes=before.teacher_passes + fitted.teacher_passes,
+    )
+
+
+def _rows(history: Path) -> list[dict[str, float]]:
+    with history.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def _history(fitted: Fitted) -> str:

@@ -51,7 +51,7 @@ class TestSizes:
         small = {"inversion": {"images_per_class": 19}, "methods": [method]}
         assert validate_config({**small, "shots": [4]})
         (line,) = problems({**small, "shots": [5]})
-        section = {"free_heads": "free_heads.free", "cmi": "inversion_then_meta"}.get(method, method)
+        section = {"cmi": "inversion_then_meta"}.get(method, method)
         assert line == (
             "inversion.images_per_class: 19 recovered images per class cannot give an episode of 5 shots and "
             f"15 queries (`{section}.replay.queries`); use at least 20, or fewer queries"
@@ -166,9 +166,13 @@ class TestMethods:
         (tmp_path / "r34.safetensors").touch()
         assert validate_config({**missing, "methods": ["tgr"]})
 
-    def test_free_with_heads_has_its_own_start(self):
-        (line,) = problems({"free_heads": {"free": {"start": "best_model"}}})
-        assert line.startswith("free_heads.free.start: FREE starts from the distilled backbone here; remove this key")
+    @pytest.mark.parametrize("method", ["free", "free_heads"])
+    def test_a_learner_to_begin_with_must_be_one_that_can_be_had(self, method):
+        closed = {"pools": {"single": {"access": "logits"}}, method: {"start": "mixed_heads"}}
+        config = validate_config({**closed, "mixed_heads": {"statistics": "batch"}})
+        assert config.inapplicable("single", method) == (
+            "it needs the models' weights, the pool gives their logits only"
+        )
 
     def test_per_model_inversion_leaves_no_generator_to_continue(self):
         slow = {"inversion": {"inverter": "gen_bn"}, "methods": ["free"]}

@@ -57,7 +57,7 @@ class TestSchema:
             "linear_prob",
         )
         assert defaults["free_official.five.keep"] == "pre_last"
-        assert defaults["free.iterations"] != defaults["free_heads.free.iterations"]
+        assert (defaults["free.start"], defaults["free_heads.start"]) == ("random", "mixed_heads")
 
 
 class TestReference:

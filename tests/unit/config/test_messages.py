@@ -94,12 +94,12 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
         (
             {"zoo": {"learning_rate": 0.1}},
             "zoo.learning_rate: unknown key here; `learning_rate` is a key of `zoo.conv4`, `zoo.resnet`, "
-            "`inversion.five`, `inversion.per_model` and 21 more: move it there",
+            "`inversion.five`, `inversion.per_model` and 23 more: move it there",
         ),
         (
             {"batchsize": 3},
-            "batchsize: unknown key; did you mean `batch_size`, a key of `zoo`, `free_heads.heads`, `noise_heads`, "
-            "`unlabelled_heads`?",
+            "batchsize: unknown key; did you mean `batch_size`, a key of `zoo`, `bank_heads`, `procedural_heads`, "
+            "`mixed_heads` and 2 more?",
         ),
         (
             {"zoo": {"checkpoints": 3, "average": 1}},

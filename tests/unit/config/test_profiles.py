@@ -29,9 +29,7 @@ def flat(values: dict, above: str = "") -> dict[str, object]:
 
 
 def options(free: dict, method: str = "free") -> dict[str, object]:
-    section = {"free": free} if method == "free_heads" else free
-    resolved = validate_config({method: section}).options(method)
-    return flat(resolved["free"] if method == "free_heads" else resolved)
+    return flat(validate_config({method: free}).options(method))
 
 
 def without_budget(values: dict[str, object]) -> dict[str, object]:
@@ -97,7 +95,7 @@ def test_five_is_that_of_the_inversion_unless_it_is_given():
     config = validate_config({"inversion": inversion})
     assert config.options("free")["five"] == written_out(config.inversion.five)
     assert config.options("free")["five"]["outer_learning_rate"] == pytest.approx(3e-3)
-    assert config.options("free_heads")["free"]["five"]["steps"] == 3
+    assert config.options("free_heads")["five"]["steps"] == 3
     assert config.options("free_official")["five"]["steps"] == 5
     config = validate_config({"inversion": inversion, "free": {"five": {"keep": "final"}}})
     assert config.options("free")["five"] == {

@@ -85,5 +85,5 @@ def test_a_method_that_is_not_listed_is_given_the_zoos_alone():
 def test_inversion_is_needed_by_option_or_always():
     assert METHODS["free"].needs_inversion({"generator": "inversion"})
     assert not METHODS["free"].needs_inversion({"generator": "fresh"})
-    assert METHODS["free_heads"].needs_inversion({})
+    assert METHODS["bank_heads"].needs_inversion({})
     assert not METHODS["random"].needs_inversion({})

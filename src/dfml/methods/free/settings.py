@@ -10,6 +10,8 @@ from dfml.metalearning.settings import ReplaySettings, Start
 from dfml.methods.settings import MethodSettings, Surroundings, too_few_models
 from dfml.settings import DisagreementError, Problem, Section, overlay
 
+FreeStart = Literal[Start, "bank_heads", "procedural_heads", "mixed_heads"]
+
 
 class AdversarySettings(Section):
     """The adversarial term of FIVE: images on which teacher and meta-learner disagree."""
@@ -103,10 +105,11 @@ class FreeSettings(MethodSettings):
         "`corrected` from ours; keys given beside it override either.",
     )
     iterations: int = Field(100, ge=1, description="Iterations of BELL and replay.")
-    start: Start = Field(
+    start: FreeStart = Field(
         "random",
-        description="The meta-learner at first: random weights as published; the same with a head of zeros; or the "
-        "pool's best model of the learner's own network (random if there is none) with a head of zeros.",
+        description="The meta-learner at first: random weights as published; the same with a head of zeros; the "
+        "pool's best model of the learner's own network (random if there is none) with a head of zeros; or what the "
+        "method of that name has learned.",
     )
     generator: Literal["inversion", "fresh"] = Field(
         "inversion",
@@ -170,6 +173,12 @@ class FreeSettings(MethodSettings):
                 wanted[f"{where}.models_per_iteration"] = five.models_per_iteration
         for pool in around.pools:
             yield from too_few_models(pool, wanted)
+
+
+class FreeHeadsSettings(FreeSettings):
+    """FREE that begins with a backbone distilled with one head per zoo model."""
+
+    start: FreeStart = Field("mixed_heads", description="As `free.start`.")
 
 
 class FreeOfficialSettings(FreeSettings):

@@ -13,8 +13,8 @@ from torch import Tensor
 from dfml.compute.capture import Recorded
 from dfml.compute.optimisers import Adam
 from dfml.compute.placement import channels_last, send
-from dfml.imaging.crop_flip import CropFlips, crop_flip, draw_crop_flips
 from dfml.imaging.pixels import normalise
+from dfml.methods.heads.questions import Questions
 from dfml.methods.heads.settings import HeadsSettings
 from dfml.networks.classifier import Classifier
 
@@ -28,75 +28,79 @@ class HeadsDistillation:
 
     Args:
         backbone: an episodic network with ``features`` and ``feature_size``; trained in place.
-        questions: images ``[n, 3, side, side]`` in [0, 1].
+        questions: what was asked, as the models saw it.
         answers: the models' logits, ``[models, n, ways]``.
         settings: of the distillation.
-        crop_padding: of the random crop of a question, pixels.
-        mean, std: the backbone's normalisation of every question, ``[n, 3]``, or of all of them, ``[3]`` each (F19).
         generator: source of every random choice (a CPU generator).
     """
 
-    MOVES = ("body", "weights", "biases", "optimiser", "generator", "steps_done")
+    MOVES = ("body", "weights", "biases", "average", "optimiser", "generator", "steps_done")
 
     def __init__(
         self,
         backbone: Classifier,
-        questions: Tensor,
+        questions: Questions,
         answers: Tensor,
         settings: HeadsSettings,
         *,
-        crop_padding: int,
-        mean: Tensor,
-        std: Tensor,
         generator: torch.Generator,
     ) -> None:
         self.backbone, self.questions, self.settings = backbone, questions, settings
-        self.targets = F.log_softmax(answers, 2).transpose(0, 1).contiguous()
-        self.crop_padding, self.generator = crop_padding, generator
-        self.mean, self.std = (values.expand(len(questions), 3) for values in (mean, std))
+        self.targets = F.log_softmax(answers / settings.temperature, 2).transpose(0, 1).contiguous()
+        self.weighting = _balanced(answers) if settings.balance else torch.ones_like(answers[:, :, 0])
+        self.weighting = self.weighting.T.contiguous()
+        self.generator, device = generator, answers.device
         size, outputs = backbone.feature_size, answers.shape[0] * answers.shape[2]
         weights = torch.randn(outputs, size, generator=generator) / (2 * math.sqrt(size))
-        self.weights = weights.to(questions.device).requires_grad_()
-        self.biases = torch.zeros(outputs, device=questions.device).requires_grad_()
-        self.body = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
+        self.weights = weights.to(device).requires_grad_()
+        self.biases = torch.zeros(outputs, device=device).requires_grad_()
+        self.body: list[Tensor] = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
+        self.average = [p.detach().clone() for p in self.body]
         self.optimiser = Adam([[*self.body, self.weights, self.biases]], [settings.learning_rate])
-        self._step = Recorded(self._compute, questions.device)
+        self._step = Recorded(self._compute, device)
         self.steps_done = 0
-        self.loss = torch.zeros((), device=questions.device)  # of the last step
+        self.loss = torch.zeros((), device=device)  # of the last step
 
     def step(self) -> Tensor:
         """One gradient step; returns the loss, the mean KL(model‖head) over images and models, on the device."""
-        device, size = self.questions.device, self.settings.batch_size
-        rows = torch.randint(0, len(self.questions), (size,), generator=self.generator)
-        crop_flips = draw_crop_flips(
-            images=size,
-            padding=self.crop_padding,
-            flip=self.crop_padding > 0,
-            per_sample=True,
-            generator=self.generator,
-        ).to(device)
+        rows = torch.randint(0, len(self.questions.images), (self.settings.batch_size,), generator=self.generator)
         self.optimiser.set_rate(self._rate())
-        (self.loss,) = self._step(send(rows, device), crop_flips.shift, crop_flips.flipped)
+        (self.loss,) = self._step(send(rows, self.loss.device))
         self.steps_done += 1
         return self.loss
 
-    def _compute(self, rows: Tensor, shift: Tensor, flipped: Tensor) -> tuple[Tensor]:
-        images = self.questions[rows]
-        if self.crop_padding:
-            images = crop_flip(images, CropFlips(shift, flipped))
-        inputs = channels_last(normalise(images, self.mean[rows], self.std[rows]))
-        targets = self.targets[rows]
+    def _compute(self, rows: Tensor) -> tuple[Tensor]:
+        asked, targets = self.questions, self.targets[rows]
+        inputs = channels_last(normalise(asked.images[rows].float() / 255, asked.mean[rows], asked.std[rows]))
         logits = F.linear(self.backbone.features(inputs), self.weights, self.biases)
-        own = F.log_softmax(logits.view_as(targets), 2)
-        loss = F.kl_div(own.flatten(0, 1), targets.flatten(0, 1), reduction="batchmean", log_target=True)
+        own = F.log_softmax(logits.view_as(targets) / self.settings.temperature, 2)
+        divergence = F.kl_div(own, targets, reduction="none", log_target=True).sum(2)
+        loss = (divergence * self.weighting[rows]).mean() * self.settings.temperature**2
         (moved,) = self.optimiser.groups
         for parameter, gradient in zip(moved, torch.autograd.grad(loss, moved), strict=True):
             parameter.grad = gradient
         self.optimiser.step()
         self.optimiser.zero_grad()
+        if self.settings.averaging:
+            with torch.no_grad():
+                torch._foreach_lerp_(self.average, self.body, 1 - self.settings.averaging)
         return (loss.detach(),)
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Leave in the backbone what the distillation ends with."""
+        if self.settings.averaging:
+            torch._foreach_copy_(self.body, self.average)
 
     def _rate(self) -> float:
         done = self.steps_done / self.settings.steps
         rise = min(1.0, (self.steps_done + 1) / WARMUP_STEPS)
         return self.settings.learning_rate * rise * (1 + math.cos(math.pi * done)) / 2
+
+
+def _balanced(answers: Tensor) -> Tensor:
+    """A weight for every model and question, ``[models, n]``: the rarer a model's answer, the larger; of mean one."""
+    chosen = answers.argmax(2)
+    counts = F.one_hot(chosen, answers.shape[2]).sum(1)
+    weights = 1 / counts.gather(1, chosen)
+    return (weights / weights.mean(1, keepdim=True)).to(answers.dtype)

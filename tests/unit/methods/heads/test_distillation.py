@@ -4,67 +4,115 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
+from torch.distributions import Categorical, kl_divergence
 
 from dfml.compute.state import collect, restore
 from dfml.methods.heads.distillation import WARMUP_STEPS, HeadsDistillation
+from dfml.methods.heads.questions import Questions
 from dfml.methods.heads.settings import HeadsSettings
 from support.learners import encoder, generator
 from support.zoo import SIDE, WAYS
 
 MODELS, QUESTIONS = 3, 24
+AVERAGED = {"averaging": 0.9}
 
 
-def make(*, backbone=None, settings=None, crop_padding=0, mean=None, std=None):
+def make(*, backbone=None, settings=None, mean=None, std=None, answers=None):
     draws = generator(0)
-    questions = torch.rand(QUESTIONS, 3, SIDE, SIDE, generator=draws)
-    answers = 3 * torch.randn(MODELS, QUESTIONS, WAYS, generator=draws)
+    images = torch.randint(0, 256, (QUESTIONS, 3, SIDE, SIDE), dtype=torch.uint8, generator=draws)
+    drawn = 3 * torch.randn(MODELS, QUESTIONS, WAYS, generator=draws)
+    each = (QUESTIONS, 3)
     return HeadsDistillation(
         backbone or encoder(),
-        questions,
-        answers,
+        Questions(
+            images,
+            torch.full(each, 0.5) if mean is None else mean,
+            torch.full(each, 0.25) if std is None else std,
+        ),
+        drawn if answers is None else answers,
         HeadsSettings(**({"steps": 40, "batch_size": 12} | (settings or {}))),
-        crop_padding=crop_padding,
-        mean=torch.full((3,), 0.5) if mean is None else mean,
-        std=torch.full((3,), 0.25) if std is None else std,
         generator=generator(1),
-    ), answers
+    ), drawn
 
 
-def test_the_loss_is_the_mean_divergence_of_each_head_from_its_model():
-    distillation, answers = make()
-    draws = generator(1)
-    draws.set_state(distillation.generator.get_state())
-    rows = torch.randint(0, QUESTIONS, (12,), generator=draws)
-    features = distillation.backbone.features((distillation.questions[rows] - 0.5) / 0.25)
-    weights, biases = distillation.weights.detach().clone(), distillation.biases.detach().clone()
+def by_hand(distillation, answers, rows, *, temperature=1.0, weights=None):
+    """The mean over models and questions of what :mod:`torch.distributions` calls the divergence."""
+    asked = distillation.questions.images[rows] / 255
+    features = distillation.backbone.features((asked - 0.5) / 0.25)
     divergences = []
     for model in range(MODELS):
         outputs = slice(model * WAYS, (model + 1) * WAYS)
-        own = F.log_softmax(features @ weights[outputs].T + biases[outputs], 1)
-        teacher = F.softmax(answers[model][rows], 1)
-        divergences.append((teacher * (teacher.log() - own)).sum(1).mean())
-    torch.testing.assert_close(distillation.step(), torch.stack(divergences).mean().detach(), rtol=1e-4, atol=1e-5)
+        own = features @ distillation.weights[outputs].T + distillation.biases[outputs]
+        teacher, student = (Categorical(logits=x / temperature) for x in (answers[model][rows], own))
+        divergences.append(kl_divergence(teacher, student))
+    found = torch.stack(divergences) * temperature**2
+    return (found if weights is None else found * weights[:, rows]).mean().detach()
+
+
+def rows_of_a_step(distillation):
+    draws = generator(1)
+    draws.set_state(distillation.generator.get_state())
+    return torch.randint(0, QUESTIONS, (12,), generator=draws)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_the_loss_is_the_mean_divergence_of_each_head_from_its_model(temperature):
+    distillation, answers = make(settings={"temperature": temperature})
+    expected = by_hand(distillation, answers, rows_of_a_step(distillation), temperature=temperature)
+    torch.testing.assert_close(distillation.step(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_balance_gives_every_answer_of_a_model_the_same_weight_in_sum():
+    distillation, answers = make(settings={"balance": True})
+    chosen, weights = answers.argmax(2), torch.empty(MODELS, QUESTIONS)
+    for model in range(MODELS):
+        counts = chosen[model].bincount(minlength=WAYS)
+        weights[model] = 1 / counts[chosen[model]]
+        weights[model] *= QUESTIONS / weights[model].sum()
+        sums = torch.stack([weights[model][chosen[model] == answer].sum() for answer in chosen[model].unique()])
+        torch.testing.assert_close(sums, sums[0].expand_as(sums))
+    expected = by_hand(distillation, answers, rows_of_a_step(distillation), weights=weights)
+    torch.testing.assert_close(distillation.step(), expected, rtol=1e-4, atol=1e-5)
+    plain, _ = make()
+    assert plain.step() != expected
+
+
+def test_averaging_ends_with_the_moving_average_of_the_weights():
+    distillation, _ = make(settings={"averaging": 0.75, "learning_rate": 0.01})
+    average = [p.detach().clone() for p in distillation.body]
+    for _ in range(5):
+        distillation.step()
+        average = [0.75 * a + 0.25 * p.detach() for a, p in zip(average, distillation.body, strict=True)]
+    last = [p.detach().clone() for p in distillation.body]
+    distillation.finish()
+    for own, expected in zip(distillation.body, average, strict=True):
+        torch.testing.assert_close(own.detach(), expected)
+    assert any(not torch.equal(own, moved) for own, moved in zip(distillation.body, last, strict=True))
+    plain, _ = make()
+    plain.step()
+    before = [p.detach().clone() for p in plain.body]
+    plain.finish()
+    assert all(map(torch.equal, plain.body, before))
 
 
 def test_every_question_has_its_own_normalisation():
     draws = generator(2)
     mean, std = torch.rand(QUESTIONS, 3, generator=draws), 0.1 + torch.rand(QUESTIONS, 3, generator=draws)
     distillation, _ = make(mean=mean, std=std)
-    questions = (distillation.questions - mean[:, :, None, None]) / std[:, :, None, None]
-    beforehand, _ = make(mean=torch.zeros(3), std=torch.ones(3))
-    beforehand.questions = questions
-    for _ in range(3):
-        torch.testing.assert_close(distillation.step(), beforehand.step())
-    same, _ = make(mean=torch.full((QUESTIONS, 3), 0.5), std=torch.full((QUESTIONS, 3), 0.25))
-    one_for_all, _ = make()
-    assert [same.step().item() for _ in range(3)] == [one_for_all.step().item() for _ in range(3)]
+    rows = rows_of_a_step(distillation)
+    seen = []
+    features = distillation.backbone.features
+    distillation.backbone.features = lambda x: seen.append(x) or features(x)
+    distillation.step()
+    asked = distillation.questions.images[rows] / 255
+    for image, question, own_mean, own_std in zip(seen[0], asked, mean[rows], std[rows], strict=True):
+        torch.testing.assert_close(image, (question - own_mean[:, None, None]) / own_std[:, None, None])
 
 
 def test_body_and_heads_are_trained_and_the_learners_own_head_is_not():
     backbone = encoder()
     before = {name: p.detach().clone() for name, p in backbone.named_parameters()}
-    distillation, _ = make(backbone=backbone, crop_padding=2)
+    distillation, _ = make(backbone=backbone)
     heads = distillation.weights.detach().clone()
     for _ in range(2):
         distillation.step()
@@ -92,17 +140,19 @@ def test_the_rate_rises_and_then_falls_as_a_cosine():
 
 
 def test_a_resumed_distillation_continues_bit_for_bit():
-    straight, _ = make(crop_padding=2)
+    straight, _ = make(settings=AVERAGED)
     expected = [straight.step() for _ in range(5)]
-    first, _ = make(crop_padding=2)
+    first, _ = make(settings=AVERAGED)
     for _ in range(3):
         first.step()
-    second, _ = make(crop_padding=2, backbone=encoder(7))
+    second, _ = make(backbone=encoder(7), settings=AVERAGED)
     with torch.no_grad():
         for name in ("head.weight", "head.bias"):
             second.backbone.get_parameter(name).copy_(encoder().get_parameter(name))
     restore(second, collect(first))
     assert second.steps_done == 3
     assert [second.step().item() for _ in range(2)] == [loss.item() for loss in expected[3:]]
+    for own in (straight, second):
+        own.finish()
     for name, parameter in straight.backbone.named_parameters():
         assert torch.equal(second.backbone.get_parameter(name), parameter)

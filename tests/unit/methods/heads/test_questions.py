@@ -1,9 +1,14 @@
 """Questions to the zoo: what varying and mixing may do to an image, and whose answer is whose."""
 
+import copy
+
+import pytest
 import torch
+import torch.nn.functional as F
 
 from dfml.imaging.colour import mix, recolour
-from dfml.methods.heads.asking import CHUNK, ask
+from dfml.methods.heads.questions import TOGETHER, ask, varied
+from dfml.methods.heads.settings import HeadsSettings
 from support.learners import generator
 from support.zoo import SIDE, random_model
 
@@ -66,8 +71,44 @@ def test_recoloured_images_stay_images():
 
 def test_every_model_answers_every_question():
     models = [random_model(seed=seed, dtype=torch.float32) for seed in range(3)]
-    images = torch.rand(CHUNK + 5, 3, SIDE, SIDE, generator=generator(0))
-    answers = ask(models, images)
-    assert answers.shape == (3, CHUNK + 5, 3) and not answers.requires_grad
+    images = bytes_of(TOGETHER + 5)
+    answers = ask(models, images, statistics="stored")
+    assert answers.shape == (3, TOGETHER + 5, 3) and not answers.requires_grad
     for model, own in zip(models, answers, strict=True):
-        torch.testing.assert_close(own, model.logits(images), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(own, model.logits(images / 255), rtol=1e-4, atol=1e-5)
+
+
+def test_models_may_normalise_by_the_questions_asked_together():
+    """As torch's own network does in training mode; the stored statistics are neither used nor moved."""
+    models = [random_model(seed=seed, dtype=torch.float32) for seed in range(2)]
+    stored = [{name: b.clone() for name, b in model.module.named_buffers()} for model in models]
+    images = bytes_of(TOGETHER + 4)
+    answers = ask(models, images, statistics="batch")
+    assert (answers - ask(models, images, statistics="stored")).abs().max() > 0.1
+    for model, own, buffers in zip(models, answers, stored, strict=True):
+        assert all(torch.equal(b, buffers[name]) for name, b in model.module.named_buffers())
+        network = copy.deepcopy(model.module).train()
+        halves = [network(model.inputs(half / 255)) for half in images.tensor_split(2)]
+        torch.testing.assert_close(own, torch.cat(halves).detach(), rtol=1e-4, atol=1e-4)
+
+
+def bytes_of(count):
+    return torch.randint(0, 256, (count, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator(0))
+
+
+@pytest.mark.parametrize("changed", [None, "recolour", "mix", "crop_padding"])
+def test_questions_are_varied_as_the_settings_say(changed):
+    off = {"recolour": False, "mix": False, "crop_padding": 0}
+    settings = HeadsSettings(**(off | ({changed: 2 if changed == "crop_padding" else True} if changed else {})))
+    images = bytes_of(60)
+    found = varied(images, settings, generator(1))
+    assert found.shape == images.shape and found.dtype == torch.uint8
+    assert torch.equal(found, varied(images, settings, generator(1)))
+    assert torch.equal(found, images) == (changed is None)
+    if changed == "crop_padding":
+        # Every question is one of the 5 x 5 windows of its image, mirrored or not; not all of them the same.
+        padded = F.pad(images, (2,) * 4).unfold(2, SIDE, 1).unfold(3, SIDE, 1).flatten(2, 3)  # [n, 3, 25, side, side]
+        either = torch.cat([padded, padded.flip(-1)], 2)
+        which = (either == found[:, :, None]).flatten(3).all(3).all(1)
+        assert which.any(1).all()
+        assert len(which.int().argmax(1).unique()) > 20

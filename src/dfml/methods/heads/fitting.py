@@ -1,0 +1,135 @@
+"""What the methods with one head per zoo model share: making questions, asking, distilling, resuming."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dfml.artefacts.inversion import BANK
+from dfml.compute.placement import send
+from dfml.compute.seeds import torch_generator
+from dfml.compute.timeline import WallClock
+from dfml.errors import DfmlError
+from dfml.imaging.procedural import procedural
+from dfml.inversion.bank import ImageBank
+from dfml.jobs.loop import Loop
+from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, zero_head
+from dfml.methods.heads.distillation import HeadsDistillation
+from dfml.methods.heads.questions import TOGETHER, Questions, ask, drawn, to_bytes, varied
+from dfml.methods.heads.settings import BankHeadsSettings, HeadsSettings
+from dfml.networks.classifier import Classifier
+
+Maker = Callable[[torch.Generator], Questions]
+"""Makes questions from the source of every random choice; a resumed run calls it again, with the same result."""
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A distilled backbone with a head of zeros, and what it cost."""
+
+    backbone: Classifier
+    seconds: float
+    teacher_passes: int
+    history: list[dict[str, float]]
+
+
+def distil(context: Context, settings: HeadsSettings, questions: Maker, *, section: str) -> Distilled:
+    """Ask the whole pool, then train backbone and heads; continues where an interrupted run was saved.
+
+    Args:
+        context: the cell.
+        settings: of the distillation.
+        questions: what is asked.
+        section: dotted key of ``settings``, for messages.
+
+    Raises:
+        DfmlError: the loss is not finite.
+    """
+    clock = WallClock()
+    generator = torch_generator(context.seed, "heads")
+    asked = questions(generator)
+    answers = ask(context.pool.models, asked.images, statistics=settings.statistics)
+    backbone = context.starting_learner(settings.start)
+    distillation = HeadsDistillation(backbone, asked, answers, settings, generator=generator)
+
+    def check() -> None:
+        if not bool(distillation.loss.isfinite()):
+            raise DfmlError(
+                f"the distillation with heads diverged by step {distillation.steps_done}; lower "
+                f"`{section}.learning_rate`"
+            )
+
+    rows = Loop(
+        name="heads",
+        total=settings.steps,
+        steps=lambda done: ({"distillation": distillation.step()} for _ in range(done, settings.steps)),
+        moves=distillation,
+        clock=clock,
+        checkpoint=context.sub_checkpoint("heads"),
+        job=context.job,
+        every=max(1, settings.steps // 20),
+        check=check,
+        sparse=True,
+        keep_end=True,
+    ).run()
+    distillation.finish()
+    # They are steps before the first iteration of a learner.
+    history = [{**row, "iteration": 0} for row in rows]
+    if context.job.device.type == "cuda":
+        # It and its recorded step refer to each other; the memory of the questions is for what comes next.
+        del distillation
+        gc.collect()
+    zero_head(backbone)
+    passes = len(context.pool) * -(-len(asked.images) // TOGETHER)
+    return Distilled(backbone, history[-1]["seconds"], passes, history)
+
+
+def fit_heads(context: Context, settings: HeadsSettings, questions: Maker) -> Fitted:
+    """The distilled backbone as the learner; arguments as of :func:`distil`."""
+    found = distil(context, settings, questions, section=context.method)
+    context.sub_checkpoint("heads").remove()
+    return Fitted.of_learner(
+        context,
+        [Snapshot(0, found.seconds, [cpu_state(dict(found.backbone.named_parameters()))])],
+        teacher_passes=found.teacher_passes,
+        history=found.history,
+        stages={"heads": found.seconds},
+    )
+
+
+def of_the_bank(context: Context, settings: BankHeadsSettings) -> Maker:
+    """Recovered images, as many of them procedural ones as the settings say, all of them varied together.
+
+    Each is normalised for the backbone as the data set of the class that it was recovered for (F19).
+    """
+    assert context.inversion is not None
+    path, pool = context.inversion / BANK, context.pool
+
+    def questions(generator: torch.Generator) -> Questions:
+        images, labels, _ = ImageBank.load(path, context.job.device).everything()
+        foreign = round(settings.procedural * settings.questions)
+        images, rows = drawn(images, settings.questions - foreign, generator)
+        mean, std = (values[labels[rows]] for values in pool.class_normalisation)
+        if foreign:
+            other = procedural_questions(context, foreign, generator)
+            order = send(torch.randperm(settings.questions, generator=generator), images.device)
+            images, mean, std = (
+                torch.cat(pair)[order] for pair in ((images, other.images), (mean, other.mean), (std, other.std))
+            )
+        return Questions(varied(images, settings, generator), mean, std)
+
+    return questions
+
+
+def procedural_questions(context: Context, count: int, generator: torch.Generator) -> Questions:
+    """Procedural images before they are varied."""
+    images = to_bytes(procedural(count, context.pool.canvas, generator))
+    return foreign_questions(context, send(images, context.job.device))
+
+
+def foreign_questions(context: Context, images: Tensor) -> Questions:
+    """Images of no data set of the pool: normalised for the backbone by the average over all of them."""
+    mean, std = (values.expand(len(images), 3) for values in context.pool.normalisation)
+    return Questions(images, mean, std)
