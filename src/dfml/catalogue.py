@@ -20,20 +20,18 @@ class MethodEntry:
 
     Attributes:
         label: Its name in tables and figures.
-        fit: ``module:function`` that fits it; imported when the method runs, so an edit concerns its cells alone. Empty
-            for a method whose file the user names in `custom_methods`.
+        fit: ``module:function``, imported when the method runs: an edit concerns its cells alone. Empty: a custom one.
         settings: ``module:Class`` of its section of the configuration; empty for a method without settings.
         section: The key of that section; empty: the method's own name. Several methods may share one.
         access: What it needs of every model, and is given of it (`dfml.zoo.access`).
-        bank: Whether it starts from the generator and bank of the `invert` rule; `by_option`: when its setting
-            `generator` says `inversion`.
+        bank: Whether it starts from what the rule `invert` made; `by_option`: when its setting `generator` says so.
         inverter: Whose bank that is, if not that of `inversion.inverter`.
-        inverts: Sections of the inversion settings that it depends on beside the common ones; None where it neither
-            recovers images nor reads recovered ones.
+        inverts: Sections of the inversion settings that it depends on, beside the common ones; None: on none at all.
         learner: How its learner adapts, where methods that share their code differ in that.
         same_architecture: Whether all models must be of the meta-learner's own network.
         needs_zoo: Whether it is given the pool's zoos (all but the upper bounds).
         models_matter, shots_matter: Whether its learner depends on the pool's models (or on data sets alone), on shots.
+        joins_features: Whether its learner joins the features of several models, each scaled to unit length first.
         real_images: Whether it stands outside the data-free wall: it reads the meta-train images of the pool's own data
             sets, or of the `other` one that its setting `dataset` names.
         colour, marker: Its style in figures, of which no other method has both; empty: a spare one.
@@ -52,6 +50,7 @@ class MethodEntry:
     needs_zoo: bool = True
     models_matter: bool = True
     shots_matter: bool = True
+    joins_features: bool = False
     real_images: Literal["none", "own", "other"] = "none"
     colour: str = ""
     marker: str = ""
@@ -165,6 +164,7 @@ METHODS: dict[str, MethodEntry] = {
         fit="dfml.methods.features.learners:fit_zoo_ensemble",
         settings="dfml.methods.features.settings:ZooEnsembleSettings",
         shots_matter=False,
+        joins_features=True,
         colour="#0072B2",
         marker="D",
     ),
