@@ -81,11 +81,12 @@ def leaders(frame: pd.DataFrame) -> set[tuple[Any, ...]]:
     found = set()
     for _, rows in frame.groupby([name for name in MEASURED if name != "method"]):
         accuracies = rows.pivot(index="seed", columns="method", values="accuracy").dropna(axis=1)
-        best = accuracies.mean().idxmax()
-        gaps = accuracies.rsub(accuracies[best], axis=0)
-        ahead = {method for method in gaps if told_apart(gaps[method].mean(), student95(gaps[method]))}
-        if ahead:
-            level = rows[rows["method"].isin(set(accuracies) - ahead)]
+        if accuracies.empty:
+            continue
+        gaps = accuracies.rsub(accuracies[accuracies.mean().idxmax()], axis=0)
+        behind = {method for method in gaps if told_apart(gaps[method].mean(), student95(gaps[method]))}
+        if behind:
+            level = rows[rows["method"].isin(set(accuracies) - behind)]
             found |= set(level[MEASURED].itertuples(index=False, name=None))
     return found
 

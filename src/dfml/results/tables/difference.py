@@ -23,7 +23,7 @@ from dfml.results.tables.layout import (
     status_of,
     value_cell,
 )
-from dfml.results.tables.table import Column, Footnotes, Table, TableCell
+from dfml.results.tables.table import Column, Footnotes, Table, TableCell, TableSection
 
 _COLUMNS = [*MEASURED, "over_best", "over_best_t95", "over_best_ci95", "seeds", "status", "note"]
 _NAME = method_label(REFERENCE)
@@ -51,11 +51,12 @@ def difference_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int
         place = {"pool": cell.pool, "dataset": dataset, "ways": ways, "shots": count, "method": cell.method}
         data += data_rows(rows, place, status, note)
     lead = [Column("method", numeric=False)]
+    parts = sections(lines, frame, ways=ways, lead=lead, values=["difference (seeds)", "± episodes"])
     return Table(
         stem="difference",
         caption=f"Difference to {_NAME} on the same episodes (points)",
         data=pd.DataFrame(data, columns=_COLUMNS).astype({"seeds": "Int64"}),
-        sections=sections(lines, frame, ways=ways, lead=lead, values=["difference (seeds)", "± episodes"]),
+        sections=parts or [TableSection("", lead, [])],
         notes=_notes(left_out) if compared else [f"No pool has a record of {_NAME}: there is nothing to compare with."],
         footnotes=footnotes,
     )
