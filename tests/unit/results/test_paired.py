@@ -1,4 +1,4 @@
-"""Differences to the best model: on the same episodes, with intervals that are known, and bold only by them."""
+"""Differences to the best model: on the same episodes, with intervals that are known, and how tables show them."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from dfml.artefacts.accuracies import ACCURACIES, EpisodeAccuracies
 from dfml.errors import DfmlError, FileFormatError
 from dfml.results.collect import collect, collect_records, read_results_csv
 from dfml.results.grid import read_grid
-from dfml.results.summary import average_over_seeds, leaders, with_domain_means
+from dfml.results.summary import average_over_seeds, with_domain_means
 from dfml.results.tables.accuracy import main_table
 from dfml.results.tables.difference import difference_table
 from dfml.results.tables.page import to_html
@@ -178,53 +178,6 @@ def test_means_over_data_sets_have_differences_where_all_have(tmp_path):
     mean = frame[(frame["dataset"] == "mean of 2") & (frame["method"] == "free")].iloc[0]
     # 2 ± 1.96 / 2 and 10.5 ± 0
     assert (mean["over_best"], mean["over_best_ci95"]) == (pytest.approx(6.25), pytest.approx(1.96 / 4))
-
-
-class TestLeaders:
-    @staticmethod
-    def methods(frame):
-        return {key[-3] for key in leaders(frame)}
-
-    @staticmethod
-    def frame(**accuracies):
-        """Accuracies of each method, seed by seed."""
-        return pd.DataFrame(
-            [
-                {"pool": "p", "dataset": "d", "ways": 5, "shots": 1, "method": method, "rule": "r", "batch_norm": "b"}
-                | {"seed": seed, "accuracy": accuracy}
-                for method, values in accuracies.items()
-                for seed, accuracy in enumerate(values)
-            ]
-        )
-
-    def test_the_highest_alone_where_it_is_told_apart(self):
-        assert self.methods(self.frame(a=[50.0, 40.0, 45.0], b=[48.9, 39.0, 44.1])) == {"a"}
-
-    def test_together_with_what_is_not_told_apart_from_it(self):
-        # a − b: 3, 1, −1, whose interval includes zero; a − c: 9, 10, 11
-        found = self.frame(a=[50.0, 40.0, 45.0], b=[47.0, 39.0, 46.0], c=[41.0, 30.0, 34.0])
-        assert self.methods(found) == {"a", "b"}
-
-    def test_the_sign_on_every_seed_is_not_enough(self):
-        # differences 0.2, 1, 4: mean 1.73, Student's half-width 4.98
-        assert self.methods(self.frame(a=[50.0, 41.0, 49.0], b=[49.8, 40.0, 45.0])) == set()
-
-    def test_none_with_one_seed(self):
-        assert self.methods(self.frame(a=[50.0], b=[20.0])) == set()
-
-    def test_none_where_all_are_level(self):
-        assert self.methods(self.frame(a=[50.0, 40.0], b=[40.0, 50.0])) == set()
-
-    def test_a_method_that_lacks_a_seed_takes_no_part(self):
-        assert self.methods(self.frame(a=[50.0, 40.0], b=[39.0, 29.1], c=[60.0])) == {"a"}
-
-    def test_no_seed_that_all_have(self):
-        frame = self.frame(a=[50.0], b=[40.0])
-        assert self.methods(frame.assign(seed=[0, 1])) == set()
-
-    def test_the_order_of_rows_and_seeds_changes_nothing(self):
-        frame = self.frame(a=[50.0, 40.0, 45.0], b=[47.0, 39.0, 46.0], c=[41.0, 30.0, 34.0])
-        assert leaders(frame.assign(seed=2 - frame["seed"])[::-1]) == leaders(frame)
 
 
 def made(folder, records, grid, shots=(1,)):
