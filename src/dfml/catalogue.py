@@ -20,20 +20,18 @@ class MethodEntry:
 
     Attributes:
         label: Its name in tables and figures.
-        fit: ``module:function`` that fits it; imported when the method runs, so an edit concerns its cells alone. Empty
-            for a method whose file the user names in `custom_methods`.
+        fit: ``module:function``, imported when the method runs: an edit concerns its cells alone. Empty: a custom one.
         settings: ``module:Class`` of its section of the configuration; empty for a method without settings.
         section: The key of that section; empty: the method's own name. Several methods may share one.
         access: What it needs of every model, and is given of it (`dfml.zoo.access`).
-        bank: Whether it starts from the generator and bank of the `invert` rule; `by_option`: when its setting
-            `generator` says `inversion`.
+        bank: Whether it starts from what the rule `invert` made; `by_option`: when its setting `generator` says so.
         inverter: Whose bank that is, if not that of `inversion.inverter`.
-        inverts: Sections of the inversion settings that it depends on beside the common ones; None where it neither
-            recovers images nor reads recovered ones.
+        inverts: Sections of the inversion settings that it depends on, beside the common ones; None: on none at all.
         learner: How its learner adapts, where methods that share their code differ in that.
         same_architecture: Whether all models must be of the meta-learner's own network.
         needs_zoo: Whether it is given the pool's zoos (all but the upper bounds).
         models_matter, shots_matter: Whether its learner depends on the pool's models (or on data sets alone), on shots.
+        joins_features: Whether its learner joins the features of several models, each scaled to unit length first.
         real_images: Whether it stands outside the data-free wall: it reads the meta-train images of the pool's own data
             sets, or of the `other` one that its setting `dataset` names.
         colour, marker: Its style in figures, of which no other method has both; empty: a spare one.
@@ -52,6 +50,7 @@ class MethodEntry:
     needs_zoo: bool = True
     models_matter: bool = True
     shots_matter: bool = True
+    joins_features: bool = False
     real_images: Literal["none", "own", "other"] = "none"
     colour: str = ""
     marker: str = ""
@@ -114,6 +113,33 @@ def _purer(learner: Literal["maml", "anil", "protonet"], label: str, marker: str
     )
 
 
+def _heads(questions: str, section: str, label: str, *, colour: str = "#009E73", **facts: Any) -> MethodEntry:
+    return MethodEntry(
+        label=label,
+        fit=f"dfml.methods.heads.alone:fit_{questions}",
+        settings=f"dfml.methods.heads.settings:{section}HeadsSettings",
+        access="logits",
+        inverts=() if "bank" in facts else None,
+        shots_matter=False,
+        colour=colour,
+        **facts,
+    )
+
+
+def _supervised(learner: Literal["maml", "anil", "protonet"], label: str, **facts: Any) -> MethodEntry:
+    section = "SupervisedProtonetSettings" if learner == "protonet" else "SupervisedSettings"
+    return MethodEntry(
+        label=label,
+        fit="dfml.methods.supervised.loop:fit",
+        settings=f"dfml.methods.supervised.settings:{section}",
+        learner=learner,
+        needs_zoo=False,
+        real_images="own",
+        models_matter=False,
+        **facts,
+    )
+
+
 METHODS: dict[str, MethodEntry] = {
     "random": MethodEntry(
         label="Random",
@@ -171,6 +197,7 @@ METHODS: dict[str, MethodEntry] = {
         fit="dfml.methods.features.learners:fit_zoo_ensemble",
         settings="dfml.methods.features.settings:ZooEnsembleSettings",
         shots_matter=False,
+        joins_features=True,
         colour="#0072B2",
         marker="D",
     ),
@@ -235,89 +262,16 @@ METHODS: dict[str, MethodEntry] = {
         colour="#009E73",
         marker="^",
     ),
-    "bank_heads": MethodEntry(
-        label="Heads on the bank",
-        fit="dfml.methods.heads.alone:fit_bank",
-        settings="dfml.methods.heads.settings:BankHeadsSettings",
-        access="logits",
-        bank="always",
-        inverts=(),
-        shots_matter=False,
-        colour="#009E73",
-        marker="v",
+    "bank_heads": _heads("bank", "Bank", "Heads on the bank", bank="always", marker="v"),
+    "procedural_heads": _heads("procedural", "Procedural", "Heads on procedural images", marker="P"),
+    "mixed_heads": _heads("bank", "Mixed", "Heads on both", bank="always", marker="D"),
+    "noise_heads": _heads("noise", "Noise", "Heads on noise", colour="#BBBBBB", marker="^"),
+    "unlabelled_heads": _heads(
+        "unlabelled", "Unlabelled", "Heads on unlabelled images", real_images="other", colour="#444444", marker="^"
     ),
-    "procedural_heads": MethodEntry(
-        label="Heads on procedural images",
-        fit="dfml.methods.heads.alone:fit_procedural",
-        settings="dfml.methods.heads.settings:ProceduralHeadsSettings",
-        access="logits",
-        shots_matter=False,
-        colour="#009E73",
-        marker="P",
-    ),
-    "mixed_heads": MethodEntry(
-        label="Heads on both",
-        fit="dfml.methods.heads.alone:fit_bank",
-        settings="dfml.methods.heads.settings:MixedHeadsSettings",
-        access="logits",
-        bank="always",
-        inverts=(),
-        shots_matter=False,
-        colour="#009E73",
-        marker="D",
-    ),
-    "noise_heads": MethodEntry(
-        label="Heads on noise",
-        fit="dfml.methods.heads.alone:fit_noise",
-        settings="dfml.methods.heads.settings:NoiseHeadsSettings",
-        access="logits",
-        shots_matter=False,
-        colour="#BBBBBB",
-        marker="^",
-    ),
-    "unlabelled_heads": MethodEntry(
-        label="Heads on unlabelled images",
-        fit="dfml.methods.heads.alone:fit_unlabelled",
-        settings="dfml.methods.heads.settings:UnlabelledHeadsSettings",
-        access="logits",
-        real_images="other",
-        shots_matter=False,
-        colour="#444444",
-        marker="^",
-    ),
-    "supervised_maml": MethodEntry(
-        label="Supervised MAML",
-        fit="dfml.methods.supervised.loop:fit",
-        settings="dfml.methods.supervised.settings:SupervisedSettings",
-        learner="maml",
-        needs_zoo=False,
-        real_images="own",
-        models_matter=False,
-        colour="#000000",
-        marker="*",
-    ),
-    "supervised_anil": MethodEntry(
-        label="Supervised ANIL",
-        fit="dfml.methods.supervised.loop:fit",
-        settings="dfml.methods.supervised.settings:SupervisedSettings",
-        learner="anil",
-        needs_zoo=False,
-        real_images="own",
-        models_matter=False,
-        colour="#555555",
-        marker="*",
-    ),
-    "supervised_protonet": MethodEntry(
-        label="Supervised ProtoNet",
-        fit="dfml.methods.supervised.loop:fit",
-        settings="dfml.methods.supervised.settings:SupervisedProtonetSettings",
-        learner="protonet",
-        needs_zoo=False,
-        real_images="own",
-        models_matter=False,
-        colour="#000000",
-        marker="H",
-    ),
+    "supervised_maml": _supervised("maml", "Supervised MAML", colour="#000000", marker="*"),
+    "supervised_anil": _supervised("anil", "Supervised ANIL", colour="#555555", marker="*"),
+    "supervised_protonet": _supervised("protonet", "Supervised ProtoNet", colour="#000000", marker="H"),
 }
 
 

@@ -43,6 +43,7 @@ TRAIN_ZOO = Stage("train_zoo", "zoo/icons_colour/conv4/seed0", "zoo.json")
 INVERT = Stage("invert", "inversion/single/five/seed0", "inversion.json")
 META_LEARN = Stage("meta_learn", "metalearning/single/free/1shot/seed0", "learner.json")
 RECORD = f"results/{EXPERIMENT}/evaluation/single/free/1shot/seed0/record.json"
+ACCURACIES = f"results/{EXPERIMENT}/evaluation/single/free/1shot/seed0/accuracies.npz"
 TABLE, REPORT = f"results/{EXPERIMENT}/results.csv", f"results/{EXPERIMENT}/report.html"
 
 

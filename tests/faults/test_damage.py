@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dfml.artefacts.accuracies import EpisodeAccuracies
 from dfml.artefacts.images import MANIFEST, ImagesManifest
 from dfml.artefacts.receipt import Receipt
 from dfml.artefacts.record import Record
@@ -21,7 +22,7 @@ from dfml.metalearning.store import load_learner
 from dfml.results.collect import read_results_csv
 from dfml.results.reading import read_inversions, read_speeds, read_zoos
 from dfml.zoo.store import load_judges, load_zoo
-from faults.experiment import EXPERIMENT, INVERT, META_LEARN, RECORD, REPORT, TABLE, TRAIN_ZOO
+from faults.experiment import ACCURACIES, EXPERIMENT, INVERT, META_LEARN, RECORD, REPORT, TABLE, TRAIN_ZOO
 from support.comparable import digests
 
 pytestmark = pytest.mark.e2e
@@ -126,6 +127,7 @@ READERS = {
     f"{META_LEARN.place}/learner.safetensors": learner,
     f"{META_LEARN.place}/learner.json": learner,
     RECORD.removeprefix(f"{SHELF.as_posix()}/"): Record.load,
+    ACCURACIES.removeprefix(f"{SHELF.as_posix()}/"): lambda path: EpisodeAccuracies.load(path).answers,
     "results.csv": lambda path: read_results_csv(path).to_csv(),
     "receipts/make_results.json": Receipt.load,
 }

@@ -44,9 +44,11 @@ def test_every_json_file_is_read_by_its_model(ran):
 
 
 def test_records_say_what_was_measured(ran):
+    from dfml.artefacts.accuracies import EpisodeAccuracies
     from dfml.artefacts.record import Record
 
-    records = [Record.load(path) for path in sorted((ran.folder / "results").rglob("record.json"))]
+    paths = sorted((ran.folder / "results").rglob("record.json"))
+    records = [Record.load(path) for path in paths]
     assert [(record.method, record.seed, record.shots) for record in records] == [("free", 0, 1), ("random", 0, 1)]
     free, random = records
     assert free.episode_digest == random.episode_digest
@@ -54,7 +56,9 @@ def test_records_say_what_was_measured(ran):
     assert free.teacher_passes > 0 == random.teacher_passes
     assert free.options["iterations"] == 3
     assert free.device.startswith("cpu")
-    for record in records:
+    for path, record in zip(paths, records, strict=True):
+        kept = EpisodeAccuracies.of_record(path, record)
+        assert len(kept.right) == len(record.results)
         for result in record.results:
             assert result.episodes == 20
             assert 0 <= result.accuracy <= 100

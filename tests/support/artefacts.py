@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from dfml.artefacts.accuracies import ACCURACIES, EpisodeAccuracies
 from dfml.artefacts.images import MANIFEST as IMAGES
 from dfml.artefacts.images import ImagesManifest
 from dfml.artefacts.inversion import BANK
@@ -41,6 +42,7 @@ from support.mutations import (
 from support.specimens import (
     NAMES,
     record,
+    write_accuracies,
     write_bank,
     write_checkpoint,
     write_class_folders,
@@ -163,6 +165,13 @@ ARTEFACTS = (
         lambda folder: load_meta_generator(folder, INVERSION, SIDE, CPU),
         {GENERATOR: BLIND_AND_TENSORS},
         share=25,
+    ),
+    Artefact(
+        "accuracies",
+        write_accuracies,
+        lambda folder: EpisodeAccuracies.load(folder / ACCURACIES),
+        {ACCURACIES: BLIND_AND_ARCHIVE},
+        share=40,
     ),
     Artefact(
         "images_manifest",

@@ -3,6 +3,9 @@
 import math
 from pathlib import Path
 
+import numpy as np
+
+from dfml.artefacts.accuracies import ACCURACIES, EpisodeAccuracies, accuracies_digest
 from support.manifests import record, result, write
 
 RULES = ("finetune", "centroid_euclidean", "centroid_cosine")
@@ -28,6 +31,7 @@ GRID = [
 
 LEVEL = {
     "random": 21.0,
+    "best": 33.0,
     "average": 23.0,
     "zoo_features": 46.0,
     "zoo_ensemble": 52.0,
@@ -39,11 +43,28 @@ LEVEL = {
 LEARNED = ("free", "free_official", "free_heads", "supervised_maml")
 
 
-def write_record(folder: Path, **changes) -> Path:
-    """Write a record where the workflow would."""
+ANSWERS = 1000
+"""Queries of a made-up episode: accuracies of one decimal are exact."""
+
+
+def write_record(folder: Path, *, right=(), **changes) -> Path:
+    """Write a record where the workflow would, and the accuracies beside it.
+
+    `right` has the right answers among ANSWERS of every episode, for each result; by default all episodes are alike.
+    """
     content = record(**changes)
     cell = "{pool}/{method}/{shots}shot/seed{seed}".format(**content)
-    return write(folder, f"evaluation/{cell}/record.json", content)
+    path = folder / f"evaluation/{cell}/record.json"
+    results = content["results"]
+    right = right or [np.full(one["episodes"], round(10 * float(one["accuracy"]))) for one in results]
+    keys = [(one["dataset"], one["rule"], one["batch_norm"]) for one in results]
+    kept = EpisodeAccuracies(ANSWERS, {key: np.asarray(counts) for key, counts in zip(keys, right, strict=True)})
+    if results:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept.save(path.with_name(ACCURACIES))
+    digests = [accuracies_digest(kept.percent(key)) for key in keys]
+    told = [one | {"accuracies_digest": digest} for one, digest in zip(results, digests, strict=True)]
+    return write(folder, path.relative_to(folder).as_posix(), content | {"results": told})
 
 
 def curve(method: str, seed: int, *, points: int = 6) -> list[dict]:

@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
+from dfml.artefacts.accuracies import ACCURACIES, EpisodeAccuracies
 from dfml.artefacts.inversion import BANK
 from dfml.artefacts.provenance import Provenance
 from dfml.artefacts.zoo import NetworkSpec
@@ -123,6 +124,12 @@ def write_config(folder: Path, which: int) -> None:
         "methods": ["random", "best"],
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+def write_accuracies(folder: Path, which: int) -> None:
+    """Right answers of four episodes under two rules."""
+    right = {("toy", rule, "support"): np.arange(4 + which) for rule in results.RULES[:2]}
+    EpisodeAccuracies(75, right).save(folder / ACCURACIES)
 
 
 def write_results(folder: Path, which: int) -> None:

@@ -76,10 +76,12 @@ IMAGES = [
 MADE_AS = settings.first_alike(MADE, across_shots=True)
 MEASURED_AS = settings.first_alike(CELLS, across_shots=False)
 LEARNERS = [f"{learner_folder(c)}/learner.safetensors" for c in dict.fromkeys(MADE_AS.values())]
-RECORDS = [
-    f"<results>/evaluation/{c.pool}/{c.method}/{c.shots}shot/seed{c.seed}/record.json"
+EVALUATIONS = [
+    f"<results>/evaluation/{c.pool}/{c.method}/{c.shots}shot/seed{c.seed}"
     for c in dict.fromkeys(MEASURED_AS.values())
 ]
+RECORDS = [f"{folder}/record.json" for folder in EVALUATIONS]
+ACCURACIES = [f"{folder}/accuracies.npz" for folder in EVALUATIONS]
 SHARED = [[c.pool, c.method, c.shots, c.seed, own.pool] for c, own in MEASURED_AS.items() if c != own]
 ZOOS = list(
     dict.fromkeys(

@@ -9,7 +9,8 @@ rule evaluate:
         learner=cell_learner("learner.json"),
         images=pool_images("images.json", "meta_val.npz", "meta_test.npz"),
     output:
-        "<results>/evaluation/{pool}/{method}/{shots}shot/seed{seed}/record.json",
+        record="<results>/evaluation/{pool}/{method}/{shots}shot/seed{seed}/record.json",
+        accuracies="<results>/evaluation/{pool}/{method}/{shots}shot/seed{seed}/accuracies.npz",
     log:
         "<logs>/evaluate/{pool}/{method}/{shots}shot/seed{seed}.log",
     benchmark:

@@ -13,7 +13,7 @@ def _main(snakemake: Any, job: Job) -> None:
     evaluate(
         Path(snakemake.input.learner).parent,
         list(dict.fromkeys(Path(file).parent for file in snakemake.input.images)),
-        Path(snakemake.output[0]),
+        Path(snakemake.output.record),
         cell=params.cell,
         experiment=params.experiment,
         ways=params.ways,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from dfml.artefacts.accuracies import percent
 from dfml.compute.placement import channels_last
 from dfml.compute.workers import side_by_side
 from dfml.data.episodes import Episodes, gather, sample_episodes
@@ -47,8 +48,14 @@ class EpisodeSet:
         images, offsets = data.packed()
         return cls(data.dataset, images.to(device), offsets, episodes)
 
+    @property
+    def answers(self) -> int:
+        """Query images of an episode, all classes together."""
+        return self.episodes.ways * self.episodes.queries
 
-Accuracies = dict[tuple[str, str], np.ndarray]
+
+ByRule = dict[tuple[str, str], np.ndarray]
+"""A number for every episode, ``[episodes]``, by (rule, batch-norm mode)."""
 
 # Pixels of all images that one batch of episodes may have on a GPU: at width 32 about 1 GB for an activation of the
 # first block.
@@ -58,10 +65,10 @@ PIXELS_AT_ONCE = 1 << 23
 EPISODES_PER_THREAD = 8
 
 
-def episode_accuracies(
+def right_answers(
     learner: Learner, episodes: EpisodeSet, progress: ProgressTask | None = None, *, batched: bool | None = None
-) -> Accuracies:
-    """Accuracy in percent of every episode, ``[episodes]``, by (rule, batch-norm mode).
+) -> ByRule:
+    """How many of its ``episodes.answers`` queries were answered rightly in every episode, int64.
 
     The learner is read only.
 
@@ -79,14 +86,20 @@ def episode_accuracies(
             found.setdefault(key, []).append(values)
         if progress is not None:
             progress.advance(len(next(iter(rights.values()))))
-    return {key: 100 * torch.cat(values).numpy(force=True) for key, values in found.items()}
+    return {key: torch.cat(values).numpy(force=True) for key, values in found.items()}
 
 
-Rights = dict[tuple[str, str], Tensor]  # the share of right answers, [episodes of a batch]
+def episode_accuracies(learner: Learner, episodes: EpisodeSet, *, batched: bool | None = None) -> ByRule:
+    """Accuracy in percent of every episode; all else as :func:`right_answers`."""
+    counts = right_answers(learner, episodes, batched=batched)
+    return {key: percent(right, episodes.answers) for key, right in counts.items()}
+
+
+Rights = dict[tuple[str, str], Tensor]  # how many right answers, [episodes of a batch]
 
 
 def _right(scores: Tensor, labels: Tensor) -> Tensor:
-    return (scores.argmax(-1) == labels).double().mean(-1)
+    return (scores.argmax(-1) == labels).sum(-1)
 
 
 def _one_by_one(learner: Learner, episodes: EpisodeSet) -> Iterator[Rights]:

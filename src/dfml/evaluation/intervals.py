@@ -1,10 +1,11 @@
-"""Means, 95 % intervals and spreads: the three numbers every table and figure is made of. Torch-free."""
+"""Means, 95 % intervals and spreads: what every table and figure is made of. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import stdtrit
 
 Z_95 = 1.96
 
@@ -34,6 +35,18 @@ def seed_spread(values: Sequence[float] | np.ndarray) -> float | None:
     """Sample standard deviation (ddof = 1) over seeds; None for a single seed, where none is defined."""
     vector = _vector(values)
     return None if vector.size < 2 else float(vector.std(ddof=1))
+
+
+def student95(values: Sequence[float] | np.ndarray) -> float | None:
+    """Half-width of Student's 95 % interval of the mean of n ``values``: t(0.975, n − 1) · std(ddof=1) / √n.
+
+    For values that vary by more than the episodes, such as those of seeds, and are too few for 1.96. None for a
+    single one. Raises ValueError when ``values`` is empty.
+    """
+    vector = _vector(values)
+    if vector.size < 2:
+        return None
+    return float(stdtrit(vector.size - 1, 0.975) * vector.std(ddof=1) / np.sqrt(vector.size))
 
 
 def _vector(values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from dfml.artefacts.accuracies import ACCURACIES, EpisodeAccuracies, accuracies_digest
 from dfml.artefacts.base import Cell
 from dfml.artefacts.cell import Learning
 from dfml.artefacts.learner import LearnerManifest
 from dfml.artefacts.record import CurvePoint, Record, Result
 from dfml.compute.device import describe_device
 from dfml.data.images import load_images
-from dfml.evaluation.episodes import EpisodeSet, episode_accuracies
+from dfml.evaluation.episodes import EpisodeSet, episode_accuracies, right_answers
 from dfml.evaluation.intervals import interval95
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.files.reading import digest_json
@@ -43,6 +44,7 @@ def evaluate(
 ) -> None:
     """Measure one learner on the meta-test episodes of every data set of its pool and write ``record.json``.
 
+    Its episodes one by one are in ``accuracies.npz`` beside it, which is written first: a record is never without.
     Kept iterates are measured on meta-val episodes for the learning curve. The reported iterate is the last one or
     the best on meta-val; meta-test images are read after the choice (F01).
 
@@ -73,25 +75,16 @@ def evaluate(
         curve = _curve(manifest, learners, drawn("meta_val.npz", settings.validation_episodes), job)
     chosen = _select(settings.select, curve, len(learners), manifest)
 
-    results, digests = [], {}
+    digests, counts = {}, {}
     tests = drawn("meta_test.npz", settings.episodes)
     with job.progress.task(f"meta-test {cell.method}", total=len(tests) * settings.episodes) as bar:
         for test in tests:
             digests[test.dataset] = test.episodes.digest()
-            for (rule, mode), values in episode_accuracies(
-                learners[chosen].for_domain(test.dataset), test, progress=bar
-            ).items():
-                results.append(
-                    Result(
-                        dataset=test.dataset,
-                        rule=rule,
-                        batch_norm=mode,
-                        accuracy=float(values.mean()),
-                        ci95=interval95(values),
-                        episodes=len(values),
-                        accuracies_digest=digest_json([round(v, 6) for v in values.tolist()]),
-                    )
-                )
+            for key, right in right_answers(learners[chosen].for_domain(test.dataset), test, bar).items():
+                counts[test.dataset, *key] = right
+    # Data sets have equally many ways and queries, hence answers.
+    accuracies = EpisodeAccuracies(tests[0].answers, counts)
+    accuracies.save(output.with_name(ACCURACIES))
     provenance = job.provenance()
     learning = manifest.fields_of(Learning)
     learning["stages"] = {**manifest.stages, "evaluation": job.seconds}
@@ -100,7 +93,7 @@ def evaluate(
         **learning,
         ways=ways,
         experiment=experiment,
-        results=results,
+        results=_results(accuracies),
         selection=settings.select,
         iterate=manifest.snapshots[chosen].iteration,
         episode_digest=digest_json(digests),
@@ -111,6 +104,23 @@ def evaluate(
         config_digest=config_digest,
         provenance=provenance,
     ).save(output)
+
+
+def _results(accuracies: EpisodeAccuracies) -> list[Result]:
+    """Mean and interval over the episodes of everything that was measured."""
+    results = []
+    for key in accuracies.right:
+        values = accuracies.percent(key)
+        results.append(
+            Result(
+                **dict(zip(("dataset", "rule", "batch_norm"), key, strict=True)),
+                accuracy=float(values.mean()),
+                ci95=interval95(values),
+                episodes=len(values),
+                accuracies_digest=accuracies_digest(values),
+            )
+        )
+    return results
 
 
 def _curve(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin
@@ -12,11 +12,13 @@ from typing import Annotated, Any, get_args, get_origin
 import numpy as np
 import pandas as pd
 
+from dfml.artefacts.accuracies import Key
 from dfml.artefacts.cell import CellFacts, Effort
 from dfml.artefacts.record import Circumstances, Record, Result
 from dfml.errors import DfmlError, FileFormatError, is_printable
 from dfml.files.atomic import atomic_write
 from dfml.files.reading import LONGEST_TEXT, MEBIBYTE, read_at_most
+from dfml.results.paired import Difference, differences
 
 # A hundred thousand rows; a run writes hundreds. As columns of text they take ten times as much memory.
 _LARGEST = 32 * MEBIBYTE
@@ -25,13 +27,15 @@ _CELL = ["experiment", *CellFacts.model_fields]
 _MEASURED = [name for name in Result.model_fields if name != "accuracies_digest"]
 _KEY = [*_CELL, *(name for name in _MEASURED if Result.model_fields[name].annotation is str)]
 
-RESULT_COLUMNS = [*_CELL, *_MEASURED, "selection", *Effort.model_fields, "inference_macs", "peak_memory_mb"]
-RESULT_COLUMNS += [*Circumstances.model_fields, "record"]
+RESULT_COLUMNS = [*_CELL, *_MEASURED, *Difference._fields, "selection", *Effort.model_fields]
+RESULT_COLUMNS += ["inference_macs", "peak_memory_mb", *Circumstances.model_fields, "record"]
 """Columns of ``results.csv``: one row per (cell, meta-test data set, adaptation rule, batch-norm mode)."""
 
 
 def _kind(column: str) -> tuple[object, bool]:
     """The plain type of what stands in a column, and whether it may be missing, as the models declare it."""
+    if column in Difference._fields:
+        return float, True
     field = Record.model_fields.get(column) or Result.model_fields.get(column)
     if field is None:
         return str, False  # the path of the record
@@ -72,16 +76,18 @@ def read_records(paths: Iterable[Path], shared: Iterable[Sequence[Any]] = ()) ->
 def collect(paths: Sequence[Path], *, root: Path | None = None, shared: Iterable[Sequence[Any]] = ()) -> pd.DataFrame:
     """Read the records at ``paths`` into one frame with RESULT_COLUMNS, sorted by cell, data set and rule.
 
+    The accuracies per episode are read beside each, for the differences to the row `best`.
     ``shared`` as in :func:`read_records`.
     The column ``record`` is the path of the record relative to ``root`` (as given, without one). Raises
-    FileFormatError for a malformed record; DfmlError when there is no record, when two files hold the same
-    cell, or when cells to be compared were evaluated on different episodes.
+    FileFormatError for a malformed record, or accuracies that are not its own; DfmlError when there is no
+    record, when two files hold the same cell, or when cells to be compared were evaluated on different episodes.
     """
     if not paths:
         raise DfmlError("there is no record to collect: evaluate at least one cell first.")
     rows: list[dict[str, object]] = []
     seen: dict[tuple, Path] = {}
-    for path, record in read_records(paths, shared):
+    found = read_records(paths, shared)
+    for (path, record), gains in zip(found, differences(found), strict=True):
         cell = tuple(getattr(record, name) for name in _CELL)
         if cell in seen:
             raise DfmlError(
@@ -89,7 +95,7 @@ def collect(paths: Sequence[Path], *, root: Path | None = None, shared: Iterable
             )
         seen[cell] = path
         where = Path(os.path.relpath(path, root)) if root is not None else path
-        rows.extend(_rows(record, where.as_posix()))
+        rows.extend(_rows(record, gains, where.as_posix()))
     # Int64 keeps a whole number whole beside a missing one.
     frame = pd.DataFrame(rows, columns=RESULT_COLUMNS).astype(dict.fromkeys(_MAY_LACK, "Int64"))
     _refuse_mixed_episodes(frame)
@@ -149,6 +155,9 @@ def read_results_csv(path: Path) -> pd.DataFrame:
     frame = frame[RESULT_COLUMNS]
     if not np.isfinite(frame[["accuracy", "ci95"]]).all(axis=None):
         raise FileFormatError(f"{path}: an accuracy or its interval is missing or not finite. {remedy}")
+    gains = frame[list(Difference._fields)]
+    if not (np.isfinite(gains).all(axis=1) | gains.isna().all(axis=1)).all():
+        raise FileFormatError(f"{path}: a difference is not finite, or without its interval. {remedy}")
     repeated = frame[frame.duplicated(_KEY)]
     if not repeated.empty:
         raise FileFormatError(f"{path}: {_name_row(repeated.iloc[0])} occurs twice. {remedy}")
@@ -158,11 +167,17 @@ def read_results_csv(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _rows(record: Record, where: str) -> list[dict[str, object]]:
-    """The rows of one record."""
+def _rows(record: Record, gains: Mapping[Key, Difference], where: str) -> list[dict[str, object]]:
+    """The rows of one record, with its differences to the row `best`."""
     shared = {name: getattr(record, name) for name in RESULT_COLUMNS if name in Record.model_fields}
     return [
-        {**shared, **{name: getattr(result, name) for name in _MEASURED}, "record": where} for result in record.results
+        {
+            **shared,
+            **{name: getattr(result, name) for name in _MEASURED},
+            **gains[result.dataset, result.rule, result.batch_norm]._asdict(),
+            "record": where,
+        }
+        for result in record.results
     ]
 
 

@@ -51,3 +51,14 @@ def real_images_note(method: str) -> str:
     if not known.reads_real_images:
         return ""
     return OTHER_DOMAIN if known.other_domain else UPPER_BOUND
+
+
+UNIT_FEATURES = (
+    "not the plain Euclidean distance: the features of every model are scaled to unit length before they are joined, "
+    "so their own lengths play no part; at 1 shot the answers are those of the cosine"
+)
+
+
+def rule_note(method: str, rule: str) -> str:
+    """The sentence that marks a rule which is, for this method, not quite what its label says; "" for every other."""
+    return UNIT_FEATURES if entry(method).joins_features and rule == "centroid_euclidean" else ""

@@ -16,12 +16,13 @@ from dfml.results.grid import check_against_grid, read_grid
 from dfml.results.reading import read_inversions, read_speeds, read_zoos
 from dfml.results.tables.accuracy import by_seed_table, main_table
 from dfml.results.tables.cost import cost_table
+from dfml.results.tables.difference import difference_table
 from dfml.results.tables.inversion import inversion_table
 from dfml.results.tables.speed import speed_table
 from dfml.results.tables.writing import write_table
 from dfml.results.tables.zoo import zoo_table
 
-TABLES = ("main", "main_by_seed", "zoo", "inversion", "speed", "cost")
+TABLES = ("main", "difference", "main_by_seed", "zoo", "inversion", "speed", "cost")
 """Stems of the tables that ``make_tables`` writes, each as .csv, .md, .tex and .html."""
 
 
@@ -48,6 +49,7 @@ def make_tables(
     pools = list(dict.fromkeys(cell.pool for cell in cells))
     tables = [
         main_table(frame, cells, ways=ways, shots=shots),
+        difference_table(frame, cells, ways=ways, shots=shots),
         by_seed_table(frame, cells, ways=ways, shots=shots),
         zoo_table(read_zoos(zoos)),
         inversion_table(read_inversions(inversions), pools=pools),

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dfml.artefacts.metrics import Metrics
-from dfml.evaluation.intervals import combine_intervals, seed_spread
+from dfml.evaluation.intervals import combine_intervals, seed_spread, student95
 from dfml.results.collect import read_results_csv
 
 MEASURED = ["pool", "dataset", "ways", "shots", "method", "rule", "batch_norm"]
@@ -35,12 +35,18 @@ def with_domain_means(frame: pd.DataFrame) -> pd.DataFrame:
                 row["dataset"] = f"{_MEAN}{count}"
                 row["accuracy"] = rows["accuracy"].mean()
                 row["ci95"] = combine_intervals(rows["ci95"])
+                row["over_best"] = rows["over_best"].mean(skipna=False)
+                row["over_best_ci95"] = combine_intervals(rows["over_best_ci95"])
                 added.append(row)
     return pd.concat([frame, pd.DataFrame(added)], ignore_index=True) if added else frame
 
 
 def average_over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per (pool, data set, shots, method, rule, batch norm): accuracy, ci95, seed_sd and seeds."""
+    """One row per (pool, data set, shots, method, rule, batch norm): means, intervals, the spread and number of seeds.
+
+    The difference to the row `best` has two intervals: ``over_best_ci95`` over episodes and ``over_best_t95`` over
+    seeds, by Student's t and missing for one seed. A difference that some seed lacks is missing.
+    """
     rows = []
     for key, group in frame.groupby(MEASURED, sort=True):
         rows.append(
@@ -50,9 +56,39 @@ def average_over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
                 "ci95": combine_intervals(group["ci95"]),
                 "seed_sd": seed_spread(group["accuracy"]),
                 "seeds": len(group),
+                "over_best": group["over_best"].mean(skipna=False),
+                "over_best_ci95": combine_intervals(group["over_best_ci95"]),
+                "over_best_t95": student95(group["over_best"]),
             }
         )
     return pd.DataFrame(rows)
+
+
+def told_apart(difference: float, half_width: float | None) -> bool:
+    """Whether an interval supports the sign of a difference; none does where there is no interval (None, NaN)."""
+    return half_width is not None and abs(difference) > half_width
+
+
+def leaders(frame: pd.DataFrame) -> set[tuple[Any, ...]]:
+    """Keys (MEASURED) of the methods of highest mean over seeds, and of all that are not told apart from them.
+
+    Within a place (pool, data set, shots, rule, batch norm) each method is compared with the one of highest mean: they
+    are told apart where Student's 95 % interval over seeds of their paired difference excludes zero. A place with one
+    seed has no leaders, nor has one where nothing is told apart. Methods that lack a seed take no part.
+
+    ``frame`` has RESULT_COLUMNS, a row per seed.
+    """
+    found = set()
+    for _, rows in frame.groupby([name for name in MEASURED if name != "method"]):
+        accuracies = rows.pivot(index="seed", columns="method", values="accuracy").dropna(axis=1)
+        if accuracies.empty:
+            continue
+        gaps = accuracies.rsub(accuracies[accuracies.mean().idxmax()], axis=0)
+        behind = {method for method in gaps if told_apart(gaps[method].mean(), student95(gaps[method]))}
+        if behind:
+            level = rows[rows["method"].isin(set(accuracies) - behind)]
+            found |= set(level[MEASURED].itertuples(index=False, name=None))
+    return found
 
 
 def datasets_of(frame: pd.DataFrame, pool: str) -> list[str]:

@@ -143,11 +143,12 @@ def test_every_single_value_of_a_record_is_a_column():
         return {name for name, kind in kinds.items() if "list" not in kind and "dict" not in kind}
 
     asides = {"accuracies_digest", "iterate", "provenance"}
-    assert (single(Record) | single(Result)) - asides == set(RESULT_COLUMNS) - {"record"}
+    added = {"over_best", "over_best_ci95", "record"}
+    assert (single(Record) | single(Result)) - asides == set(RESULT_COLUMNS) - added
     published = """
-        experiment pool method ways shots seed dataset rule batch_norm accuracy ci95 episodes selection train_seconds
-        teacher_passes bank_seconds bank_passes inference_macs peak_memory_mb device config_digest git_commit
-        episode_digest record
+        experiment pool method ways shots seed dataset rule batch_norm accuracy ci95 episodes over_best over_best_ci95
+        selection train_seconds teacher_passes bank_seconds bank_passes inference_macs peak_memory_mb device
+        config_digest git_commit episode_digest record
     """
     assert published.split() == RESULT_COLUMNS
 

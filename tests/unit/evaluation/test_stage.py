@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dfml.artefacts.accuracies import ACCURACIES, EpisodeAccuracies
 from dfml.artefacts.base import Cell
 from dfml.artefacts.record import Record
 from dfml.artefacts.zoo import NetworkSpec
@@ -15,7 +16,7 @@ from dfml.config.load import load_config
 from dfml.data.images import SPLITS, load_images, save_images
 from dfml.errors import ConfigError, FileFormatError
 from dfml.evaluation import stage as module
-from dfml.evaluation.episodes import EpisodeSet, episode_accuracies
+from dfml.evaluation.episodes import EpisodeSet, episode_accuracies, right_answers
 from dfml.evaluation.intervals import interval95
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.evaluation.stage import evaluate
@@ -117,6 +118,19 @@ def test_results_are_the_mean_and_interval_of_the_chosen_iterate(learner, images
         assert (found[key].episodes, found[key].dataset) == (10, "toy")
 
 
+def test_the_accuracies_of_every_episode_are_kept_beside_the_record(learner, images, tmp_path):
+    record = run(learner, images, tmp_path / "record.json", select="val_best")
+    kept = EpisodeAccuracies.of_record(tmp_path / "record.json", record)
+    assert kept.answers == WAYS * SETTINGS["queries"]
+    for result in record.results:
+        key = (result.dataset, result.rule, result.batch_norm)
+        assert kept.right[key].shape == (SETTINGS["episodes"],)
+        assert kept.right[key].dtype == np.uint8
+        assert kept.percent(key).mean() == result.accuracy
+        assert interval95(kept.percent(key)) == result.ci95
+    assert len(kept.right) == len(record.results)
+
+
 def test_every_data_set_is_normalised_as_the_learner_knows_it(tmp_path):
     # A channel divided by 100 is as good as gone, so every normalisation sees another colour.
     known = {"red": [0.1, 100.0, 100.0], "blue": [100.0, 100.0, 0.1]}
@@ -177,13 +191,17 @@ def test_meta_test_is_opened_after_the_choice_and_seen_by_the_chosen_alone(
         events.append(path.stem)
         return load_images(path)
 
-    def accuracies(learner, episodes, *arguments, **keywords):
-        zero = not learner.encoders[0].head.weight.any()
-        events.append("zero" if zero else "random")
-        return episode_accuracies(learner, episodes, *arguments, **keywords)
+    def told(function):
+        def measured(learner, *arguments):
+            zero = not learner.encoders[0].head.weight.any()
+            events.append("zero" if zero else "random")
+            return function(learner, *arguments)
+
+        return measured
 
     monkeypatch.setattr(module, "load_images", load)
-    monkeypatch.setattr(module, "episode_accuracies", accuracies)
+    for function in (episode_accuracies, right_answers):
+        monkeypatch.setattr(module, function.__name__, told(function))
     run(learner, images, tmp_path / "record.json", select=select)
     chosen = "zero" if select == "last" else "random"
     assert events == ["meta_val", "zero", "random", "zero", "meta_test", chosen]
@@ -211,7 +229,9 @@ def test_the_stage_only_reads_and_repeats(learner, images, tmp_path):
     assert {path: sha256_file(path) for path in [*learner.iterdir(), *images.iterdir()]} == before
     assert (random.getstate(), repr(np.random.get_state())) == numbers[:2]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), numbers[2])
+    kept = (tmp_path / ACCURACIES).read_bytes()
     run(learner, images, tmp_path / "second.json")
+    assert (tmp_path / ACCURACIES).read_bytes() == kept
     assert json.loads((tmp_path / "first.json").read_text()) == json.loads((tmp_path / "second.json").read_text())
 
 
@@ -226,4 +246,4 @@ def test_a_damaged_learner_leaves_no_record(learner, images, tmp_path):
     (learner / "learner.safetensors").write_bytes(b"")
     with pytest.raises(FileFormatError, match=r"learner\.safetensors"):
         run(learner, images, tmp_path / "record.json")
-    assert not (tmp_path / "record.json").exists()
+    assert not (tmp_path / "record.json").exists() and not (tmp_path / ACCURACIES).exists()

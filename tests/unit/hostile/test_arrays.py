@@ -7,13 +7,14 @@ import zipfile
 import numpy as np
 import pytest
 
+from dfml.artefacts.accuracies import ACCURACIES, EpisodeAccuracies
 from dfml.artefacts.images import MANIFEST, ImagesManifest
 from dfml.data.images import load_images
 from dfml.errors import FileFormatError
 from dfml.files import arrays as archives
 from dfml.inversion.bank import ImageBank
 from support.containers import zip_bytes
-from support.specimens import edit_json
+from support.specimens import edit_json, write_accuracies
 from support.zoo import CPU, save_pattern_images
 
 
@@ -101,6 +102,54 @@ def test_a_bank_without_pixels_has_no_size(tmp_path):
     np.savez(tmp_path / "bank.npz", pixels=np.zeros(shape, np.uint8), written=np.zeros(1, np.int64), **facts)
     with pytest.raises(FileFormatError, match="do not fit together"):
         ImageBank.load(tmp_path / "bank.npz", CPU)
+
+
+@pytest.fixture
+def accuracies(tmp_path):
+    write_accuracies(tmp_path, 0)
+    return tmp_path / ACCURACIES
+
+
+def test_accuracies_that_inflate(accuracies, monkeypatch):
+    monkeypatch.setattr(archives, "LARGEST_INFLATED", 2**20)
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2000000), }"
+    replace_member(accuracies, "right.npy", npy(header, bytes(2_000_000)), method=zipfile.ZIP_DEFLATED)
+    with pytest.raises(FileFormatError, match="inflates to more than 1 MiB"):
+        EpisodeAccuracies.load(accuracies)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "dfml.images"}, "not a dfml.accuracies file"),
+        ({"format": 3}, "texts are wanted"),
+        ({"version": 2}, "format version 2, expected 1"),
+        ({"version": [1]}, "format version None"),
+        ({"answers": 0}, "inconsistent"),
+        ({"answers": -1, "right": np.full((2, 4), -2, np.int8)}, "inconsistent"),
+        ({"answers": 9.0}, "inconsistent"),
+        ({"answers": 2**63}, "inconsistent"),
+        ({"answers": 2}, "more right answers than answers"),
+        ({"right": np.zeros((2, 0), np.uint8)}, "inconsistent"),
+        ({"right": np.zeros((3, 4), np.uint8)}, "inconsistent"),
+        ({"right": np.zeros(4, np.uint8)}, "inconsistent"),
+        ({"right": np.zeros((2, 4), np.int64)}, "inconsistent"),
+        ({"right": np.full((2, 4), np.nan)}, "inconsistent"),
+        ({"rule": ["finetune"]}, "inconsistent"),
+        ({"rule": ["finetune", "finetune"]}, "inconsistent"),
+        ({"rule": ["finetune", ""]}, "inconsistent"),
+        ({"dataset": ["toy", "x" * 300]}, "inconsistent"),
+        ({"dataset": ["toy", "\x1b[2J"]}, "cannot be printed"),
+        ({"batch_norm": [1, 2]}, "texts are wanted"),
+    ],
+)
+def test_accuracies_that_do_not_fit_together(accuracies, changes, message):
+    with np.load(accuracies) as stored:
+        arrays = dict(stored)
+    np.savez(accuracies, **(arrays | {name: np.array(value) for name, value in changes.items()}))
+    with pytest.raises(FileFormatError, match=message) as caught:
+        EpisodeAccuracies.load(accuracies)
+    assert "run the rule evaluate again" in str(caught.value)
 
 
 def split_entry(images, **changes):

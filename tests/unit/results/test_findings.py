@@ -3,7 +3,9 @@
 import pandas as pd
 import pytest
 
+from dfml.evaluation.intervals import student95
 from dfml.results.labels import method_label
+from dfml.results.summary import told_apart
 from support.repository import ROOT
 
 FOLDER = ROOT / "docs" / "results" / "methods"
@@ -50,8 +52,11 @@ def test_differences_to_the_best_single_model(results):
             for cell, best, place in zip(cells, start, PLACES, strict=True):
                 gain = seeds(results, label, rule, place) - best
                 said = f"{gain.mean():+.1f} ({gain.std():.1f})".replace("-", "−")
-                same_sign = (gain > 0).all() or (gain < 0).all()
-                assert cell == ("n/a" if gain.empty or gain.isna().all() else f"**{said}**" if same_sign else said)
+                if gain.empty or gain.isna().all():
+                    assert cell == "n/a"
+                else:
+                    bold = told_apart(gain.mean(), student95(gain))
+                    assert cell == (f"**{said}**" if bold else said)
 
 
 def test_accuracies_on_three_domains(results):

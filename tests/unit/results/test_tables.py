@@ -89,7 +89,7 @@ def test_main_cell_known_answer(tmp_path):
 
 def test_main_groups_methods_by_pool_in_grid_order(demo):
     text = (demo / "main.md").read_text()
-    printed = [(pool, name.removesuffix(" (a)")) for pool, name in rows_of(text, "support (")][2:]
+    printed = [(pool, name.removesuffix(" (b)")) for pool, name in rows_of(text, "support (")][2:]
     assert printed == [(pool, METHODS[method].label) for pool, method, *_ in GRID]
 
 
@@ -110,9 +110,9 @@ def test_a_section_per_batch_norm_and_a_column_per_rule(demo):
 def test_missing_cells_say_why(demo):
     text = (demo / "main.md").read_text()
     rows = rows_of(text, "transductive (")
-    assert rows["multi_architecture", "Average"] == ["n/a (b)", "–"] * 3
+    assert rows["multi_architecture", "Average"] == ["n/a (c)", "–"] * 3
     assert rows["multi_architecture", "Zoo ensemble"] == ["not run", "–"] * 3
-    assert "- (b) n/a: averaging weights needs models of one architecture" in text
+    assert "- (c) n/a: averaging weights needs models of one architecture" in text
     data = pd.read_csv(demo / "main.csv", keep_default_na=False)
     missing = data[data["status"] != "run"]
     assert missing[["method", "status", "accuracy"]].values.tolist() == [
@@ -132,9 +132,9 @@ def test_a_run_cell_without_a_record_says_not_run(tmp_path):
 def test_reader_of_real_images_is_marked_in_both_accuracy_tables(demo):
     for stem in ("main", "main_by_seed"):
         text = (demo / f"{stem}.md").read_text()
-        assert "Supervised MAML (a)" in text
-        assert "- (a) upper bound: reads the real meta-train images" in text
-        assert r"Supervised MAML\textsuperscript{a}" in (demo / f"{stem}.tex").read_text()
+        assert "Supervised MAML (b)" in text
+        assert "- (b) upper bound: reads the real meta-train images" in text
+        assert r"Supervised MAML\textsuperscript{b}" in (demo / f"{stem}.tex").read_text()
 
 
 def test_no_number_that_is_not_in_the_results(demo):

@@ -68,4 +68,5 @@ def _kind(numeric: bool) -> str:
 
 
 def _cell(cell: TableCell) -> str:
-    return escape(cell.text) + (f" <sup>{escape(cell.mark)}</sup>" if cell.mark else "")
+    text = f"<b>{escape(cell.text)}</b>" if cell.bold else escape(cell.text)
+    return text + (f" <sup>{escape(cell.mark)}</sup>" if cell.mark else "")

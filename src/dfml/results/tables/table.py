@@ -12,10 +12,11 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class TableCell:
-    """Text of one cell, with the letter of its footnote, if any."""
+    """Text of one cell, with the letter of its footnote, if any, and whether it is set in bold."""
 
     text: str
     mark: str = ""
+    bold: bool = False
 
 
 @dataclass(frozen=True)

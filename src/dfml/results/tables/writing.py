@@ -137,7 +137,7 @@ def _markdown(text: str) -> str:
 
 
 def _markdown_cell(cell: TableCell) -> str:
-    text = _markdown(cell.text)
+    text = f"**{_markdown(cell.text)}**" if cell.bold else _markdown(cell.text)
     return f"{text} ({cell.mark})" if cell.mark else text
 
 
@@ -147,5 +147,5 @@ def _tex(text: str) -> str:
 
 
 def _tex_cell(cell: TableCell) -> str:
-    text = _tex(cell.text)
+    text = rf"\textbf{{{_tex(cell.text)}}}" if cell.bold else _tex(cell.text)
     return rf"{text}\textsuperscript{{{cell.mark}}}" if cell.mark else text
