@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from dfml.cli import publish, restore, snapshot, verify
+from dfml.cli import claims, publish, restore, snapshot, verify
 from dfml.errors import DfmlError
 
 
@@ -57,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         lambda own, console: publish.run(own.experiment, console),
     )
     copied.add_argument("experiment", help="folder below results/")
+    judged = add(
+        "claims",
+        "Write docs/claims.md: what the published results say about the claims of docs/claims.yaml.",
+        lambda own, console: claims.run(console, check=own.check),
+    )
+    judged.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
     return parser
 
 

@@ -1,7 +1,7 @@
 """`dfml publish`: copies of tables, figures and metrics for git, and the main table in the README.
 
 Git ignores `results/`, since a table that a clone brings along would look finished to the workflow. What is to be read
-without a run is copied to `docs/results/`.
+without a run is copied to `docs/results/`; the verdicts on the declared claims follow from there.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dfml.cli import claims
 from dfml.cli.tools import require_repository
 from dfml.errors import DfmlError, FileFormatError
 from dfml.files.atomic import atomic_write
+from dfml.results.claims.page import DECLARED
 
 
 def update_readme(readme: Path, table: Path) -> bool:
@@ -76,11 +78,13 @@ def publish(shelf: Path, folder: Path) -> None:
 
 
 def run(experiment: str, console: Console) -> int:
-    """The command; the default experiment's main table also goes into README.md."""
+    """The command; the default experiment's main table also goes into README.md, and verdicts into docs/claims.md."""
     require_repository()
     shelf, folder = Path("results", experiment), Path("docs/results", experiment)
     publish(shelf, folder)
     if experiment == SHOWN_IN_README:
         update_readme(Path("README.md"), shelf / "tables" / "main.md")
     console.print(f"Copied tables, figures and metrics of {shelf} to {folder}.")
+    if DECLARED.is_file():
+        claims.run(console, check=False)
     return 0

@@ -119,8 +119,11 @@ def collect_records(paths: Sequence[Path], output: Path, *, shared: Iterable[Seq
     write_results_csv(frame, output)
 
 
-def read_results_csv(path: Path) -> pd.DataFrame:
+def read_results_csv(path: Path, columns: Sequence[str] = RESULT_COLUMNS) -> pd.DataFrame:
     """Read what ``write_results_csv`` wrote, with its types; text columns hold "" where a value is missing.
+
+    ``columns``, of RESULT_COLUMNS and with those of a row's key among them, is what must be there and is read: fewer
+    than all also from a file of a version that wrote others.
 
     Raises FileFormatError when the file is missing, lacks a column, holds text where numbers belong or text that
     cannot be printed, is empty, repeats a row's key, or mixes several experiments.
@@ -136,26 +139,27 @@ def read_results_csv(path: Path) -> pd.DataFrame:
     # Fields that a cut takes from the last row would read as empty, and empty is allowed in most of them.
     if not content.endswith(b"\n"):
         raise FileFormatError(f"{path}: its last line is cut short. {remedy}")
-    missing = [column for column in RESULT_COLUMNS if column not in raw.columns]
+    missing = [column for column in columns if column not in raw.columns]
     if missing:
         raise FileFormatError(f"{path}: the columns {', '.join(missing)} are missing. {remedy}")
     if raw.empty:
         raise FileFormatError(f"{path}: holds no result. {remedy}")
-    frame = raw[_TEXT].copy()
-    for column in _TEXT:
+    texts, whole, real = ([name for name in kind if name in columns] for kind in (_TEXT, _WHOLE, _REAL))
+    frame = raw[texts].copy()
+    for column in texts:
         if not all(len(text) <= LONGEST_TEXT and is_printable(text) for text in frame[column].unique()):
             raise FileFormatError(f"{path}: {column} holds a text that is too long or cannot be printed. {remedy}")
     try:
-        for column in _WHOLE:
+        for column in whole:
             frame[column] = raw[column].astype("int64")
-        for column in _REAL:
+        for column in real:
             frame[column] = raw[column].replace("", "nan").astype("float64")
     except (ValueError, OverflowError) as error:
         raise FileFormatError(f"{path}: {column} holds something else than numbers ({error}). {remedy}") from None
-    frame = frame[RESULT_COLUMNS]
+    frame = frame[list(columns)]
     if not np.isfinite(frame[["accuracy", "ci95"]]).all(axis=None):
         raise FileFormatError(f"{path}: an accuracy or its interval is missing or not finite. {remedy}")
-    gains = frame[list(Difference._fields)]
+    gains = frame[[name for name in Difference._fields if name in columns]]
     if not (np.isfinite(gains).all(axis=1) | gains.isna().all(axis=1)).all():
         raise FileFormatError(f"{path}: a difference is not finite, or without its interval. {remedy}")
     repeated = frame[frame.duplicated(_KEY)]

@@ -5,6 +5,7 @@ import pytest
 from dfml.cli.main import main
 from dfml.cli.publish import publish
 from dfml.errors import DfmlError
+from support.repository import ROOT
 
 FILES = ("tables/main.md", "tables/main.csv", "figures/main.png", "figures/main.svg", "results.csv", "metrics.json")
 PICTURE = "inversion/single/five/seed{}/grid.png"
@@ -55,3 +56,22 @@ def test_the_default_experiment_shows_its_table_in_the_readme(shelf, tmp_path, m
     shelf.rename(shelf.with_name("mine"))
     assert main(["publish", "mine"]) == 0
     assert (tmp_path / "docs/results/mine/main.md").is_file()
+
+
+def test_verdicts_follow_what_is_published(shelf, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "workflow").mkdir()
+    for name in ("workflow/Snakefile", "dvc.yaml"):
+        (tmp_path / name).touch()
+    shelf.rename(shelf.with_name("mine"))
+    (tmp_path / "docs").mkdir()
+    test = "{experiment: mine, of: free, pool: single, rule: finetune, at_least: 30, seeds: 3}"
+    claim = f"{{id: good, says: It is good., source: ours, budget: none, compare: [{test}]}}"
+    (tmp_path / "docs/claims.yaml").write_text(f"experiments: {{mine: {{cost: a minute}}}}\nclaims: [{claim}]\n")
+    assert main(["publish", "mine"]) == 1  # the results of this shelf are none
+    (tmp_path / "results/mine/results.csv").write_bytes((ROOT / "docs/results/demo/results.csv").read_bytes())
+    assert main(["publish", "mine"]) == 1  # and these are of another experiment
+    text = (ROOT / "docs/results/demo/results.csv").read_text().replace("\ndemo,", "\nmine,")
+    (tmp_path / "results/mine/results.csv").write_text(text)
+    assert main(["publish", "mine"]) == 0
+    assert "It is good." in (tmp_path / "docs/claims.md").read_text()

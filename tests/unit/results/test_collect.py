@@ -174,3 +174,14 @@ class TestGrid:
         frame = collect([write_record(tmp_path)])
         with pytest.raises(DfmlError, match="single / free, 5-way 1-shot"):
             check_against_grid(frame, read_grid(grid), ways=ways, shots=shots)
+
+
+def test_fewer_columns_are_read_of_a_file_of_another_version(tmp_path):
+    collect_records([write_record(tmp_path)], tmp_path / "results.csv")
+    path = tmp_path / "results.csv"
+    whole = read_results_csv(path)
+    path.write_text(path.read_text().replace("over_best,over_best_ci95", "others,of_then", 1))
+    wanted = [name for name in RESULT_COLUMNS if not name.startswith("over_best")]
+    assert read_results_csv(path, wanted).equals(whole[wanted])
+    with pytest.raises(FileFormatError, match="columns over_best, over_best_ci95 are missing"):
+        read_results_csv(path)

@@ -1,0 +1,208 @@
+"""The declared claims, `docs/claims.yaml`: what is compared, by what measure and against what threshold. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from dfml.artefacts.base import Text
+from dfml.catalogue import METHODS
+from dfml.config.yaml_files import read_yaml
+from dfml.errors import ConfigError
+from dfml.settings import DisagreementError, Name, Problem, Section, nearest, unknown
+
+
+def _method(name: str) -> str:
+    if name not in METHODS:
+        raise ValueError(f"there is no method `{name}`; {unknown(name, METHODS)}")
+    return name
+
+
+Method = Annotated[Name, AfterValidator(_method)]
+
+
+class Study(Section):
+    """One run of the workflow: its results are committed below ``docs/results/`` under the name it has here."""
+
+    files: tuple[Text, ...] = Field((), strict=False, description="Laid over config/config.yaml, the last one wins.")
+    cost: Text = Field(description="What a run takes, in words.")
+    waits_for: Text = Field("", description="Why it cannot be run yet; empty: it can.")
+
+    @property
+    def command(self) -> str:
+        """What to type to run it."""
+        chosen = f" --configfile {' '.join(self.files)}" if self.files else ""
+        return f"./run.sh snakemake{chosen}"
+
+
+class Side(Section):
+    """Accuracies of a method; of the comparison's own experiment unless another is named."""
+
+    method: Method
+    experiment: Name | None = None
+    weight: float = Field(1.0, description="Factor of these accuracies in the sum that is subtracted.")
+
+
+class Threshold(Section):
+    """What is to be reached: a value, or more than a value."""
+
+    at_least: float | None = None
+    more_than: float | None = None
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if (self.at_least is None) == (self.more_than is None):
+            raise DisagreementError([Problem("at_least", "give either `at_least` or `more_than`")])
+        return self
+
+    @property
+    def value(self) -> float:
+        """The number itself."""
+        return self.at_least if self.at_least is not None else self.more_than or 0.0
+
+    def reached_by(self, value: float) -> bool:
+        """Whether a value without any doubt about it reaches the threshold."""
+        value = round(value, 9)  # 35.1 − 20.1 is fifteen points
+        return value >= self.value if self.at_least is not None else value > self.value
+
+    def __str__(self) -> str:
+        return f"{'at least' if self.at_least is not None else 'more than'} {number(self.value)}"
+
+
+class Comparison(Threshold):
+    """Accuracy of a method, minus those it is held against, seed by seed: points."""
+
+    experiment: Name
+    of: Method
+    against: tuple[Side, ...] = Field((), strict=False, description="Empty: the accuracy itself, in percent.")
+    pool: Name
+    shots: int = Field(1, ge=1)
+    dataset: Name | None = Field(None, description="Null: the mean over the data sets of the pool.")
+    rule: Literal["finetune", "centroid_euclidean", "centroid_cosine"]
+    batch_norm: Literal["transductive", "support"] = "transductive"
+    every_seed: bool = Field(False, description="Every seed has to reach the threshold, not the mean over them.")
+    seeds: int = Field(ge=1, description="Fewest seeds for a claim to be confirmed, or refuted by a mean.")
+
+    @property
+    def sides(self) -> tuple[tuple[float, Method, Name], ...]:
+        """All terms of the sum: factor, method, experiment."""
+        others = tuple((-side.weight, side.method, side.experiment or self.experiment) for side in self.against)
+        return ((1.0, self.of, self.experiment), *others)
+
+
+class SpeedTest(Threshold):
+    """How many times FIVE's seconds a per-model inversion of at least the same quality takes."""
+
+    experiment: Name
+    pool: Name
+    tasks: int = Field(ge=1, description="Fewest tasks that every arm was timed on.")
+
+
+class Claim(Section):
+    """A sentence and the tests it is held to, all of them."""
+
+    id: Name
+    says: Text
+    source: Text
+    published: Text = Field("", description="What the source gives for it, quoted.")
+    budget: Text
+    compare: tuple[Comparison, ...] = Field((), strict=False)
+    speed: tuple[SpeedTest, ...] = Field((), strict=False)
+
+    @model_validator(mode="after")
+    def _is_tested(self) -> Self:
+        if not (self.compare or self.speed):
+            raise DisagreementError(
+                [Problem("compare", "nothing tests the claim: list a comparison, here or in speed")]
+            )
+        return self
+
+    @property
+    def experiments(self) -> tuple[Name, ...]:
+        """Whose results it rests on, in order."""
+        compared = [experiment for test in self.compare for _, _, experiment in test.sides]
+        return tuple(dict.fromkeys([*(test.experiment for test in self.speed), *compared]))
+
+
+class Claims(Section):
+    """All claims and the experiments that they rest on."""
+
+    experiments: dict[Name, Study]
+    claims: tuple[Claim, ...] = Field(min_length=1, strict=False)
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        ids = [claim.id for claim in self.claims]
+        wrong = [
+            Problem(f"claims.{place}.id", f"`{claim.id}` is the id of another claim; give it one of its own")
+            for place, claim in enumerate(self.claims)
+            if claim.id in ids[:place]
+        ]
+        wrong += [
+            Problem(f"claims.{place}", f"names the experiment `{name}`; {unknown(name, self.experiments)}")
+            for place, claim in enumerate(self.claims)
+            for name in claim.experiments
+            if name not in self.experiments
+        ]
+        if wrong:
+            raise DisagreementError(wrong)
+        return self
+
+
+def load_claims(path: Path, *, root: Path) -> Claims:
+    """Read and check a file of claims; the files that experiments name are below ``root``.
+
+    Raises:
+        ConfigError: the file cannot be read or a value is wrong; one line each, with file and key.
+    """
+    try:
+        claims = Claims.model_validate(read_yaml(path))
+    except ValidationError as error:
+        problems = [line for detail in _causes(error) for line in _explain(detail)]
+    else:
+        problems = [
+            f"experiments.{name}.files: there is no {file}"
+            for name, experiment in claims.experiments.items()
+            for file in experiment.files
+            if not (root / file).is_file()
+        ]
+        if not problems:
+            return claims
+    raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+
+
+def number(value: float) -> str:
+    """A number as a reader wants it: no trailing zeros, a real minus sign."""
+    return f"{value:.10g}".replace("-", "−")
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """What pydantic found, but for a list that it calls too short because of what is wrong inside."""
+    details = error.errors(include_url=False)
+    places = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if not any(place[: len(detail["loc"])] == detail["loc"] != place for place in places)
+    ]
+
+
+def _explain(detail: Any) -> Iterator[str]:
+    """Pydantic's finding as ``key: what is wrong``."""
+    key = ".".join(str(part) for part in detail["loc"])
+    fault = detail.get("ctx", {}).get("error")
+    if isinstance(fault, DisagreementError):
+        yield from (f"{f'{key}.' if key else ''}{problem.key}: {problem.message}" for problem in fault.problems)
+    elif fault is not None:
+        yield f"{key}: {fault}"
+    elif detail["type"] == "extra_forbidden":
+        meant = nearest(str(detail["loc"][-1]), _KEYS)
+        yield f"{key}: unknown key" + (f"; did you mean `{meant}`?" if meant else "")
+    else:
+        yield f"{key or 'the file'}: {detail['msg'].lower()}"
+
+
+_KEYS = sorted({key for part in (Claims, Claim, Study, Comparison, SpeedTest, Side) for key in part.model_fields})

@@ -1,0 +1,128 @@
+"""What is committed below `docs/results/`: numbers of a comparison, seed by seed, and speed tables. Torch-free."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dfml.errors import DfmlError, FileFormatError
+from dfml.files.reading import MEBIBYTE, read_at_most
+from dfml.results.claims.declared import Comparison, SpeedTest
+from dfml.results.claims.verdict import Arm
+from dfml.results.collect import read_results_csv
+
+COLUMNS = (
+    *("experiment", "pool", "method", "ways", "shots", "seed", "dataset", "rule", "batch_norm"),
+    *("accuracy", "ci95", "device", "git_commit", "episode_digest"),
+)
+"""What is read of ``results.csv``: less than all, since committed results may be of a version with other columns."""
+
+_TITLES = ("pool", "inversion", "steps", "tasks", "times five", "teacher CE", "teacher accuracy (%)")
+
+
+class NotMeasuredError(Exception):
+    """Numbers that are not there: the message says which."""
+
+
+class Shelf:
+    """The folders of committed results, one for each experiment; every file is read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._frames: dict[str, pd.DataFrame] = {}
+
+    def results(self, experiment: str) -> pd.DataFrame:
+        """``results.csv`` of an experiment, with COLUMNS.
+
+        Raises NotMeasuredError where there is none, FileFormatError where it is damaged or of another experiment.
+        """
+        if experiment not in self._frames:
+            path = self.folder / experiment / "results.csv"
+            if not path.is_file():
+                raise NotMeasuredError(f"{experiment} has no committed results")
+            frame = read_results_csv(path, columns=COLUMNS)
+            if frame["experiment"].iloc[0] != experiment:
+                raise FileFormatError(
+                    f"{path}: holds results of {frame['experiment'].iloc[0]}; run dfml publish again."
+                )
+            self._frames[experiment] = frame
+        return self._frames[experiment]
+
+    def differences(self, test: Comparison) -> dict[int, float]:
+        """What each seed that all sides have gives: the weighted sum of their accuracies, in points.
+
+        Raises:
+            NotMeasuredError: a side is missing, or no seed has all sides.
+            DfmlError: two sides were evaluated on different episodes or data sets.
+        """
+        found = [(factor, *self._accuracies(test, method, name)) for factor, method, name in test.sides]
+        for what, kinds in (("episodes", {side[2] for side in found}), ("data sets", {side[3] for side in found})):
+            if len(kinds) > 1:
+                names = " and ".join(f"{name}/{method}" for _, method, name in test.sides)
+                raise DfmlError(f"{names} in pool {test.pool} were evaluated on different {what}; compare equal ones.")
+        seeds = sorted(set.intersection(*(set(accuracies) for _, accuracies, *_ in found)))
+        if not seeds:
+            raise NotMeasuredError("no seed has results of all that is compared")
+        return {seed: sum(factor * accuracies[seed] for factor, accuracies, *_ in found) for seed in seeds}
+
+    def _accuracies(
+        self, test: Comparison, method: str, experiment: str
+    ) -> tuple[dict[int, float], str, tuple[str, ...]]:
+        """Accuracy by seed, the digest of the episodes, the data sets."""
+        frame = self.results(experiment)
+        pool = frame[(frame["pool"] == test.pool) & (frame["shots"] == test.shots)]
+        if pool.empty:
+            raise NotMeasuredError(f"{experiment} has no {test.shots}-shot results of the pool {test.pool}")
+        datasets = (test.dataset,) if test.dataset else tuple(sorted(pool["dataset"].unique()))
+        chosen = (pool["method"] == method) & (pool["rule"] == test.rule) & (pool["batch_norm"] == test.batch_norm)
+        rows = pool[chosen & pool["dataset"].isin(datasets)]
+        # A seed that lacks a data set has no mean over them.
+        whole = {int(seed): own for seed, own in rows.groupby("seed") if set(own["dataset"]) == set(datasets)}
+        if not whole:
+            where = f"{experiment}, pool {test.pool}, {test.rule}, {test.batch_norm}"
+            raise NotMeasuredError(f"no results of {method} ({where})")
+        (digest, *others) = rows["episode_digest"].unique()
+        if others:
+            raise DfmlError(f"{experiment}: seeds of {method} were evaluated on different episodes; publish it again.")
+        return {seed: float(own["accuracy"].mean()) for seed, own in whole.items()}, digest, datasets
+
+    def arms(self, test: SpeedTest) -> list[Arm]:
+        """The rows of a pool in the table ``speed.md``, FIVE first.
+
+        Raises NotMeasuredError where there is no comparison, FileFormatError where the table is not one.
+        """
+        path = self.folder / test.experiment / "speed.md"
+        if not path.is_file():
+            raise NotMeasuredError(f"{test.experiment} has no committed speed table")
+        arms = [arm for pool, arm in _read_arms(path) if pool == test.pool]
+        if len(arms) < 2 or arms[0].name != "five":
+            raise NotMeasuredError(f"the speed table of {test.experiment} compares nothing in the pool {test.pool}")
+        return arms
+
+    def origin(self, experiment: str) -> str:
+        """The commits and devices that an experiment's results say they are of."""
+        frame = self.results(experiment)
+        commits = ", ".join(sorted({commit[:10] for commit in frame["git_commit"].unique()}))
+        return f"commit {commits} on {' and '.join(sorted(frame['device'].unique()))}"
+
+
+def _read_arms(path: Path) -> list[tuple[str, Arm]]:
+    try:
+        lines = read_at_most(path, MEBIBYTE).decode("utf-8").splitlines()
+        rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines if line.startswith("|")]
+        if not rows:
+            return []
+        header, _, *body = rows
+        found = []
+        for cells in body:
+            row = dict(zip(header, cells, strict=True))
+            pool, name, steps, tasks, times, ce, accuracy = (row[title] for title in _TITLES)
+            real = [float(times), float(ce), float(accuracy)]
+            if not np.isfinite(real).all():
+                raise ValueError("a number is not finite")
+            found.append((pool, Arm(name, int(steps), int(tasks), *real)))
+    except (OSError, ValueError, KeyError) as error:
+        raise FileFormatError(f"{path}: cannot be read as a speed table ({error}); run dfml publish again.") from None
+    return found

@@ -1,0 +1,276 @@
+"""Verdicts on claims, against examples worked out by hand, and from files."""
+
+import shutil
+
+import pytest
+import yaml
+
+from dfml.config.yaml_files import read_yaml
+from dfml.errors import DfmlError
+from dfml.results.claims.declared import Comparison, SpeedTest
+from dfml.results.claims.evidence import COLUMNS, NotMeasuredError, Shelf
+from dfml.results.claims.page import claims_page
+from dfml.results.claims.verdict import MOST_SEEDS, Arm, Judgement, judge, judge_speed, overall, seeds_needed
+
+TEST = {"experiment": "one", "of": "free", "pool": "single", "rule": "finetune", "seeds": 3}
+
+
+def comparison(**changes) -> Comparison:
+    return Comparison(**(TEST | {"against": ({"method": "random"},), "more_than": 0.0} | changes))
+
+
+# The sd is 1, Student's t of 3 seeds 4.303: the half-width is 4.303 / √3 = 2.484.
+VALUES = {0: 1.0, 1: 2.0, 2: 3.0}
+
+
+class TestJudge:
+    @pytest.mark.parametrize(
+        ("threshold", "verdict"),
+        [
+            ({"more_than": None, "at_least": -0.49}, "confirmed"),  # the interval begins at −0.484
+            ({"more_than": None, "at_least": -0.48}, "undecided"),
+            ({"more_than": 0.0}, "undecided"),
+            ({"more_than": None, "at_least": 4.48}, "undecided"),  # and ends at 4.484
+            ({"more_than": None, "at_least": 4.49}, "refuted"),
+        ],
+    )
+    def test_the_interval_decides(self, threshold, verdict):
+        judgement = judge(VALUES, comparison(**threshold))
+        assert judgement.verdict == verdict
+        assert judgement.measured == "2.00 ± 2.48 (3 seeds)"
+        assert judgement.values == VALUES
+
+    @pytest.mark.parametrize(
+        ("threshold", "verdict"),
+        [({"more_than": None, "at_least": 1.0}, "confirmed"), ({"more_than": 1.0}, "refuted")],
+    )
+    def test_the_threshold_itself_is_at_least_but_not_more(self, threshold, verdict):
+        assert judge(dict.fromkeys(range(3), 1.0), comparison(**threshold)).verdict == verdict
+
+    @pytest.mark.parametrize("value", [-9.0, 9.0])
+    def test_too_few_seeds_decide_nothing(self, value):
+        few = judge({0: value, 1: value + 0.01}, comparison())
+        assert (few.verdict, few.why.endswith("is that of 2 seeds; the study wants 3")) == ("undecided", True)
+        one = judge({0: value}, comparison(seeds=1))
+        assert (one.verdict, one.why) == ("undecided", "one seed has no interval; the study wants 2")
+
+    def test_undecided_says_how_many_seeds_would_settle_it(self):
+        assert judge(VALUES, comparison()).why.endswith("with this mean and spread 4 seeds would settle it")
+        at = judge(VALUES, comparison(more_than=2.0))
+        assert at.why.endswith("the mean itself lies at the threshold, so no number of seeds would settle it")
+        near = judge(VALUES, comparison(more_than=1.99))
+        assert near.why.endswith(f"with this mean and spread more than {MOST_SEEDS} seeds would settle it")
+
+    @pytest.mark.parametrize(
+        ("values", "verdict", "why"),
+        [
+            ({0: 15.0, 1: 35.1 - 20.1, 2: 16.0}, "confirmed", "every seed is at least 15, the lowest 15.00"),
+            ({0: 14.99, 1: 90.0, 2: 14.5}, "refuted", "seed 2 gives 14.50, which is not at least 15"),
+            ({0: 14.0}, "refuted", "seed 0 gives 14.00, which is not at least 15"),
+            ({0: 15.0, 1: 16.0}, "undecided", "every seed so far reaches it; the study wants 1 more seed"),
+        ],
+    )
+    def test_every_seed(self, values, verdict, why):
+        judgement = judge(values, comparison(more_than=None, at_least=15.0, every_seed=True))
+        assert (judgement.verdict, judgement.why) == (verdict, why)
+
+
+@pytest.mark.parametrize(
+    ("values", "threshold", "seeds"),
+    [
+        # sd 1, distance 2: 2 seeds have 12.706 / √2 = 8.98, 3 have 4.303 / √3 = 2.48, 4 have 3.182 / 2 = 1.59.
+        ([1, 2, 3], 0, 4),
+        ([1, 2, 3], 4, 4),
+        # Distance 1: 6 seeds have 2.571 / √6 = 1.05, 7 have 2.447 / √7 = 0.92.
+        ([1, 2, 3], 1, 7),
+        ([5, 5], 4, 2),
+        ([1, 2, 3], 1.99, MOST_SEEDS + 1),
+        ([1, 2, 3], 2, None),
+        ([0.1 + 0.2, 0.3], 0.3, None),
+    ],
+)
+def test_seeds_needed(values, threshold, seeds):
+    assert seeds_needed(values, threshold) == seeds
+
+
+def test_one_value_has_no_spread():
+    with pytest.raises(ValueError, match="no spread"):
+        seeds_needed([1.0], 0.0)
+
+
+def arm(steps, times, accuracy, *, ce=0.3, name="per_model", tasks=2) -> Arm:
+    return Arm(name, steps, tasks, times, ce, accuracy)
+
+
+FIVE = arm(5, 1.0, 90.0, name="five")
+
+
+@pytest.mark.parametrize(
+    ("arms", "verdict", "why"),
+    [
+        ([arm(5, 1, 80), arm(50, 9.8, 90)], "refuted", "50 steps per model are as good as FIVE's 5, in 9.8 times"),
+        ([arm(200, 40, 99), arm(100, 20, 89)], "confirmed", "100 steps per model take 20.0 times as long and are not"),
+        ([arm(200, 40, 99), arm(100, 20, 99, ce=0.4)], "confirmed", "100 steps per model take 20.0 times"),
+        ([arm(50, 9.8, 80), arm(200, 40, 95)], "undecided", "arms of more than 50 and fewer than 200 steps would"),
+        ([arm(50, 9.8, 80)], "undecided", "arms of more than 50 steps would settle it"),
+        ([arm(200, 40, 95)], "undecided", "arms of fewer than 200 steps would settle it"),
+        ([arm(50, 9.8, 95, tasks=1)], "undecided", "timed on 1 task; the study wants 2"),
+    ],
+)
+def test_speed_at_equal_quality_is_enclosed(arms, verdict, why):
+    judgement = judge_speed([FIVE, *arms], SpeedTest(experiment="one", pool="single", at_least=20.0, tasks=2))
+    assert judgement.verdict == verdict
+    assert judgement.why.startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        (["confirmed", "confirmed"], "confirmed"),
+        (["confirmed", "refuted", "not run"], "refuted"),
+        (["confirmed", "undecided"], "undecided"),
+        (["undecided", "not run"], "undecided"),
+        (["confirmed", "not run"], "not run"),
+        (["not run"], "not run"),
+    ],
+)
+def test_a_claim_has_to_pass_all_of_its_tests(words, verdict):
+    assert overall([Judgement(word, "") for word in words]) == verdict
+
+
+SPEED = """**Seconds**
+
+| pool   | inversion   |   steps |   tasks |   times five |   teacher CE |   teacher accuracy (%) |
+|:-------|:------------|--------:|--------:|-------------:|-------------:|-----------------------:|
+| single | five        |       5 |       2 |          1.0 |         0.37 |                   90.5 |
+| single | per_model   |      50 |       2 |          9.8 |         0.05 |                  100.0 |
+
+- A note.
+"""
+DECLARED = {
+    "experiments": {"one": {"cost": "a minute"}, "two": {"cost": "an hour"}},
+    "claims": [
+        {
+            "id": "better",
+            "says": "It is better.",
+            "source": "ours",
+            "budget": "100 episodes",
+            "compare": [TEST | {"against": [{"method": "random"}], "at_least": 9}],
+        }
+    ],
+}
+
+
+def write_results(folder, experiment, accuracies, *, digest="e", dataset="icons_colour"):
+    """A results.csv with the columns that are read: `accuracies` by (method, seed)."""
+    path = folder / "docs" / "results" / experiment / "results.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [",".join(COLUMNS)]
+    for (method, seed), accuracy in accuracies.items():
+        place = f"{experiment},single,{method},5,1,{seed},{dataset},finetune,transductive"
+        rows.append(f"{place},{accuracy},1.0,cpu,c0ffee,{digest}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def two(free=(40.0, 41.0, 42.0), random=(20.0, 20.0, 20.0)) -> dict:
+    own = {("free", seed): value for seed, value in enumerate(free)}
+    return own | {("random", seed): value for seed, value in enumerate(random)}
+
+
+@pytest.fixture
+def house(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "claims.yaml").write_text(yaml.safe_dump(DECLARED))
+    write_results(tmp_path, "one", two())
+    return tmp_path
+
+
+def shelf(house) -> Shelf:
+    return Shelf(house / "docs" / "results")
+
+
+class TestEvidence:
+    def test_seeds_are_paired(self, house):
+        assert shelf(house).differences(comparison()) == {0: 20.0, 1: 21.0, 2: 22.0}
+        assert shelf(house).differences(comparison(against=())) == {0: 40.0, 1: 41.0, 2: 42.0}
+
+    def test_sides_may_be_weighted_and_of_another_experiment(self, house):
+        write_results(house, "two", {("free", 1): 31.0, ("free", 7): 1.0})
+        sides = ({"method": "random", "weight": 0.25}, {"method": "free", "experiment": "two", "weight": 0.75})
+        assert shelf(house).differences(comparison(against=sides)) == {1: 41.0 - 5.0 - 23.25}
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"of": "tgr"}, "no results of tgr"),
+            ({"pool": "other"}, "no 1-shot results of the pool other"),
+            ({"shots": 5}, "no 5-shot results"),
+            ({"batch_norm": "support"}, "no results of free"),
+            ({"dataset": "emoji"}, "no results of free"),
+            ({"experiment": "two"}, "two has no committed results"),
+        ],
+    )
+    def test_what_is_missing_is_named(self, house, changes, reason):
+        with pytest.raises(NotMeasuredError, match=reason):
+            shelf(house).differences(comparison(**changes))
+
+    def test_no_seed_in_common(self, house):
+        write_results(house, "two", {("random", 9): 20.0})
+        with pytest.raises(NotMeasuredError, match="no seed has results of all"):
+            shelf(house).differences(comparison(against=({"method": "random", "experiment": "two"},)))
+
+    @pytest.mark.parametrize(("change", "what"), [({"digest": "f"}, "episodes"), ({"dataset": "emoji"}, "data sets")])
+    def test_other_episodes_or_images_are_not_compared(self, house, change, what):
+        write_results(house, "two", two(), **change)
+        other = comparison(against=({"method": "random", "experiment": "two"},))
+        with pytest.raises(DfmlError, match=rf"one/free and two/random .* on different {what}"):
+            shelf(house).differences(other)
+
+    def test_the_mean_over_data_sets_wants_all_of_them(self, house):
+        path = write_results(house, "one", two(free=(40.0, 41.0)))
+        rows = [line.replace("icons_colour", "emoji") for line in path.read_text().splitlines() if ",free," in line]
+        more = [row.replace(",40.0,", ",50.0,") for row in rows if ",0,emoji," in row]
+        more += [row.replace("free", "random") for row in more]
+        path.write_text(path.read_text() + "\n".join(more) + "\n")
+        assert shelf(house).differences(comparison(against=())) == {0: 45.0}
+        assert shelf(house).differences(comparison(against=(), dataset="icons_colour")) == {0: 40.0, 1: 41.0}
+
+    def test_results_of_another_experiment_are_refused(self, house):
+        shutil.copytree(house / "docs/results/one", house / "docs/results/two")
+        with pytest.raises(DfmlError, match="holds results of one"):
+            shelf(house).differences(comparison(experiment="two"))
+
+    def test_speed(self, house):
+        (house / "docs/results/one/speed.md").write_text(SPEED)
+        test = SpeedTest(experiment="one", pool="single", at_least=20.0, tasks=2)
+        assert [arm.times for arm in shelf(house).arms(test)] == [1.0, 9.8]
+        with pytest.raises(NotMeasuredError, match="compares nothing in the pool other"):
+            shelf(house).arms(test.model_copy(update={"pool": "other"}))
+        with pytest.raises(NotMeasuredError, match="two has no committed speed table"):
+            shelf(house).arms(test.model_copy(update={"experiment": "two"}))
+
+    @pytest.mark.parametrize(("old", "new"), [("times five", "x"), ("9.8", "nan"), ("|       5 |", "|"), ("50", "y")])
+    def test_a_damaged_speed_table_is_refused(self, house, old, new):
+        (house / "docs/results/one/speed.md").write_text(SPEED.replace(old, new, 1))
+        with pytest.raises(DfmlError, match=r"speed\.md: cannot be read as a speed table .* run dfml publish"):
+            shelf(house).arms(SpeedTest(experiment="one", pool="single", at_least=20.0, tasks=2))
+
+
+class TestPage:
+    def test_says_verdict_numbers_and_origin(self, house):
+        page = claims_page(house)
+        assert "| [1. better](#1-better) | It is better. | **confirmed** |" in page
+        assert "| 21.00 ± 2.48 (3 seeds) | 0: 20.00, 1: 21.00, 2: 22.00 | **confirmed** |" in page
+        assert "- one: [results.csv](results/one/results.csv), commit c0ffee on cpu." in page
+        assert claims_page(house) == page
+
+    def test_says_what_would_run_it(self, house):
+        shutil.rmtree(house / "docs/results")
+        page = claims_page(house)
+        assert "It is better. **Not run.**" in page
+        assert "- one: not committed. `./run.sh snakemake`, then `./run.sh dfml publish one`; a minute." in page
+        declared = read_yaml(house / "docs/claims.yaml")
+        declared["experiments"]["one"]["waits_for"] = "No images."
+        (house / "docs/claims.yaml").write_text(yaml.safe_dump(declared))
+        assert "- one: cannot be run yet. No images." in claims_page(house)
