@@ -265,6 +265,13 @@ class TestPage:
         assert "- one: [results.csv](results/one/results.csv), commit c0ffee on cpu." in page
         assert claims_page(house) == page
 
+    def test_says_of_which_results_it_was_known_what_they_are(self, house):
+        assert "were known" not in claims_page(house)
+        declared = read_yaml(house / "docs/claims.yaml")
+        declared["experiments"]["one"]["known"] = True
+        (house / "docs/claims.yaml").write_text(yaml.safe_dump(declared))
+        assert "on cpu. Its results were known when" in claims_page(house)
+
     def test_says_what_would_run_it(self, house):
         shutil.rmtree(house / "docs/results")
         page = claims_page(house)

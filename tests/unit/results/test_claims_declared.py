@@ -135,6 +135,23 @@ class TestCommitted:
                 assert not wanted or len(config.seeds) >= test.seeds
                 assert test.dataset is None or test.dataset in config.pools[test.pool].datasets
 
+    @pytest.mark.parametrize(
+        ("name", "episodes"), [("previous_best", 4000), ("bell_sequential", 4000), ("zero_head", 9600)]
+    )
+    def test_budgets_are_those_that_claims_say(self, name, episodes):
+        files = self.claims.experiments[name].files
+        config = load_config([ROOT / "config" / "config.yaml", *(ROOT / file for file in files)])
+        (pool, *_) = (pool for pool in config.pools if config.selected(pool))
+        replaying = [getattr(config, method) for method in config.selected(pool) if method in ("free", "tgr")]
+        counts = [one.iterations * one.replay.max_outer * one.replay.episodes for one in replaying]
+        assert {one.replay.mode for one in replaying} == {"fixed"}
+        if name == "previous_best":
+            counts.append(config.purer.iterations * config.purer.episodes)
+            counts.append(config.bidf_mkd.iterations * config.bidf_mkd.tasks_per_step)
+        assert set(counts) == {episodes}
+        said = {claim.budget.split(" ")[0] for claim in self.claims.claims if name in claim.experiments}
+        assert said == {f"{episodes:,}"}
+
 
 def test_the_command_writes_the_page_and_checks_it(tmp_path, monkeypatch, capsys):
     for name in ("workflow/Snakefile", "dvc.yaml", "config/x.yaml"):

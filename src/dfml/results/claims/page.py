@@ -20,12 +20,13 @@ _INTRODUCTION = f"""\
 <!-- Made by `dfml claims` from docs/claims.yaml and docs/results: change those, not this file. -->
 
 Claims of the paper and of this repository. What is compared, by which measure, what has to be reached and how long a
-method may learn stands in [claims.yaml](claims.yaml) before anything is run; a program applies it to the results that
-are committed below [results](results/README.md), and writes this page. Every number in a column *measured* is of
-these results. What others have published is quoted beside the claim and is no measurement of ours:
-[published.md](published.md).
+method may learn stands in [claims.yaml](claims.yaml) before anything is run, or it says otherwise; a program applies
+it to the results that are committed below [results](results/README.md), and writes this page. Every number in a
+column *measured* is of these results. What others have published is quoted beside the claim and is no measurement of
+ours: [published.md](published.md).
 
-**A verdict is about this repository's images, zoos and budgets, which are smaller than the paper's.**
+**A verdict is about this repository's images, zoos and budgets, which are smaller than the paper's**, and about the
+results as they are committed: after a change of code or of a study it stays until that study has run again.
 
 ## How a verdict is made
 
@@ -36,8 +37,7 @@ these. Over the seeds it has Student's 95 % interval ([method.md](method.md) §8
 - **confirmed**: all of the interval reaches what the claim wants.
 - **refuted**: nothing of the interval does.
 - **undecided**: neither, or fewer seeds than the study wants. Given is then the smallest number of seeds whose
-  interval would exclude the threshold if mean and spread stayed as they are; up to {MOST_SEEDS}, more are not
-  counted.
+  interval would exclude the threshold if mean and spread stayed as they are, up to {MOST_SEEDS}.
 - A claim about **every seed** is refuted by one seed that does not reach it, and confirmed by as many as the study
   wants.
 - A ratio of **seconds at equal quality** lies between two timed numbers of steps per model: the longest that is not
@@ -133,8 +133,9 @@ def _wanted(test: SpeedTest | Comparison) -> str:
 def _origin(name: str, claims: Claims, shelf: Shelf) -> str:
     """A line on where an experiment's numbers are, or how they would be made."""
     experiment = claims.experiments[name]
+    known = " Its results were known when what is asked of them was written down." if experiment.known else ""
     try:
-        return f"- {name}: [results.csv](results/{name}/results.csv), {shelf.origin(name)}."
+        return f"- {name}: [results.csv](results/{name}/results.csv), {shelf.origin(name)}.{known}"
     except NotMeasuredError:
         pass
     if experiment.waits_for:
