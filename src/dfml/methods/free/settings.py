@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.metalearning.settings import ReplaySettings, Start
@@ -28,6 +28,17 @@ class AdversarySettings(Section):
 class BellSettings(Section):
     """BELL: sequential distillation steps and a Reptile-style outer step."""
 
+    mode: Literal["off", "parallel", "sequential"] = Field(
+        "sequential",
+        description="`sequential`: the steps on a set begin where those on the set before ended. `parallel`: all begin "
+        "at the learner, and their displacements are added up, which leaves out the alignment of gradients. `off`: no "
+        "BELL at all.",
+    )
+    heads: Literal["shared", "per_model"] = Field(
+        "shared",
+        description="The student's head: the learner's own for all models, as published, or a head for each model, so "
+        "that models of other class orders do not contradict each other; replay alone then moves the learner's own.",
+    )
     kd_loss: Literal["linear_prob", "kl"] = Field("kl", description="Distillation loss (F02).")
     fast_optimiser: Literal["adam", "sgd"] = Field("sgd", description="Optimiser of the sequential steps (F23).")
     fast_learning_rate: float = Field(0.01, gt=0, description="Learning rate of the sequential steps.")
@@ -39,6 +50,11 @@ class BellSettings(Section):
     outer_scale: float = Field(
         1.0, gt=0, description="Factor of the displacement (67 in the official code, there inside Adam)."
     )
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML 1.1 reads a bare `off` as false
 
 
 # Every option of the published code, also where ours agrees: a change of our default must not
@@ -68,6 +84,8 @@ OFFICIAL_FREE: dict[str, Any] = {
     },
     "adversary": {"weight": 1.0, "loss": "inner_product", "student": "stale_fast", "student_grad": False},
     "bell": {
+        "mode": "sequential",
+        "heads": "shared",
         "kd_loss": "linear_prob",
         "fast_optimiser": "adam",
         "fast_learning_rate": 1e-3,

@@ -15,6 +15,7 @@ from dfml.compute.optimisers import Adam
 from dfml.compute.placement import channels_last, send
 from dfml.imaging.crop_flip import CropFlips, crop_flip, draw_crop_flips
 from dfml.imaging.pixels import normalise
+from dfml.metalearning.distillation import draw_heads
 from dfml.methods.heads.settings import HeadsSettings
 from dfml.networks.classifier import Classifier
 
@@ -55,9 +56,9 @@ class HeadsDistillation:
         self.crop_padding, self.generator = crop_padding, generator
         self.mean, self.std = (values.expand(len(questions), 3) for values in (mean, std))
         size, outputs = backbone.feature_size, answers.shape[0] * answers.shape[2]
-        weights = torch.randn(outputs, size, generator=generator) / (2 * math.sqrt(size))
+        weights, biases = draw_heads(outputs, size, generator)
         self.weights = weights.to(questions.device).requires_grad_()
-        self.biases = torch.zeros(outputs, device=questions.device).requires_grad_()
+        self.biases = biases.to(questions.device).requires_grad_()
         self.body = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
         self.optimiser = Adam([[*self.body, self.weights, self.biases]], [settings.learning_rate])
         self._step = Recorded(self._compute, questions.device)

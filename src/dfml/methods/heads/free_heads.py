@@ -24,6 +24,7 @@ def fit(context: Context) -> Fitted:
     found = distil(context, settings.heads, questions, crop_padding=crop_padding, section="free_heads.heads")
     start, seconds = parameters_of(found.backbone), found.seconds
     passes, history, stages = found.teacher_passes, found.history, {"heads": seconds}
+    episodes = None
     if settings.free is None:
         snapshots = [Snapshot(0, seconds, [cpu_state(start)])]
     else:
@@ -33,8 +34,11 @@ def fit(context: Context) -> Fitted:
         history += [{**row, "seconds": row["seconds"] + seconds} for row in rows]
         stages |= loop.stages
         passes += loop.teacher_passes
+        episodes = loop.train_episodes
     context.sub_checkpoint("heads").remove()
-    return Fitted.of_learner(context, snapshots, teacher_passes=passes, history=history, stages=stages)
+    return Fitted.of_learner(
+        context, snapshots, teacher_passes=passes, train_episodes=episodes, history=history, stages=stages
+    )
 
 
 def bank_questions(bank: ImageBank, pool: Pool, settings: HeadsSettings, generator: torch.Generator) -> Questions:
