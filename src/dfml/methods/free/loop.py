@@ -64,7 +64,9 @@ class FreeLoop:
         if settings.generator == "inversion":
             assert context.inversion is not None
             recovered_with = self.inversion.model_copy(update={"five": self.five_settings})
-            self.five = load_meta_generator(context.inversion, recovered_with, pool.canvas, device)
+            self.five = load_meta_generator(
+                context.inversion, recovered_with, pool.canvas, device, goes_on=settings.online
+            )
             self.bank = ImageBank.load(context.inversion / BANK, device)
             self.warmup = 0
         else:

@@ -128,7 +128,7 @@ class FreeSettings(MethodSettings):
     )
     generator: Literal["inversion", "fresh"] = Field(
         "inversion",
-        description="Continue from the generator and bank of the `invert` rule, or start `fresh`: with an "
+        description="Continue from generator, outer optimiser and bank of the `invert` rule, or start `fresh`: with an "
         "empty bank, after FIVE's `warmup`.",
     )
     online: bool = Field(True, description="Continue FIVE during meta-learning; false reads the bank only.")
@@ -179,6 +179,15 @@ class FreeSettings(MethodSettings):
                 f"use `online: false`, `generator: fresh` or `inverter: five`"
             )
             yield Problem(f"{key}.online", message, ("inversion.inverter", f"{key}.generator", "methods", "pools"))
+        if self.generator == "inversion" and self.online and self.five is not None:
+            ours, theirs = self.five.outer_optimiser, inversion.five.outer_optimiser
+            if ours == "adam_persistent" != theirs:
+                message = (
+                    f"`adam_persistent` goes on with the moments of the inversion's, but "
+                    f"`inversion.five.outer_optimiser: {theirs}` leaves none; give both the same, or `generator: fresh`"
+                )
+                involved = ("inversion.five.outer_optimiser", f"{key}.generator", f"{key}.online", "methods", "pools")
+                yield Problem(f"{key}.five.outer_optimiser", message, involved)
         wanted = {
             "inversion.speed.models": inversion.speed.models,
             "inversion.per_model.models": inversion.per_model.models,
