@@ -64,9 +64,12 @@ class Optimiser:
         """One tensor for each parameter of each group, by what it is."""
         raise NotImplementedError
 
+    @torch.no_grad()
     def reset(self) -> None:
         """Forget all steps taken."""
-        raise NotImplementedError
+        for groups in self._kinds().values():
+            for group in groups:
+                torch._foreach_zero_(group)
 
 
 class Adam(Optimiser):
@@ -90,13 +93,6 @@ class Adam(Optimiser):
 
     def _kinds(self) -> dict[str, list[list[Tensor]]]:
         return {"first": self._first, "second": self._second, "steps": self._steps}
-
-    @torch.no_grad()
-    def reset(self) -> None:
-        """Start afresh: moments and step counts of zero."""
-        for held in self._kinds().values():
-            for group in held:
-                torch._foreach_zero_(group)
 
     @torch.no_grad()
     def step(self) -> None:
@@ -148,12 +144,6 @@ class SGD(Optimiser):
 
     def _kinds(self) -> dict[str, list[list[Tensor]]]:
         return {"velocity": self._velocity} if self.momentum else {}
-
-    @torch.no_grad()
-    def reset(self) -> None:
-        """Start afresh: velocities of zero."""
-        for group in self._velocity:
-            torch._foreach_zero_(group)
 
     @torch.no_grad()
     def step(self) -> None:

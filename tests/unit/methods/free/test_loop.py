@@ -7,11 +7,13 @@ import torch
 
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
+from dfml.inversion.five import MetaGenerator
+from dfml.inversion.inner_steps import draw_generator
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.free.loop import FreeLoop
 from dfml.methods.free.settings import FreeSettings
 from support.cells import FIVE, INVERSION, REPLAY, context, free_options, write_inversion
-from support.zoo import WAYS
+from support.zoo import SIDE, WAYS
 
 
 def make(pool, *, inversion=None, seed=0, shots=1, **settings):
@@ -87,6 +89,19 @@ def test_the_inversion_stage_is_continued_without_a_warm_up(pool, tmp_path):
     loop.iteration(0)
     added = FIVE["models_per_iteration"] * WAYS * INVERSION.images_per_class
     assert images < loop.bank.images <= images + added
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_the_generators_adam_goes_on_where_the_inversion_left_it(pool, tmp_path, online):
+    folder = write_inversion(tmp_path / "inversion", pool)
+    five = MetaGenerator(draw_generator(INVERSION, SIDE, torch.Generator(), law="default"), INVERSION.five)
+    five.outer_step([[torch.ones_like(p) for p in five.network.parameters()]])
+    five.save(folder)
+    found = make(pool, inversion=folder, generator="inversion", online=online).five.stored
+    assert found.keys() == five.stored.keys()
+    for name, tensor in found.items():
+        kept = online or not name.startswith("outer.")  # a generator that stays as it is needs none
+        assert torch.equal(tensor, five.stored[name] if kept else torch.zeros_like(tensor))
 
 
 def test_teacher_passes_are_counted_on_the_models(pool, monkeypatch):
