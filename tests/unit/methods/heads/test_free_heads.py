@@ -52,6 +52,7 @@ def test_without_free_the_distilled_backbone_is_the_learner(pool, inversion):
     assert [s.iteration for s in fitted.snapshots] == [0]
     assert fitted.stages.keys() == {"heads"}
     assert fitted.teacher_passes == len(pool)  # the questions are one chunk, asked once
+    assert fitted.train_episodes is None
     assert fitted.history[-1]["distillation"] > 0
 
 
