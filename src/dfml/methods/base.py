@@ -172,7 +172,8 @@ class Fitted:
 
     ``history`` has one row of named numbers per iteration; ``stages`` seconds by name; ``finetune`` whether the
     encoder may be fine-tuned with its head, ``head_only`` whether only the head may move then; ``domains`` the
-    normalisation of each data set that the learner knows, ``mean`` and ``std`` that of any other.
+    normalisation of each data set that the learner knows, ``mean`` and ``std`` that of any other; ``train_episodes``
+    how many episodes it was trained on, None for a method that has none.
     """
 
     specs: list[NetworkSpec]
@@ -181,6 +182,7 @@ class Fitted:
     std: Tensor
     finetune: bool
     teacher_passes: int = 0
+    train_episodes: int | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     head_only: bool = False

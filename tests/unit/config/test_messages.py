@@ -69,8 +69,8 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
         ),
         (
             {"free": {"bell": None}},
-            "free.bell: expected a section with keys such as `kd_loss`, `fast_optimiser`, "
-            "`fast_learning_rate`, got `null`; a key with nothing after it is null: give it a value or "
+            "free.bell: expected a section with keys such as `mode`, `heads`, "
+            "`kd_loss`, got `null`; a key with nothing after it is null: give it a value or "
             "remove it",
         ),
         (
