@@ -85,9 +85,6 @@ class ZooSettings(Section):
         "shifts (`affine`).",
     )
     recolour: bool = Field(False, description="Vary the colours of real images at random (F14).")
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Share of a label that goes to all classes evenly in the training loss."
-    )
     gradient_clip: float = Field(50.0, gt=0, description="Largest gradient norm of a step.")
     stem_relu: bool = Field(True, description="ResNets: ReLU after the stem's batch norm (F33).")
     conv4: OptimiserSettings = Field(OptimiserSettings(), description="Recipe of Conv4 models.")

@@ -194,9 +194,7 @@ class ModelTraining:
         batch = current(self._order, self._within)
         images = self._augmentation(self.train.images[batch], self._within)
         images = channels_last(normalise(images, self.mean, self.std))
-        loss = F.cross_entropy(
-            self.network(images), self.train.labels[batch], label_smoothing=self.settings.label_smoothing
-        )
+        loss = F.cross_entropy(self.network(images), self.train.labels[batch])
         for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):
             parameter.grad = gradient
         nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
