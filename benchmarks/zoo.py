@@ -63,8 +63,8 @@ def ours(*, device: torch.device, side: int, models: int, epochs: int, images: i
 
     def begin(index: int) -> tuple[ModelTraining, ModelTask, dict[str, Any]]:
         task = tasks[index % 8]
-        options = {"mean": half, "std": half / 2, "seed": index}
-        return ModelTraining(task.train, task.selection, spec, settings, **options), task, {}
+        one = ModelTraining(task.train, task.selection, spec, settings, mean=half, std=half / 2, seed=index)
+        return one, task, {}
 
     def work() -> None:
         for _ in train_models(begin, range(models), device):
