@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from dfml.artefacts.provenance import Provenance
-from dfml.artefacts.zoo import MANIFEST, WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
+from dfml.artefacts.zoo import MANIFEST, WEIGHTS, ModelEntry, ModelImages, NetworkSpec, ZooManifest
 from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.methods.free.settings import OFFICIAL_FREE
 from dfml.networks.build import build_network
@@ -27,8 +27,10 @@ def write_random_zoo(folder: Path, count: int, *, side: int) -> Path:
         draws = torch.Generator().manual_seed(index)
         states.append(build_network(spec, generator=draws).state_dict())
         classes = torch.randperm(CLASSES, generator=draws)[:WAYS].tolist()
-        scores = dict.fromkeys(("accuracy_best", "accuracy_last", "accuracy_stored"), 0.0)
-        entries.append(ModelEntry(index=index, classes=classes, epoch_best=1, **scores))
+        chosen = ("selection_accuracy", "selection_accuracy_best", "selection_accuracy_last")
+        scores = dict.fromkeys(("accuracy", *chosen), 0.0)
+        images = ModelImages(train=1, selection=1, test=1)
+        entries.append(ModelEntry(index=index, classes=classes, images=images, epoch_best=1, **scores))
     manifest = ZooManifest(
         dataset="random",
         architecture="conv4",

@@ -83,9 +83,11 @@ def models(*accuracies: float) -> list[dict]:
         {
             "index": index,
             "classes": [0, 1, 2, 3, 4],
-            "accuracy_best": accuracy,
-            "accuracy_last": accuracy,
-            "accuracy_stored": accuracy,
+            "images": {"train": 400, "selection": 50, "test": 50},
+            "accuracy": accuracy,
+            "selection_accuracy": accuracy,
+            "selection_accuracy_best": accuracy,
+            "selection_accuracy_last": accuracy,
             "epoch_best": 1,
         }
         for index, accuracy in enumerate(accuracies)
@@ -96,7 +98,7 @@ def zoo(**changes) -> dict:
     """A valid zoo manifest of three models."""
     return {
         "format": "dfml.zoo",
-        "version": 1,
+        "version": 2,
         "dataset": "icons_colour",
         "architecture": "conv4",
         "network": {"family": "conv4", "width": 32, "ways": 5, "side": 32, "stem_relu": True},

@@ -116,7 +116,7 @@ class Context:
         return to_device(network, self.job.device)
 
     def models_like_the_learner(self) -> list[PoolModel]:
-        """The pool's models of the learner's own network, best first by their own held-out accuracy.
+        """The pool's models of the learner's own network, best first (`Pool.best`).
 
         A learner for any resolution has the same body as a model for one; only their heads differ.
         """
@@ -127,8 +127,8 @@ class Context:
         """A meta-learner to begin with.
 
         ``random`` is :meth:`new_learner`, ``zero_head`` the same with a head of zeros. ``best_model`` takes the body of
-        the pool's best model (by its own held-out accuracy) among those of the learner's own network, if there is one,
-        with a head of zeros. The name of a method takes its learner as it is, :attr:`base`.
+        the pool's best model (`Pool.best`) among those of the learner's own network, if there is one, with a head of
+        zeros. The name of a method takes its learner as it is, :attr:`base`.
         """
         network = self.new_learner(self.pool.side)
         if self.base is not None:
