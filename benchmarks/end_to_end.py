@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from torch import Tensor
 
 from benchmarks.arms import Arm, Case
-from benchmarks.pools import GENERATOR_WIDTH, LATENT, WAYS, published_inversion, random_pool, write_random_zoo
+from benchmarks.draws import FreeDraws
+from benchmarks.inversion import Work, published_teachers, upsampler
+from benchmarks.pools import GENERATOR_WIDTH, WAYS, WIDTH, published_inversion, random_pool, write_random_zoo
 from benchmarks.reference.free import PublishedLoop
 from benchmarks.report import run
 from dfml.artefacts.base import Cell
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.device import configure_torch
+from dfml.compute.seeds import torch_generator
+from dfml.inversion.inner_steps import draw_generator
 from dfml.jobs.job import Job
 from dfml.jobs.progress import NullProgress
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.base import Context
 from dfml.methods.free.loop import FreeLoop
 from dfml.methods.free.settings import FreeOfficialSettings
+from dfml.networks.build import build_network
 from dfml.networks.settings import NetworkSettings
 
-MODELS = 20
+MODELS, SEED, SHOTS = 20, 0, 1
 # Patience is used up after eleven outer steps of ten episodes at the earliest.
 OUTER_STEPS, EPISODES = 11, 10
 
@@ -42,17 +49,25 @@ def cases(device: str) -> Sequence[Case]:
     return [case(32, rounds=3 if device == "cpu" else 5)] + ([case(84)] if device != "cpu" else [])
 
 
-def free_loop(folder: Path, *, side: int, device: torch.device) -> FreeLoop:
+def effective(weights: Sequence[Tensor]) -> Tensor:
+    """All weights in a row, without the biases of convolutions, which batch norm takes away."""
+    biases = range(1, 16, 4)
+    return torch.cat([w.detach().flatten() for i, w in enumerate(weights) if i not in biases])
+
+
+def free_loop(
+    folder: Path, *, device: torch.device, side: int, width: int, generator_width: int, outer_steps: int, episodes: int
+) -> FreeLoop:
     """FREE with the published options on a pool of random classifiers, ready for its first iteration."""
-    replay = {"mode": "fixed", "max_outer": OUTER_STEPS, "episodes": EPISODES}
+    replay = {"mode": "fixed", "max_outer": outer_steps, "episodes": episodes}
     options = {"iterations": 1, "five": {"warmup": 0}, "replay": replay}
     settings = FreeOfficialSettings.model_validate(options)
-    zoo = write_random_zoo(folder / "zoo", MODELS, side=side)
+    zoo = write_random_zoo(folder / "zoo", MODELS, side=side, width=width)
     context = Context(
-        cell=Cell("benchmark", "free_official", 1, 0),
+        cell=Cell("benchmark", "free_official", SHOTS, SEED),
         ways=WAYS,
         label_space="global",
-        learner=NetworkSettings(family="conv4", width=32),
+        learner=NetworkSettings(family="conv4", width=width),
         access="weights",
         settings=settings,
         adapts=None,
@@ -60,44 +75,71 @@ def free_loop(folder: Path, *, side: int, device: torch.device) -> FreeLoop:
         inversion=None,
         base=None,
         images=[],
-        inversion_settings=published_inversion(),
+        inversion_settings=published_inversion(generator_width),
         job=Job("benchmark", torch.get_num_threads(), int(device.type == "cuda"), NullProgress()),
     )
     return FreeLoop(context, settings, parameters_of(context.new_learner(side)))
 
 
-def ours(*, device: torch.device, side: int) -> Callable[[], None]:
-    """An iteration of dfml's loop, its numbers read at the end."""
+def ours(
+    *,
+    device: torch.device,
+    side: int,
+    width: int = WIDTH,
+    generator_width: int = GENERATOR_WIDTH,
+    outer_steps: int = OUTER_STEPS,
+    episodes: int = EPISODES,
+) -> Work:
+    """An iteration of dfml's loop, its numbers read at the end; returns the learner's weights."""
     tf32 = torch.backends.cudnn.allow_tf32
+    sizes = {"width": width, "generator_width": generator_width, "outer_steps": outer_steps, "episodes": episodes}
     with TemporaryDirectory() as folder:
-        loop = free_loop(Path(folder), side=side, device=device)
+        loop = free_loop(Path(folder), device=device, side=side, **sizes)
     configure_torch(torch.get_num_threads(), device, tf32=tf32)  # the job has set it as a workflow's default would
     done = [0]
 
-    def work() -> None:
+    def work() -> Tensor:
         quantities = loop.iteration(done[0])
         loop.five.check()
         torch.stack(list(quantities.values())).tolist()
         done[0] += 1
+        return effective(list(loop.parameters.values()))
 
     return work
 
 
-def reference(*, device: torch.device, side: int) -> Callable[[], None]:
-    """An iteration of the plain loop."""
-    torch.manual_seed(0)
-    pool = random_pool(MODELS, side=side, device=device)
-    learner = random_pool(1, side=side, device=device)[0].network
-    weights = [p.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for p in learner.parameters()]
-    # As published: parameters of teachers ask for gradients that nobody uses, and layouts are torch's own.
-    teachers = [m.network.to(memory_format=torch.contiguous_format).requires_grad_() for m in pool]
+def reference(
+    *,
+    device: torch.device,
+    side: int,
+    width: int = WIDTH,
+    generator_width: int = GENERATOR_WIDTH,
+    outer_steps: int = OUTER_STEPS,
+    episodes: int = EPISODES,
+) -> Work:
+    """An iteration of the plain loop from the same start with the same random choices; returns the same weights."""
+    pool = random_pool(MODELS, side=side, device=device, width=width)
+    spec = NetworkSpec(family="conv4", width=width, ways=WAYS, side=side)
+    learner = build_network(spec, generator=torch_generator(SEED, "learner"), episodic=True).to(device)
+    settings = published_inversion(generator_width)
+    generator = draw_generator(settings, side, torch_generator(SEED, "free", "generator"), law="default")
+    draws = FreeDraws(
+        pool, settings.five, seed=SEED, shots=SHOTS, slots=settings.slots, per_class=settings.images_per_class
+    )
     folder = TemporaryDirectory()
-    sizes = {"latent": LATENT, "width": GENERATOR_WIDTH, "side": side}
-    loop = PublishedLoop(teachers, [m.class_ids for m in pool], weights, Path(folder.name), **sizes)
+    loop = PublishedLoop(
+        published_teachers(pool),
+        [model.class_ids for model in pool],
+        [p.detach().clone().requires_grad_() for p in learner.parameters()],
+        upsampler(generator).to(device),
+        Path(folder.name),
+        draws,
+    )
 
-    def work() -> None:
-        loop.iteration(outer_steps=OUTER_STEPS, episodes=EPISODES)
+    def work() -> Tensor:
+        loop.iteration(outer_steps=outer_steps, episodes=episodes, shots=SHOTS)
         assert Path(folder.name).exists()
+        return effective(loop.weights)
 
     return work
 

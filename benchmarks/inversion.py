@@ -5,25 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor, nn
 
 from benchmarks.arms import Arm, Case
+from benchmarks.draws import InversionDraws
 from benchmarks.pools import (
     GENERATOR_WIDTH,
     LATENT,
     PER_CLASS,
     WAYS,
+    WIDTH,
     published_five,
     published_inversion,
     random_pool,
 )
 from benchmarks.reference import inversion as plain
-from benchmarks.reference.zoo import classifier
 from benchmarks.report import run
 from dfml.inversion.five import MetaGenerator
 from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.objective import make_objective
+from dfml.inversion.settings import InversionSettings
+from dfml.networks.generator import Generator
+from dfml.zoo.pool import Pool
 
 MODELS = 4
+
+Work = Callable[[], Tensor]
 
 
 def case(side: int, *, rounds: int = 3) -> Case:
@@ -32,7 +39,7 @@ def case(side: int, *, rounds: int = 3) -> Case:
     # Convolutions of enlarged pixels need 4 taps instead of 9.
     macs = LATENT * 2 * width * quarter**2 + 4 * (2 * width) ** 2 * (2 * quarter) ** 2
     macs += 4 * 2 * width * width * side**2 + 9 * width * 3 * side**2
-    teacher = 9 * 32 * (3 * side**2 + 32 * sum((side // 2**block) ** 2 for block in (1, 2, 3)))
+    teacher = 9 * WIDTH * (3 * side**2 + WIDTH * sum((side // 2**block) ** 2 for block in (1, 2, 3)))
     images = MODELS * published_five().steps * WAYS * PER_CLASS
     # The largest tensors: what each layer of the generator writes and reads, forward and back.
     activations = 2 * width * quarter**2 + 3 * 2 * width * (2 * quarter) ** 2 + 3 * width * side**2
@@ -51,32 +58,54 @@ def cases(device: str) -> Sequence[Case]:
     return [case(32)] + ([case(84)] if device != "cpu" else [])
 
 
-def ours(*, device: torch.device, side: int) -> Callable[[], None]:
-    """Dfml's step on the same four models every time."""
-    settings = published_inversion()
-    generator = draw_generator(settings, side, torch.Generator().manual_seed(0), law="default")
-    five = MetaGenerator(generator.to(device), settings.five)
-    models = list(random_pool(MODELS, side=side, device=device))
+def ours(*, device: torch.device, side: int, width: int = WIDTH, generator_width: int = GENERATOR_WIDTH) -> Work:
+    """Dfml's step on the same four models every time; returns an image of every class of each."""
+    settings = published_inversion(generator_width)
+    five = MetaGenerator(_generator(settings, side).to(device), settings.five)
+    models = list(random_pool(MODELS, side=side, device=device, width=width))
     objective = make_objective(settings, ce_weight=1.0, bn_weight=0.0)
     draws = torch.Generator().manual_seed(0)
 
-    def work() -> None:
-        five.step(models, objective, images_per_class=PER_CLASS, generator=draws)
+    def work() -> Tensor:
+        recovered = five.step(models, objective, images_per_class=PER_CLASS, generator=draws)
         five.check()
+        return torch.stack([found.images[:WAYS] for found in recovered])
 
     return work
 
 
-def reference(*, device: torch.device, side: int) -> Callable[[], None]:
-    """The plain loop on four classifiers of the same size."""
-    torch.manual_seed(0)
-    generator = plain.Upsampler(LATENT, GENERATOR_WIDTH, side).to(device)
-    teachers = [classifier(32, WAYS, side).to(device).eval() for _ in range(MODELS)]
+def reference(*, device: torch.device, side: int, width: int = WIDTH, generator_width: int = GENERATOR_WIDTH) -> Work:
+    """The plain loop with the same generator, models and random choices; returns the same images."""
+    generator = upsampler(_generator(published_inversion(generator_width), side)).to(device)
+    teachers = published_teachers(random_pool(MODELS, side=side, device=device, width=width))
+    draws = InversionDraws(torch.Generator().manual_seed(0))
 
-    def work() -> None:
-        plain.step(generator, teachers, latent=LATENT, ways=WAYS, per_class=PER_CLASS, steps=5, rate=1e-3)
+    def work() -> Tensor:
+        sets = plain.step(generator, teachers, draws, latent=LATENT, ways=WAYS, per_class=PER_CLASS, steps=5, rate=1e-3)
+        return torch.stack([images[:WAYS] for images in sets])
 
     return work
+
+
+def _generator(settings: InversionSettings, side: int) -> Generator:
+    return draw_generator(settings, side, torch.Generator().manual_seed(0), law="default")
+
+
+def upsampler(network: Generator) -> plain.Upsampler:
+    """The plain generator with the weights of ours, which come in the same order."""
+    own = plain.Upsampler(network.latent, network.width, network.side)
+    with torch.no_grad():
+        for parameter, given in zip(own.parameters(), network.parameters(), strict=True):
+            parameter.copy_(given)
+    return own
+
+
+def published_teachers(pool: Pool) -> list[nn.Module]:
+    """The networks of a pool that nobody else uses, as the published code has them.
+
+    Their parameters ask for gradients that nobody uses, and layouts are torch's own.
+    """
+    return [model.module.to(memory_format=torch.contiguous_format).requires_grad_() for model in pool]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.arms import Arm, Case
 from benchmarks.reference import zoo as plain
@@ -15,7 +14,7 @@ from dfml.artefacts.zoo import NetworkSpec
 from dfml.networks.build import build_network, forward_macs
 from dfml.zoo.settings import ZooSettings
 from dfml.zoo.stage import train_models
-from dfml.zoo.training import ModelTask, ModelTraining
+from dfml.zoo.training import ModelTask, ModelTraining, Part
 
 WAYS, WIDTH = 5, 32
 
@@ -46,11 +45,12 @@ def cases(device: str) -> Sequence[Case]:
 def _task(index: int, side: int, images: int, device: torch.device) -> ModelTask:
     draws = torch.Generator().manual_seed(index)
 
-    def part(count: int) -> tuple[Tensor, Tensor]:
+    def part(count: int) -> Part:
         pixels = torch.rand(count, 3, side, side, generator=draws)
-        return pixels.to(device), torch.randint(0, WAYS, (count,), generator=draws).to(device)
+        return Part(pixels.to(device), torch.randint(0, WAYS, (count,), generator=draws).to(device))
 
-    return ModelTask(*part(images), *part(images // 4))
+    # The plain arm measures on selection images only; one for ours to test on costs nothing.
+    return ModelTask(part(images), part(images // 4), part(1))
 
 
 def ours(*, device: torch.device, side: int, models: int, epochs: int, images: int) -> Callable[[], None]:
@@ -61,8 +61,10 @@ def ours(*, device: torch.device, side: int, models: int, epochs: int, images: i
     half = torch.full((3,), 0.5, device=device)
     tasks = [_task(index, side, images, device) for index in range(min(models, 8))]
 
-    def begin(index: int) -> tuple[ModelTraining, dict[str, Any]]:
-        return ModelTraining(tasks[index % 8], spec, settings, mean=half, std=half / 2, seed=index), {}
+    def begin(index: int) -> tuple[ModelTraining, ModelTask, dict[str, Any]]:
+        task = tasks[index % 8]
+        one = ModelTraining(task.train, task.selection, spec, settings, mean=half, std=half / 2, seed=index)
+        return one, task, {}
 
     def work() -> None:
         for _ in train_models(begin, range(models), device):
@@ -74,12 +76,13 @@ def ours(*, device: torch.device, side: int, models: int, epochs: int, images: i
 def reference(*, device: torch.device, side: int, models: int, epochs: int, images: int) -> Callable[[], None]:
     """One model after another."""
     tasks = [_task(index, side, images, device) for index in range(min(models, 8))]
-    normal = [((t.train_images - 0.5) / 0.25, (t.test_images - 0.5) / 0.25) for t in tasks]
+    normal = [((t.train.images - 0.5) / 0.25, (t.selection.images - 0.5) / 0.25) for t in tasks]
 
     def work() -> None:
         for index in range(models):
             task, (train, test) = tasks[index % 8], normal[index % 8]
-            plain.train(train, task.train_labels, test, task.test_labels, width=WIDTH, ways=WAYS, epochs=epochs)
+            labels = (task.train.labels, task.selection.labels)
+            plain.train(train, labels[0], test, labels[1], width=WIDTH, ways=WAYS, epochs=epochs)
 
     return work
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.draws import FreeDraws
 from benchmarks.reference import inversion, maml
 
 WAYS, PER_CLASS, QUERIES, SLOTS = 5, 20, 15, 20
@@ -23,8 +24,9 @@ class PublishedLoop:
         teachers: classifiers, four of which teach in an iteration.
         classes: the global class ids of each one's outputs.
         weights: of the learner, as :func:`benchmarks.reference.maml.conv4` takes them.
+        generator: an :class:`benchmarks.reference.inversion.Upsampler`.
         folder: where the images are kept.
-        latent, width, side: of the generator.
+        draws: all random choices.
     """
 
     def __init__(
@@ -32,54 +34,55 @@ class PublishedLoop:
         teachers: Sequence[nn.Module],
         classes: Sequence[Sequence[int]],
         weights: list[Tensor],
+        generator: inversion.Upsampler,
         folder: Path,
-        *,
-        latent: int,
-        width: int,
-        side: int,
+        draws: FreeDraws,
     ) -> None:
         self.teachers, self.classes, self.weights, self.folder = teachers, classes, weights, folder
-        self.latent, self.device = latent, weights[0].device
-        self.generator = inversion.Upsampler(latent, width, side).to(self.device)
+        self.generator, self.draws = generator, draws
         self.optimiser = torch.optim.Adam(weights, 1e-3)
         self.written: dict[int, int] = {}
+        # What the network carries from one iteration to the next, and the adversary asks: replay's last fast weights.
+        self.left = [w.detach().clone() for w in weights]
 
     def iteration(self, *, outer_steps: int, episodes: int = 10, shots: int = 1) -> float:
         """One iteration with a fixed number of replay steps; returns the last query loss."""
-        chosen = torch.randint(0, len(self.teachers), (4,)).tolist()
+        chosen = self.draws.models()
         sets = inversion.step(
             self.generator,
             [self.teachers[i] for i in chosen],
-            latent=self.latent,
+            self.draws,
+            latent=self.generator.latent,
             ways=WAYS,
             per_class=PER_CLASS,
             steps=5,
             rate=1e-3,
-            student=_Student(self.weights),
+            student=_Student(self.left),
         )
         self._write(sets[-1], self.classes[chosen[-1]])
         self._distil([self.teachers[i] for i in chosen], sets)
         loss = 0.0
         for _ in range(outer_steps):
-            drawn = [self._episode(shots) for _ in range(episodes)]
-            loss, _ = maml.outer_step(self.weights, self.optimiser, drawn, ways=WAYS, steps=5, rate=0.01)
+            drawn = self._episodes(episodes, shots)
+            loss, _, self.left = maml.outer_step(self.weights, self.optimiser, drawn, ways=WAYS, steps=5, rate=0.01)
         return loss
 
     def _write(self, images: Tensor, classes: Sequence[int]) -> None:
-        pixels = (images * 255).clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+        pixels = (images * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         for position, label in enumerate(classes):
             slot = self.written.get(label, 0) % SLOTS
             self.written[label] = self.written.get(label, 0) + 1
             folder = self.folder / str(label)
             folder.mkdir(exist_ok=True)
             for number, image in enumerate(pixels[position :: len(classes)]):
-                Image.fromarray(image).save(folder / f"{slot}-{number}.png")
+                Image.fromarray(image).save(folder / f"{slot:02d}-{number:02d}.png")
 
     def _distil(self, teachers: Sequence[nn.Module], sets: Sequence[Tensor]) -> None:
         fast = [w.detach().clone().requires_grad_() for w in self.weights]
         optimiser = torch.optim.Adam(fast, 1e-3)
         for teacher, images in zip(teachers, sets, strict=True):
-            views = (inversion.crop_and_flip(images) - 0.5) / 0.25
+            (crop,) = self.draws.crops(1)
+            views = (inversion.crop_and_flip(images, crop) - 0.5) / 0.25
             with torch.no_grad():
                 targets = F.softmax(teacher(views), 1)
             loss = (targets * (targets.log() - F.softmax(maml.conv4(fast, views), 1))).mean()
@@ -90,15 +93,20 @@ class PublishedLoop:
             weight.grad = 67 * (weight - moved).detach()
         self.optimiser.step()
 
-    def _episode(self, shots: int) -> tuple[Tensor, Tensor]:
-        folders = sorted(self.folder.iterdir())
+    def _episodes(self, count: int, shots: int) -> list[tuple[Tensor, Tensor]]:
+        held = {int(folder.name): len(list(folder.iterdir())) for folder in self.folder.iterdir()}
+        chosen = self.draws.episodes(count, held, ways=WAYS, shots=shots, queries=QUERIES)
+        return [self._episode(classes, shots) for classes in chosen]
+
+    def _episode(self, classes: Mapping[int, Sequence[int]], shots: int) -> tuple[Tensor, Tensor]:
         support, query = [], []
-        for index in torch.randperm(len(folders))[:WAYS].tolist():
-            files = sorted(folders[index].iterdir())
-            taken = [self._read(files[i]) for i in torch.randperm(len(files))[: shots + QUERIES].tolist()]
+        for label, numbers in classes.items():
+            files = sorted((self.folder / str(label)).iterdir())
+            taken = [self._read(files[i]) for i in numbers]
             support += taken[:shots]
             query += taken[shots:]
-        return torch.stack(support).to(self.device), torch.stack(query).to(self.device)
+        like = self.weights[0]
+        return torch.stack(support).to(like), torch.stack(query).to(like)
 
     @staticmethod
     def _read(file: Path) -> Tensor:

@@ -1,4 +1,4 @@
-"""FIVE's inner loop as it is usually written: a generator copy, a new optimiser and a running loss for each model."""
+"""FIVE's inner loop as it is usually written: a generator copy and a new optimiser for each model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from benchmarks.draws import PADDING, Crop, InversionDraws
 
 BETAS = (0.5, 0.999)
 
@@ -33,19 +35,21 @@ class Upsampler(nn.Sequential):
             nn.Conv2d(width, 3, 3, padding=1),
             nn.Sigmoid(),
         )
+        self.latent = latent
 
 
-def crop_and_flip(images: Tensor, padding: int = 4) -> Tensor:
-    """One random crop and flip for the whole batch."""
-    side = images.shape[-1]
-    down, right = torch.randint(0, 2 * padding + 1, (2,)).tolist()
-    crop = F.pad(images, (padding,) * 4)[:, :, down : down + side, right : right + side]
-    return crop.flip(-1) if torch.rand(()).item() < 0.5 else crop
+def crop_and_flip(images: Tensor, crop: Crop) -> Tensor:
+    """One crop and flip for the whole batch."""
+    side, (down, right, flipped) = images.shape[-1], crop
+    top, left = PADDING + down, PADDING + right
+    window = F.pad(images, (PADDING,) * 4)[:, :, top : top + side, left : left + side]
+    return window.flip(-1) if flipped else window
 
 
 def step(
     generator: nn.Module,
     teachers: Sequence[nn.Module],
+    draws: InversionDraws,
     *,
     latent: int,
     ways: int,
@@ -56,7 +60,7 @@ def step(
 ) -> list[Tensor]:
     """Recover every teacher's task one after another, then move the generator; returns the images of each.
 
-    With a ``student`` the published adversarial term is minimised too.
+    The images are those of the last forward pass. With a ``student`` the published adversarial term is minimised too.
     """
     device = next(generator.parameters()).device
     targets = torch.arange(ways, device=device).repeat(per_class)
@@ -64,13 +68,12 @@ def step(
     meta = [torch.zeros_like(p) for p in generator.parameters()]
     for teacher in teachers:
         fast = copy.deepcopy(generator)
-        latents = torch.randn(len(targets), latent, device=device).requires_grad_()
+        latents = draws.latents(len(targets), latent).to(device).requires_grad_()
         groups: list[dict[str, Any]] = [{"params": fast.parameters()}, {"params": [latents]}]
         optimiser = torch.optim.Adam(groups, rate, betas=BETAS)
-        best, kept = 1e6, None
-        for _ in range(steps):
+        for crop in draws.crops(steps):
             images = fast(latents)
-            views = (crop_and_flip(images) - 0.5) / 0.25
+            views = (crop_and_flip(images, crop) - 0.5) / 0.25
             logits = teacher(views)
             loss = F.cross_entropy(logits, targets)
             if student is not None:
@@ -79,13 +82,11 @@ def step(
                 same = (answers.argmax(1) == logits.argmax(1)).float()
                 spread = F.kl_div(F.softmax(logits, 1), F.softmax(answers, 1), reduction="none").sum(1)
                 loss = loss - (same * spread).mean()
-            if loss.item() < best:
-                best, kept = loss.item(), images.detach()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        assert kept is not None
-        recovered.append(kept)
+        assert loss.item() < 1e6
+        recovered.append(images.detach())
         meta = [total + p.grad for total, p in zip(meta, fast.parameters(), strict=True) if p.grad is not None]
     outer = torch.optim.Adam(generator.parameters(), rate, betas=BETAS)
     for parameter, gradient in zip(generator.parameters(), meta, strict=True):

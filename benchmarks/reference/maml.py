@@ -35,17 +35,21 @@ def outer_step(
     ways: int,
     steps: int,
     rate: float,
-) -> tuple[float, float]:
-    """One outer step; the summed loss of all episodes is differentiated once. Returns query loss and accuracy."""
+) -> tuple[float, float, list[Tensor]]:
+    """One outer step; the summed loss of all episodes is differentiated once.
+
+    Returns query loss, accuracy, and the weights adapted to the last episode.
+    """
     total, right = torch.zeros((), device=weights[0].device), 0.0
     for support, query in episodes:
         support_labels, query_labels = (
             torch.arange(ways, device=x.device).repeat_interleave(len(x) // ways) for x in (support, query)
         )
-        logits = conv4(adapt(weights, support, support_labels, steps=steps, rate=rate), query)
+        fast = adapt(weights, support, support_labels, steps=steps, rate=rate)
+        logits = conv4(fast, query)
         total = total + F.cross_entropy(logits, query_labels)
         right += (logits.argmax(1) == query_labels).float().mean().item()
     optimiser.zero_grad()
     total.backward()
     optimiser.step()
-    return total.item() / len(episodes), right / len(episodes)
+    return total.item() / len(episodes), right / len(episodes), [w.detach() for w in fast]

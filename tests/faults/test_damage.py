@@ -105,7 +105,7 @@ def test_verify_names_every_damaged_file(experiment):
 def generator(path: Path):
     """Read a generator as the smoke configuration has it."""
     settings = InversionSettings(latent=32, width=8)
-    return len(load_meta_generator(path.parent, settings, 32, CPU).network.state_dict())
+    return len(load_meta_generator(path.parent, settings, 32, CPU, goes_on=True).network.state_dict())
 
 
 def learner(path: Path):

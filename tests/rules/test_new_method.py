@@ -13,7 +13,7 @@ from dfml.methods.base import Context, Fitted, Snapshot, without_statistics
 def fit(context: Context) -> Fitted:
     """Nothing is learned."""
     pool = context.pool
-    model = sorted(pool, key=lambda one: (one.accuracy, one.index))[{place}]
+    model = sorted(pool, key=lambda one: (one.selection_accuracy, one.index))[{place}]
     snapshot = Snapshot(0, 0.0, [without_statistics(model.network)])
     return Fitted([model.spec], [snapshot], *pool.normalisation, finetune=False)
 '''

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from dfml.artefacts.base import Cell
 from dfml.artefacts.inversion import BANK, RECORD
 from dfml.catalogue import entry
 from dfml.compute.seeds import torch_generator
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.five import GENERATOR
+from dfml.inversion.five import MetaGenerator
 from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.progress import Progress
@@ -142,7 +141,7 @@ def write_inversion(folder: Path, pool: Pool) -> Path:
     """Write what FREE reads of the `invert` stage: an untrained generator and a bank of noise of every model."""
     generator = draw_generator(INVERSION, SIDE, torch_generator(0, "generator"), law="default")
     folder.mkdir(parents=True)
-    save_file(generator.state_dict(), folder / GENERATOR)
+    MetaGenerator(generator, INVERSION.five).save(folder)
     bank = ImageBank(
         len(pool.class_names),
         slots=INVERSION.slots,

@@ -49,6 +49,7 @@ def record(**changes) -> dict:
         "episode_digest": "e1",
         "train_seconds": 10.0,
         "teacher_passes": 200,
+        "train_episodes": 3000,
         "bank_seconds": 5.0,
         "bank_passes": 120,
         "inference_macs": 11_000_000,
@@ -82,9 +83,11 @@ def models(*accuracies: float) -> list[dict]:
         {
             "index": index,
             "classes": [0, 1, 2, 3, 4],
-            "accuracy_best": accuracy,
-            "accuracy_last": accuracy,
-            "accuracy_stored": accuracy,
+            "images": {"train": 400, "selection": 50, "test": 50},
+            "accuracy": accuracy,
+            "selection_accuracy": accuracy,
+            "selection_accuracy_best": accuracy,
+            "selection_accuracy_last": accuracy,
             "epoch_best": 1,
         }
         for index, accuracy in enumerate(accuracies)
@@ -95,7 +98,7 @@ def zoo(**changes) -> dict:
     """A valid zoo manifest of three models."""
     return {
         "format": "dfml.zoo",
-        "version": 1,
+        "version": 2,
         "dataset": "icons_colour",
         "architecture": "conv4",
         "network": {"family": "conv4", "width": 32, "ways": 5, "side": 32, "stem_relu": True},
@@ -195,6 +198,7 @@ def learner(**changes) -> dict:
         "domains": {"icons_colour": {"mean": [0.4, 0.4, 0.4], "std": [0.2, 0.2, 0.2]}},
         "train_seconds": 1.5,
         "teacher_passes": 4,
+        "train_episodes": None,
         "bank_seconds": 0.0,
         "bank_passes": 0,
         "stages": {"replay": 1.5},

@@ -121,6 +121,7 @@ def write_demo(folder: Path, *, seeds=(0, 1, 2), shots=(1,), grid=GRID) -> list[
                         results=results,
                         train_seconds=60.0 + LEVEL[method] if learned else 0.2,
                         teacher_passes=4000 if learned else 0,
+                        train_episodes=9000 if learned else None,
                         bank_seconds=20.0 if learned else 0.0,
                         bank_passes=1500 if learned else 0,
                         inference_macs=110_000_000 if method == "zoo_ensemble" else 11_000_000,

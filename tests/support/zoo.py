@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dfml.artefacts.provenance import Provenance
-from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
+from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, ModelEntry, ModelImages, NetworkSpec, ZooManifest
 from dfml.compute.seeds import numpy_rng, torch_generator
 from dfml.data.images import SPLITS, ClassImages, save_images
 from dfml.jobs.progress import NullProgress, Progress
@@ -100,9 +100,11 @@ def random_entries(count: int, *, ways: int = WAYS, classes: int = 8, seed: int 
         ModelEntry(
             index=index,
             classes=numpy_rng(seed, "classes", index).permutation(classes)[:ways].tolist(),
-            accuracy_best=90.0 - index,
-            accuracy_last=80.0 - index,
-            accuracy_stored=90.0 - index,
+            images=ModelImages(train=48, selection=6, test=6),
+            accuracy=70.0 + index,
+            selection_accuracy=90.0 - index,
+            selection_accuracy_best=90.0 - index,
+            selection_accuracy_last=80.0 - index,
             epoch_best=1,
         )
         for index in range(count)
@@ -174,7 +176,7 @@ def random_model(
         "side": SIDE,
         "dataset": "toy",
         "architecture": family,
-        "accuracy": 90.0,
+        "selection_accuracy": 90.0,
     }
     return PoolModel(**{**fields, **facts})
 

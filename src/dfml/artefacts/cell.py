@@ -18,10 +18,11 @@ class CellFacts(Closed):
 
 
 class Effort(Closed):
-    """Seconds and passes that the learner took."""
+    """Seconds, passes and episodes that the learner took."""
 
     train_seconds: NonNegative
     teacher_passes: Count
+    train_episodes: Count | None = Field(None, description="episodes it was trained on; None where there are none")
     bank_seconds: NonNegative = Field(description="seconds of the inversion whose images it started from")
     bank_passes: Count = Field(description="teacher passes of that inversion")
 

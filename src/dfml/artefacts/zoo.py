@@ -26,15 +26,34 @@ MANIFEST = "zoo.json"
 MOST_MODELS = 10_000
 
 
+class ModelImages(Closed):
+    """How many images of its classes a model has in each of three parts, which share none."""
+
+    train: Positive
+    selection: Positive = Field(description="chose its epoch, and rank it among others")
+    test: Positive = Field(description="chose nothing; measured its own accuracy")
+
+
 class ModelEntry(Closed):
-    """One classifier: the ordered classes of its outputs and its own held-out accuracy in percent."""
+    """One classifier: the ordered classes of its outputs, its images, and its accuracies in percent."""
 
     index: Count
     classes: list[int] = Field(min_length=2)
-    accuracy_best: Percent
-    accuracy_last: Percent
-    accuracy_stored: Percent = Field(description="of the weights that are stored and used")
+    images: ModelImages
+    accuracy: Percent = Field(description="own accuracy: of the stored weights, on its test images")
+    selection_accuracy: Percent = Field(description="of the stored weights, on its selection images")
+    selection_accuracy_best: Percent
+    selection_accuracy_last: Percent
     epoch_best: Positive
+
+    @model_validator(mode="after")
+    def _stored_is_the_best_or_the_last(self) -> "ModelEntry":
+        best, last = self.selection_accuracy_best, self.selection_accuracy_last
+        if last > best:
+            raise ValueError(f"selection_accuracy_last, {last:g}, is above selection_accuracy_best, {best:g}")
+        if self.selection_accuracy not in (best, last):
+            raise ValueError("selection_accuracy is neither that of the best epoch nor that of the last")
+        return self
 
 
 class ZooManifest(Artefact):
@@ -44,7 +63,7 @@ class ZooManifest(Artefact):
     """
 
     FORMAT: ClassVar = "dfml.zoo"
-    VERSION: ClassVar = 1
+    VERSION: ClassVar = 2
     MAKER: ClassVar = "the rule train_zoo"
 
     dataset: Name

@@ -48,9 +48,28 @@ class Optimiser:
         """Move the parameters in place along their gradients; one without a gradient stays."""
         raise NotImplementedError
 
+    def memory(self, names: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+        """What it remembers of the steps taken, given the parameters' names by group: ``first.weight`` and so on.
+
+        The tensors are its own: who overwrites them changes how it goes on.
+        """
+        return {
+            f"{kind}.{name}": tensor
+            for kind, groups in self._kinds().items()
+            for group, held in zip(names, groups, strict=True)
+            for name, tensor in zip(group, held, strict=True)
+        }
+
+    def _kinds(self) -> dict[str, list[list[Tensor]]]:
+        """One tensor for each parameter of each group, by what it is."""
+        raise NotImplementedError
+
+    @torch.no_grad()
     def reset(self) -> None:
         """Forget all steps taken."""
-        raise NotImplementedError
+        for groups in self._kinds().values():
+            for group in groups:
+                torch._foreach_zero_(group)
 
 
 class Adam(Optimiser):
@@ -72,12 +91,8 @@ class Adam(Optimiser):
         self._second = [[torch.zeros_like(p) for p in group] for group in self.groups]
         self._steps = [[torch.zeros((), dtype=torch.float32, device=p.device) for p in group] for group in self.groups]
 
-    @torch.no_grad()
-    def reset(self) -> None:
-        """Start afresh: moments and step counts of zero."""
-        for held in (self._first, self._second, self._steps):
-            for group in held:
-                torch._foreach_zero_(group)
+    def _kinds(self) -> dict[str, list[list[Tensor]]]:
+        return {"first": self._first, "second": self._second, "steps": self._steps}
 
     @torch.no_grad()
     def step(self) -> None:
@@ -127,11 +142,8 @@ class SGD(Optimiser):
         self.momentum, self.weight_decay = momentum, weight_decay
         self._velocity = [[torch.zeros_like(p) for p in group] for group in self.groups] if momentum else []
 
-    @torch.no_grad()
-    def reset(self) -> None:
-        """Start afresh: velocities of zero."""
-        for group in self._velocity:
-            torch._foreach_zero_(group)
+    def _kinds(self) -> dict[str, list[list[Tensor]]]:
+        return {"velocity": self._velocity} if self.momentum else {}
 
     @torch.no_grad()
     def step(self) -> None:

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from dfml.compute.optimisers import SGD, Adam, Optimiser
 from dfml.compute.placement import to_device
 from dfml.compute.seeds import torch_generator
 from dfml.compute.timeline import WallClock
+from dfml.errors import FileFormatError
+from dfml.files.atomic import atomic_write
 from dfml.files.tensors import layout_of, read_tensors
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.inner_steps import BETAS, InnerSteps, adapt_at, draw_generator
@@ -24,6 +27,9 @@ from dfml.jobs.loop import Loop
 from dfml.networks.generator import Generator
 from dfml.zoo.pool import Pool, PoolModel
 
+GENERATOR = "generator.safetensors"
+OUTER = "outer."
+
 
 class MetaGenerator:
     """A generator with the settings, places of work and outer optimiser that meta-train it."""
@@ -33,7 +39,7 @@ class MetaGenerator:
     def __init__(self, network: Generator, settings: FiveSettings) -> None:
         self.network = to_device(network, next(network.parameters()).device)
         self.settings = settings
-        self._parameters = list(network.parameters())
+        self._parameters = list(self.network.parameters())
         self.places: list[InnerSteps] = []
         self._outer = self._new_outer()
         self._unchecked: list[tuple[PoolModel, Tensor]] = []
@@ -43,6 +49,22 @@ class MetaGenerator:
         if self.settings.outer_optimiser == "sgd":
             return SGD([self._parameters], [rate])
         return Adam([self._parameters], [rate], betas=BETAS)
+
+    @property
+    def stored(self) -> dict[str, Tensor]:
+        """What its file holds: the network's tensors, and below ``outer.`` what the outer optimiser remembers.
+
+        The tensors are its own. `sgd` remembers nothing, and `adam_fresh` nothing from one step to the next.
+        """
+        memory = {}
+        if self.settings.outer_optimiser != "adam_fresh":
+            memory = self._outer.memory([[name for name, _ in self.network.named_parameters()]])
+        return dict(self.network.state_dict()) | {f"{OUTER}{name}": tensor for name, tensor in memory.items()}
+
+    def save(self, folder: Path) -> None:
+        """Write its file into ``folder``; :func:`load_meta_generator` reads it."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.stored.items()}
+        atomic_write(folder / GENERATOR, lambda partial: save_file(tensors, partial))
 
     def adapt(
         self,
@@ -115,9 +137,6 @@ class MetaGenerator:
         return [recovered for recovered, _ in results]
 
 
-GENERATOR = "generator.safetensors"
-
-
 @dataclass(frozen=True)
 class Restart:
     """Fast-Datafree draws the generator's first linear layer and batch norm anew, once, ``iteration`` after warm-up."""
@@ -188,15 +207,33 @@ def recover_with_five(
     return Recovery([row["teacher_ce"] for row in rows], clock.total)
 
 
-def load_meta_generator(folder: Path, settings: InversionSettings, side: int, device: torch.device) -> MetaGenerator:
+def load_meta_generator(
+    folder: Path, settings: InversionSettings, side: int, device: torch.device, *, goes_on: bool
+) -> MetaGenerator:
     """The meta-generator that :func:`dfml.inversion.stage.invert` wrote into ``folder``.
 
+    ``goes_on`` says whether it will be meta-trained further: then the outer optimiser begins with what it remembered.
+    One that remembers nothing takes up the generator of any other.
+
     Raises:
-        FileFormatError: the file is missing, damaged, or not of the size that the settings ask for.
+        FileFormatError: the file is missing, damaged, not of the size that the settings ask for, or of an outer
+            optimiser that remembered nothing where theirs does.
     """
     network = Generator(latent=settings.latent, width=settings.width, side=side)
-    layout = layout_of(network.state_dict())
+    five = MetaGenerator(network.to(device), settings.five)
+    weights, path = five.network.state_dict(), folder / GENERATOR
+    own = five.stored if goes_on else weights
     what = f"a generator of latent {settings.latent}, width {settings.width} and side {side}"
+    remembers = own.keys() != weights.keys()
+    if remembers:
+        what += f" with the memory of the outer optimiser `{settings.five.outer_optimiser}`"
     remedy = "run the inversion again"
-    network.load_state_dict(read_tensors(folder / GENERATOR, layout, what=what, remedy=remedy))
-    return MetaGenerator(network.to(device), settings.five)
+    found = read_tensors(path, layout_of(own), what=what, remedy=remedy, others=not remembers)
+    for name, tensor in found.items():
+        # Adam would take the root of the one, and divide by zero or less at the other.
+        if name.startswith((f"{OUTER}second.", f"{OUTER}steps.")) and bool((tensor < 0).any()):
+            raise FileFormatError(f"{path}: tensor {name!r} has negative numbers, which no step leaves; {remedy}")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(found[name])
+    return five

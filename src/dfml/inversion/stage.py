@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from dfml.artefacts.inversion import BANK, RECORD, InversionRecord
 from dfml.artefacts.zoo import MANIFEST
 from dfml.compute.seeds import torch_generator
-from dfml.files.atomic import atomic_write
 from dfml.files.reading import digest_json, sha256_file
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.five import GENERATOR, MetaGenerator, Restart, recover_with_five
+from dfml.inversion.five import MetaGenerator, Restart, recover_with_five
 from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.objective import Objective, make_objective
 from dfml.inversion.one_by_one import one_by_one, recover_one_by_one
@@ -97,8 +95,7 @@ def invert(
     scores = [teacher_scores(item) for item in last]
     judged, diversity = judge_scores(last, judges) if judges else (None, None)
 
-    tensors = {name: t.detach().cpu().contiguous() for name, t in five.network.state_dict().items()}
-    atomic_write(folder / GENERATOR, lambda partial: save_file(tensors, partial))
+    five.save(folder)
     bank.save(folder / BANK)
     columns = min(GRID_IMAGES, settings.images_per_class)
     save_grid(rows_of_classes(last, columns), folder / GRID, columns=columns)

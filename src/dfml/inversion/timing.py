@@ -30,7 +30,7 @@ def time_inversion(
     not counted: it warms the process up for all arms. On a GPU every arm runs until it has been recorded.
     """
     models = Pool.load(zoos, label_space="global", device=job.device)
-    five = load_meta_generator(inversion, settings, models.canvas, job.device)
+    five = load_meta_generator(inversion, settings, models.canvas, job.device, goes_on=False)
     objective = make_objective(settings, ce_weight=settings.five.ce_weight, bn_weight=settings.five.bn_weight)
     arms: dict[tuple[str, int], Callable[[int, torch.Generator], Recovered]] = {
         ("five", settings.five.steps): lambda index, generator: five.adapt(

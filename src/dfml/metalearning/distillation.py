@@ -1,5 +1,8 @@
-"""The distance between the answers of a student and of its teacher."""
+"""Distillation: the distance between the answers of a student and of its teacher, and heads for many teachers."""
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,3 +20,13 @@ def distillation_loss(student: Tensor, teacher: Tensor, kind: str) -> Tensor:
         targets = F.softmax(teacher, 1)
         return (targets * (F.log_softmax(teacher, 1) - F.softmax(student, 1))).mean()
     raise ValueError(f"unknown distillation loss {kind!r}")
+
+
+def draw_heads(outputs: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Linear heads side by side on features of length ``size``: weights ``[outputs, size]`` and biases ``[outputs]``.
+
+    Weights are normal with a deviation of half the inverse root of ``size``, which gives features of unit variance
+    logits near zero; biases are zero. They lie where the generator does.
+    """
+    weights = torch.randn(outputs, size, generator=generator, device=generator.device) / (2 * math.sqrt(size))
+    return weights, torch.zeros(outputs, device=generator.device)

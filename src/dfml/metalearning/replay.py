@@ -16,13 +16,14 @@ from dfml.metalearning.settings import ReplaySettings
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """Outer steps taken, their mean loss and query accuracy in percent (on the device).
+    """Outer steps taken and their episodes, mean loss and query accuracy in percent (on the device).
 
     ``last_episode``, if asked for, is where that began: the parameters before the last outer step and its last support
     set.
     """
 
     steps: int
+    episodes: int
     loss: Tensor
     accuracy: Tensor
     last_episode: tuple[Parameters, Tensor] | None
@@ -58,8 +59,11 @@ def replay(
                 break
     if not losses:
         nothing = torch.full((), float("nan"))
-        return ReplayReport(0, nothing, nothing, None)
-    return ReplayReport(len(losses), torch.stack(losses).mean(), 100 * torch.stack(accuracies).mean(), last_episode)
+        return ReplayReport(0, 0, nothing, nothing, None)
+    accuracy = 100 * torch.stack(accuracies).mean()
+    return ReplayReport(
+        len(losses), len(losses) * settings.episodes, torch.stack(losses).mean(), accuracy, last_episode
+    )
 
 
 def last_fast_weights(step: MetaStep, parameters: Parameters, support: Tensor) -> Parameters:

@@ -116,7 +116,7 @@ class Context:
         return to_device(network, self.job.device)
 
     def models_like_the_learner(self) -> list[PoolModel]:
-        """The pool's models of the learner's own network, best first by their own held-out accuracy.
+        """The pool's models of the learner's own network, best first (`Pool.best`).
 
         A learner for any resolution has the same body as a model for one; only their heads differ.
         """
@@ -127,8 +127,8 @@ class Context:
         """A meta-learner to begin with.
 
         ``random`` is :meth:`new_learner`, ``zero_head`` the same with a head of zeros. ``best_model`` takes the body of
-        the pool's best model (by its own held-out accuracy) among those of the learner's own network, if there is one,
-        with a head of zeros. The name of a method takes its learner as it is, :attr:`base`.
+        the pool's best model (`Pool.best`) among those of the learner's own network, if there is one, with a head of
+        zeros. The name of a method takes its learner as it is, :attr:`base`.
         """
         network = self.new_learner(self.pool.side)
         if self.base is not None:
@@ -172,7 +172,8 @@ class Fitted:
 
     ``history`` has one row of named numbers per iteration; ``stages`` seconds by name; ``finetune`` whether the
     encoder may be fine-tuned with its head, ``head_only`` whether only the head may move then; ``domains`` the
-    normalisation of each data set that the learner knows, ``mean`` and ``std`` that of any other.
+    normalisation of each data set that the learner knows, ``mean`` and ``std`` that of any other; ``train_episodes``
+    how many episodes it was trained on, None for a method that has none.
     """
 
     specs: list[NetworkSpec]
@@ -181,6 +182,7 @@ class Fitted:
     std: Tensor
     finetune: bool
     teacher_passes: int = 0
+    train_episodes: int | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     head_only: bool = False

@@ -66,6 +66,7 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
         },
         train_seconds=sum(fitted.stages.values()),
         teacher_passes=fitted.teacher_passes,
+        train_episodes=fitted.train_episodes,
         bank_seconds=bank_seconds,
         bank_passes=bank_passes,
         stages=fitted.stages,

@@ -13,9 +13,12 @@ from dfml.metalearning.inner_loop import Parameters, parameters_of
 from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
 from dfml.networks.classifier import Classifier
 
+COUNTED = ("teacher_passes", "train_episodes")
+"""What of a learner's cost a loop counts itself."""
+
 
 class LearnerLoop:
-    """A meta-learner, its Adam, a source of random choices and the teacher passes spent; see :func:`iterate`.
+    """A meta-learner, its Adam, a source of random choices, teacher passes and episodes spent; see :func:`iterate`.
 
     A loop adds its ``iteration``, and in ``MOVES`` what else moves.
 
@@ -28,7 +31,7 @@ class LearnerLoop:
         remedy: which keys to lower when a loss is not finite.
     """
 
-    MOVES: tuple[str, ...] = ("parameters", "optimiser", "generator", "teacher_passes")
+    MOVES: tuple[str, ...] = ("parameters", "optimiser", "generator", *COUNTED)
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class LearnerLoop:
         self.parameters = parameters_of(network)
         self.optimiser = Adam([list(self.parameters.values())], [learning_rate])
         self.timeline = Timeline(context.job.device, stages)
-        self.teacher_passes = 0
+        self.teacher_passes = self.train_episodes = 0
         self._remedy = remedy
         self._losses: list[Tensor] = []
 

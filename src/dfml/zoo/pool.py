@@ -23,7 +23,9 @@ class PoolModel:
     """One frozen classifier of a pool.
 
     ``classes`` are the pool-wide ids of its outputs in order, ``[ways]``; ``mean`` and ``std`` have shape ``[3]``.
-    ``network`` is the module itself or as much of it as the pool gives (:mod:`dfml.zoo.access`).
+    ``network`` is the module itself or as much of it as the pool gives (:mod:`dfml.zoo.access`). ``selection_accuracy``
+    is what models may be chosen by, in percent; their own accuracy, for tables, is measured on images that choose
+    nothing, and so is not here.
     """
 
     index: int
@@ -35,7 +37,7 @@ class PoolModel:
     side: int
     dataset: str
     architecture: str
-    accuracy: float
+    selection_accuracy: float
 
     @property
     def module(self) -> Classifier:
@@ -130,7 +132,7 @@ class Pool(Sequence[PoolModel]):
                         side=manifest.side,
                         dataset=manifest.dataset,
                         architecture=manifest.architecture,
-                        accuracy=entry.accuracy_stored,
+                        selection_accuracy=entry.selection_accuracy,
                     )
                 )
         if ways is None:
@@ -179,7 +181,7 @@ class Pool(Sequence[PoolModel]):
         return torch.stack([m.mean for m in one_each]).mean(0), torch.stack([m.std for m in one_each]).mean(0)
 
     def best(self, count: int) -> list[PoolModel]:
-        """The ``count`` models of highest own held-out accuracy, best first; ties by index.
+        """The ``count`` models of highest accuracy on their selection images, best first; ties by index.
 
         Accuracies compare within one data set only, an easy one would take every place: the best model of each data
         set comes first, in the pool's order of data sets, then the second best of each, and so on.
@@ -187,7 +189,7 @@ class Pool(Sequence[PoolModel]):
         ranks: dict[int, int] = {}
         for dataset in self._groups:
             own = [model for model in self.models if model.dataset == dataset]
-            own.sort(key=lambda m: (-m.accuracy, m.index))
+            own.sort(key=lambda m: (-m.selection_accuracy, m.index))
             ranks.update({model.index: rank for rank, model in enumerate(own)})
         order = {dataset: place for place, dataset in enumerate(self._groups)}
         return sorted(self.models, key=lambda m: (ranks[m.index], order[m.dataset]))[:count]

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from dfml.settings import Access, Name, Section, distinct
+from dfml.settings import Access, DisagreementError, Name, Problem, Section, distinct
 
 
 class PoolSettings(Section):
@@ -41,6 +41,7 @@ class PoolSettings(Section):
 class OptimiserSettings(Section):
     """How the models of one network family are optimised."""
 
+    epochs: int | None = Field(None, ge=1, description="Training epochs of these models; null takes `zoo.epochs`.")
     optimiser: Literal["adam", "sgd"] = Field("adam", description="Optimiser.")
     learning_rate: float = Field(0.01, gt=0, description="Peak learning rate.")
     momentum: float = Field(0.0, ge=0, lt=1, description="Momentum (sgd only).")
@@ -67,16 +68,23 @@ class ZooSettings(Section):
     )
     epochs: int = Field(60, ge=1, description="Training epochs of each model.")
     batch_size: int = Field(128, ge=2, description="Images per step.")
-    train_fraction: float = Field(
-        0.8,
+    train_fraction: float = Field(0.8, gt=0, lt=1, description="Share of each class's images that trains the model.")
+    selection_fraction: float = Field(
+        0.1,
         gt=0,
         lt=1,
-        description="Share of each class's images that trains the model; the rest measures it.",
+        description="Share of each class's images that chooses: the epoch under `checkpoint: best`, and which models "
+        "are the best ones; the rest measures the own accuracy and chooses nothing.",
     )
     checkpoint: Literal["best", "last"] = Field(
-        "best", description="Which epoch is stored: `best` on the held-out share, or `last` (F12)."
+        "best", description="Which epoch is stored: `best` on the selection share, or `last` (F12)."
     )
-    augment: Literal["none", "crop", "crop_flip"] = Field("none", description="Augmentation of real images (F14).")
+    augment: Literal["none", "crop", "crop_flip", "affine"] = Field(
+        "none",
+        description="Augmentation of real images (F14): shifts (`crop`), also mirrored, or small turns, scalings and "
+        "shifts (`affine`).",
+    )
+    recolour: bool = Field(False, description="Vary the colours of real images at random (F14).")
     gradient_clip: float = Field(50.0, gt=0, description="Largest gradient norm of a step.")
     stem_relu: bool = Field(True, description="ResNets: ReLU after the stem's batch norm (F33).")
     conv4: OptimiserSettings = Field(OptimiserSettings(), description="Recipe of Conv4 models.")
@@ -86,3 +94,10 @@ class ZooSettings(Section):
         ),
         description="Recipe of ResNet models.",
     )
+
+    @model_validator(mode="after")
+    def _some_images_are_left_to_test(self) -> "ZooSettings":
+        if self.train_fraction + self.selection_fraction > 1 - 1e-9:
+            message = "with `train_fraction` leaves no images to measure the own accuracy on; their sum must be below 1"
+            raise DisagreementError([Problem("selection_fraction", message, ("train_fraction",))])
+        return self

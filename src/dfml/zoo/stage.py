@@ -22,18 +22,21 @@ from dfml.jobs.loop import Loop
 from dfml.networks.settings import NetworkSettings
 from dfml.zoo.settings import ZooSettings
 from dfml.zoo.store import State, save_weights
-from dfml.zoo.training import ModelTraining, make_task, train_together
+from dfml.zoo.training import ModelTask, ModelTraining, make_task, train_together
 
 # Models whose steps overlap on one GPU.
 AT_ONCE_ON_GPU = 8
 
 
 def train_models(
-    begin: Callable[[int], tuple[ModelTraining, dict[str, Any]]], positions: Sequence[int], device: torch.device
+    begin: Callable[[int], tuple[ModelTraining, ModelTask, dict[str, Any]]],
+    positions: Sequence[int],
+    device: torch.device,
 ) -> Iterator[tuple[State, dict[str, Any]]]:
     """Train the models at ``positions``, in order: on a GPU several at once, on a CPU one on each thread.
 
-    ``begin`` makes a model's training and the facts that its entry starts with.
+    ``begin`` makes a model's training, its task and the facts that its entry starts with. Its own accuracy is measured
+    when everything about the model is settled.
 
     Yields:
         The stored weights and the entry of each model.
@@ -41,13 +44,16 @@ def train_models(
 
     def train(group: Sequence[int]) -> list[tuple[State, dict[str, Any]]]:
         begun = [begin(position) for position in group]
-        train_together([training for training, _ in begun])
-        finished = [(training.result(), facts) for training, facts in begun]
+        train_together([training for training, *_ in begun])
+        finished = []
+        for training, task, facts in begun:
+            state, scores = training.result()
+            finished.append((state, {**facts, **scores, "accuracy": training.own_accuracy(task.test)}))
         if device.type == "cuda":
             # A training and its recorded steps refer to each other; their memory is for the next group.
-            del begun
+            del begun, training, task
             gc.collect()
-        return [(state, {**facts, **scores}) for (state, scores), facts in finished]
+        return finished
 
     size = AT_ONCE_ON_GPU if device.type == "cuda" else 1
     groups = [positions[i : i + size] for i in range(0, len(positions), size)]
@@ -104,20 +110,22 @@ def train_zoo(
     done = _Trained()
     device_mean, device_std = torch.tensor(mean, device=job.device), torch.tensor(std, device=job.device)
 
-    def begin(position: int) -> tuple[ModelTraining, dict[str, Any]]:
+    def begin(position: int) -> tuple[ModelTraining, ModelTask, dict[str, Any]]:
         role, index = ("zoo", position) if position < count else ("judge", position - count)
         model_seed = derive_seed(seed, "zoo", dataset, architecture, index)
         classes = numpy_rng(model_seed, "classes").permutation(len(data.names))[:ways].tolist()
-        task = make_task(data, classes, settings.train_fraction, job.device)
+        task = make_task(data, classes, settings, job.device)
         own_seed = derive_seed(model_seed, role)
-        training = ModelTraining(task, spec, settings, mean=device_mean, std=device_std, seed=own_seed)
-        return training, {"index": index, "classes": classes}
+        training = ModelTraining(
+            task.train, task.selection, spec, settings, mean=device_mean, std=device_std, seed=own_seed
+        )
+        return training, task, {"index": index, "classes": classes, "images": task.counts}
 
     def steps(first: int) -> Iterator[dict[str, float]]:
         for state, entry in train_models(begin, range(first, count + judges), job.device):
             done.states.append(state)
             done.entries.append(entry)
-            yield {"accuracy": entry["accuracy_stored"]}
+            yield {"accuracy": entry["accuracy"]}
 
     Loop(
         name=f"zoo {dataset}/{architecture} seed {seed}",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,55 +19,76 @@ from dfml.compute.seeds import torch_generator
 from dfml.compute.workers import still_wanted
 from dfml.data.images import ClassImages
 from dfml.errors import DataError
-from dfml.imaging.crop_flip import CropFlips, crop_flip, draw_crop_flips
 from dfml.imaging.pixels import normalise
 from dfml.networks.build import build_network
+from dfml.zoo.augmentation import Augmentation
 from dfml.zoo.settings import OptimiserSettings, ZooSettings
 from dfml.zoo.store import State
 
 
 @dataclass(frozen=True)
+class Part:
+    """Some images of one model's classes, on the device: float in [0, 1] ``[N, 3, side, side]``, labels ``[N]``."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
 class ModelTask:
-    """Images of one model's classes on the device: float in [0, 1] ``[N, 3, side, side]``, labels ``[N]``."""
+    """The images of one model's classes in three parts that share none.
 
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
+    ``train`` trains the model; ``selection`` chooses its epoch and its place among other models; ``test`` measures its
+    own accuracy, and chooses nothing.
+    """
+
+    train: Part
+    selection: Part
+    test: Part
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of each part by its name."""
+        return {"train": len(self.train), "selection": len(self.selection), "test": len(self.test)}
 
 
-def training_count(count: int, fraction: float) -> int:
-    """How many of a class's ``count`` images, the first ones, train: floor(fraction · count) (docs/method.md §2.3)."""
-    return math.floor(fraction * count + 1e-9)
+def shares(count: int, *fractions: float) -> list[int]:
+    """Where a class's ``count`` images are cut: after the first floor(fraction · count), for sums of ``fractions``."""
+    return [math.floor(total * count + 1e-9) for total in accumulate(fractions)]
 
 
-def make_task(images: ClassImages, classes: list[int], fraction: float, device: torch.device) -> ModelTask:
-    """Cut the images of ``classes`` into a training and a held-out part; labels are positions in ``classes``.
+def make_task(images: ClassImages, classes: list[int], settings: ZooSettings, device: torch.device) -> ModelTask:
+    """Cut the images of ``classes`` into three parts, class by class; labels are positions in ``classes``.
+
+    Images stay in the order of their source, so that what stands together there, such as the drawings of one icon set,
+    mostly falls into one part.
 
     Raises:
         DataError: a class has too few images for the cut.
     """
-    parts: tuple[list[Tensor], ...] = ([], [], [], [])
+    parts: list[tuple[list[Tensor], list[Tensor]]] = [([], []), ([], []), ([], [])]
+    train, selection = settings.train_fraction, settings.selection_fraction
     for label, c in enumerate(classes):
         own = images.images[c]
-        cut = training_count(len(own), fraction)
-        if cut == 0 or cut == len(own):
+        first, second = shares(len(own), train, selection)
+        pieces = (own[:first], own[first:second], own[second:])
+        if not all(len(piece) for piece in pieces):
             raise DataError(
                 f"{images.dataset}: class {images.names[c]!r} has {len(own)} images, too few to train on "
-                f"{fraction:.0%} and test on the rest; add images or change `zoo.train_fraction`"
+                f"{train:.0%}, select on {selection:.0%} and test on the rest; add images or change "
+                "`zoo.train_fraction` or `zoo.selection_fraction`"
             )
-        for index, piece in ((0, own[:cut]), (2, own[cut:])):
-            parts[index].append(piece)
-            parts[index + 1].append(torch.full((len(piece),), label))
-    train_x, train_y, test_x, test_y = (torch.cat(p) for p in parts)
-    return ModelTask(_to_float(train_x, device), train_y.to(device), _to_float(test_x, device), test_y.to(device))
+        for (found, labels), piece in zip(parts, pieces, strict=True):
+            found.append(piece)
+            labels.append(torch.full((len(piece),), label))
+    return ModelTask(*(Part(_to_float(torch.cat(x), device), torch.cat(y).to(device)) for x, y in parts))
 
 
 def _to_float(images: Tensor, device: torch.device) -> Tensor:
     return images.to(device).float().div_(255)
-
-
-CROP_PADDING = 2
 
 
 def _optimiser(parameters: list[nn.Parameter], settings: OptimiserSettings) -> Optimiser:
@@ -110,7 +132,8 @@ class ModelTraining:
     On a GPU its step is a CUDA graph on a stream of its own, so that several models train at once.
 
     Args:
-        task: its images.
+        train: images that train it.
+        selection: images that choose its epoch.
         spec: its network.
         settings: of the zoo.
         mean, std: normalisation, ``[3]`` each.
@@ -118,27 +141,35 @@ class ModelTraining:
     """
 
     def __init__(
-        self, task: ModelTask, spec: NetworkSpec, settings: ZooSettings, *, mean: Tensor, std: Tensor, seed: int
+        self,
+        train: Part,
+        selection: Part,
+        spec: NetworkSpec,
+        settings: ZooSettings,
+        *,
+        mean: Tensor,
+        std: Tensor,
+        seed: int,
     ) -> None:
-        device, count = task.train_images.device, len(task.train_labels)
-        self.task, self.settings, self.mean, self.std = task, settings, mean, std
+        device, count = train.labels.device, len(train)
+        self.train, self.selection, self.settings, self.mean, self.std = train, selection, settings, mean, std
         self.network = build_network(spec, generator=torch_generator(seed, "weights"))
         to_device(self.network, device).train()
         self.generator = torch_generator(seed, "batches")
         self.steps, self.batch = max(1, count // settings.batch_size), min(count, settings.batch_size)
-        self.held_out = channels_last(normalise(task.test_images, mean, std))
+        self._selection_inputs = channels_last(normalise(selection.images, mean, std))
         recipe = settings.conv4 if spec.family == "conv4" else settings.resnet
+        self.epochs = recipe.epochs or settings.epochs
         self.parameters = list(self.network.parameters())
         self.optimiser = _optimiser(self.parameters, recipe)
-        total = settings.epochs * self.steps
-        rates = [learning_rate(recipe, i, steps_per_epoch=self.steps, epochs=settings.epochs) for i in range(total)]
+        total = self.epochs * self.steps
+        rates = [learning_rate(recipe, i, steps_per_epoch=self.steps, epochs=self.epochs) for i in range(total)]
         self._rates = torch.tensor(rates, dtype=torch.float64, device=device)
         self._order = torch.zeros(self.steps, self.batch, dtype=torch.int64, device=device)
-        self._shift = torch.zeros(self.steps, self.batch, 2, dtype=torch.int64, device=device)
-        self._flipped = torch.zeros(self.steps, self.batch, dtype=torch.bool, device=device)
+        self._augmentation = Augmentation(settings, steps=self.steps, images=self.batch, device=device)
         # How many steps are done, over all and in this epoch, and how many epochs, as the recorded work counts them.
         self._done, self._within, self._epoch = (torch.zeros(1, dtype=torch.int64, device=device) for _ in range(3))
-        self._accuracies = torch.full((settings.epochs,), -1.0, dtype=torch.float64, device=device)
+        self._accuracies = torch.full((self.epochs,), -1.0, dtype=torch.float64, device=device)
         self._best = torch.full((), -1.0, dtype=torch.float64, device=device)
         self._stored = [t.detach().clone() for t in self.network.state_dict().values()]
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
@@ -149,35 +180,21 @@ class ModelTraining:
 
     def begin_epoch(self) -> None:
         """Draw the batches and augmentations of an epoch and put them where its steps find them."""
-        count, device = len(self.task.train_labels), self._order.device
+        count, device = len(self.train), self._order.device
         order = torch.randperm(count, generator=self.generator)[: self.steps * self.batch].view(self.steps, self.batch)
         with torch.cuda.stream(self.stream) if self.stream is not None else nullcontext():
             self._order.copy_(send(order, device))
             self._within.zero_()
-            if self.settings.augment != "none":
-                crop_flips = draw_crop_flips(
-                    self.steps,
-                    images=self.batch,
-                    padding=CROP_PADDING,
-                    flip=self.settings.augment == "crop_flip",
-                    per_sample=True,
-                    generator=self.generator,
-                ).to(device)
-                self._shift.copy_(crop_flips.shift)
-                self._flipped.copy_(crop_flips.flipped)
+            self._augmentation.redraw(self.generator)
 
     def _step(self) -> None:
         def current(rows: Tensor, index: Tensor) -> Tensor:
             return rows.index_select(0, index)[0]
 
         batch = current(self._order, self._within)
-        images = self.task.train_images[batch]
-        if self.settings.augment != "none":
-            images = crop_flip(
-                images, CropFlips(current(self._shift, self._within), current(self._flipped, self._within))
-            )
+        images = self._augmentation(self.train.images[batch], self._within)
         images = channels_last(normalise(images, self.mean, self.std))
-        loss = F.cross_entropy(self.network(images), self.task.train_labels[batch])
+        loss = F.cross_entropy(self.network(images), self.train.labels[batch])
         for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):
             parameter.grad = gradient
         nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
@@ -190,7 +207,7 @@ class ModelTraining:
     @torch.no_grad()
     def _score(self) -> None:
         """Measure the model after an epoch, and keep it if it is the one to store; kept ones are copies (F12)."""
-        found = accuracy(self.network, self.held_out, self.task.test_labels)
+        found = accuracy(self.network, self._selection_inputs, self.selection.labels)
         self._accuracies.index_copy_(0, self._epoch, found[None])
         keep = found > self._best if self.settings.checkpoint == "best" else torch.ones_like(found).bool()
         for kept, current in zip(self._stored, self.network.state_dict().values(), strict=True):
@@ -199,24 +216,33 @@ class ModelTraining:
         self._epoch += 1
 
     def result(self) -> tuple[State, dict[str, Any]]:
-        """The stored weights, on the CPU, and the accuracies in percent; waits for the device."""
+        """The stored weights, on the CPU, and the accuracies on the selection images in percent; waits for the device.
+
+        The network of a finished training has the stored weights.
+        """
         if self.stream is not None:
             self.stream.synchronize()
         accuracies = self._accuracies.tolist()
         best = max(accuracies)
-        names = self.network.state_dict()
-        state = {name: t.cpu().clone().contiguous() for name, t in zip(names, self._stored, strict=True)}
+        state = {}
+        for (name, current), stored in zip(self.network.state_dict().items(), self._stored, strict=True):
+            current.copy_(stored)
+            state[name] = stored.cpu().clone().contiguous()
         return state, {
-            "accuracy_best": best,
+            "selection_accuracy": best if self.settings.checkpoint == "best" else accuracies[-1],
+            "selection_accuracy_best": best,
+            "selection_accuracy_last": accuracies[-1],
             "epoch_best": accuracies.index(best) + 1,
-            "accuracy_last": accuracies[-1],
-            "accuracy_stored": best if self.settings.checkpoint == "best" else accuracies[-1],
         }
+
+    def own_accuracy(self, test: Part) -> float:
+        """Percent of ``test`` images, which no step and no choice has seen, that the stored weights get right."""
+        return float(accuracy(self.network, channels_last(normalise(test.images, self.mean, self.std)), test.labels))
 
 
 def train_together(trainings: Sequence[ModelTraining]) -> None:
     """Train models of one zoo at once: on a GPU their steps overlap, on a CPU they take turns."""
-    for _ in range(trainings[0].settings.epochs):
+    for _ in range(trainings[0].epochs):
         for training in trainings:
             training.begin_epoch()
         for step in range(max(training.steps for training in trainings)):

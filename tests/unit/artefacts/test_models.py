@@ -132,6 +132,7 @@ def test_a_learner_and_its_record_share_their_fields():
     assert record.fields_of(Effort) == {
         "train_seconds": 10.0,
         "teacher_passes": 200,
+        "train_episodes": 3000,
         "bank_seconds": 5.0,
         "bank_passes": 120,
     }
@@ -147,8 +148,8 @@ def test_every_single_value_of_a_record_is_a_column():
     assert (single(Record) | single(Result)) - asides == set(RESULT_COLUMNS) - added
     published = """
         experiment pool method ways shots seed dataset rule batch_norm accuracy ci95 episodes over_best over_best_ci95
-        selection train_seconds teacher_passes bank_seconds bank_passes inference_macs peak_memory_mb device
-        config_digest git_commit episode_digest record
+        selection train_seconds teacher_passes train_episodes bank_seconds bank_passes inference_macs peak_memory_mb
+        device config_digest git_commit episode_digest record
     """
     assert published.split() == RESULT_COLUMNS
 

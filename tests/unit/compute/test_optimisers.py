@@ -78,3 +78,23 @@ def test_groups_have_rates_and_a_parameter_without_gradient_stays(kind):
     assert optimiser.rates == [0.5, 0.5]
     optimiser.zero_grad()
     assert first.grad is None and third.grad is None
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_memory_by_name_is_all_that_a_second_one_needs_to_go_on(case):
+    make, _ = CASES[case]
+    ours = parameters()
+    first = make(ours)
+    walk(first, ours, range(3))
+    theirs = [p.detach().clone().requires_grad_() for p in ours]
+    second = make(theirs)
+    names = [["a", "b", "c"]]
+    told, own = first.memory(names), second.memory(names)
+    kinds = {"adam": ("first", "second", "steps"), "sgd": ()}.get(case.split("_")[0], ())
+    kinds = ("velocity",) if "momentum" in case else kinds
+    assert told.keys() == own.keys() == {f"{kind}.{name}" for kind in kinds for name in "abc"}
+    for name, tensor in own.items():
+        tensor.copy_(told[name])
+    walk(first, ours, range(3, 5))
+    walk(second, theirs, range(3, 5))
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))

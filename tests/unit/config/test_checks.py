@@ -181,6 +181,17 @@ class TestMethods:
         assert validate_config({**slow, "free": {"online": False}})
         assert validate_config({**slow, "free": {"generator": "fresh"}})
 
+    @pytest.mark.parametrize("optimiser", ["adam_fresh", "sgd"])
+    def test_free_cannot_go_on_with_moments_that_the_inversion_does_not_leave(self, optimiser):
+        without = {"inversion": {"five": {"outer_optimiser": optimiser}}, "methods": ["free"]}
+        going_on = {"five": {"outer_optimiser": "adam_persistent"}}
+        (line,) = problems({**without, "free": going_on})
+        assert line.startswith("free.five.outer_optimiser: `adam_persistent` goes on with the moments of the inversion")
+        assert validate_config(without)
+        assert validate_config({**without, "free": {**going_on, "generator": "fresh"}})
+        assert validate_config({**without, "free": {**going_on, "online": False}})
+        assert validate_config({"free": {"five": {"outer_optimiser": optimiser}}, "methods": ["free"]})
+
     def test_an_empty_bank_must_be_filled(self):
         (line,) = problems({"free": {"generator": "fresh", "online": False}})
         assert line.startswith("free.online: a `fresh` generator starts with an empty bank")

@@ -36,7 +36,7 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
         "`emoji`, `glyphs`. Your own images need `source: folder`",
         "datasets.mine.path: a `folder` data set needs the directory with one sub-folder per class",
         "datasets.mine.side: expected a whole number from 16 to 224, divisible by 4, got `30`",
-        "epochs: unknown key here; `epochs` is a key of `zoo`: move it there",
+        "epochs: unknown key here; `epochs` is a key of `zoo`, `zoo.conv4`, `zoo.resnet`: move it there",
         "evaluation.validation_episodes: `select: val_best` needs meta-val episodes; use at least 1, or `select: last`",
         "pools.single.datasets: `icons` is not under `datasets`; add `icons: {}`",
         "pools.single.methods: `average` is not in the top-level `methods`; add it there or remove it here",
@@ -59,18 +59,18 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
         ({"zoo": {"stem_relu": 1}}, "zoo.stem_relu: expected `true` or `false`, got `1`"),
         (
             {"zoo": {"augment": "crop-flip"}},
-            "zoo.augment: expected one of `none`, `crop`, `crop_flip`, got the text `'crop-flip'`; "
+            "zoo.augment: expected one of `none`, `crop`, `crop_flip`, `affine`, got the text `'crop-flip'`; "
             "did you mean `crop_flip`?",
         ),
         (
             {"zoo": {"augment": False}},
-            "zoo.augment: expected one of `none`, `crop`, `crop_flip`, got `false`; YAML reads on, off, yes "
+            "zoo.augment: expected one of `none`, `crop`, `crop_flip`, `affine`, got `false`; YAML reads on, off, yes "
             "and no as true or false: put text in quotes",
         ),
         (
             {"free": {"bell": None}},
-            "free.bell: expected a section with keys such as `kd_loss`, `fast_optimiser`, "
-            "`fast_learning_rate`, got `null`; a key with nothing after it is null: give it a value or "
+            "free.bell: expected a section with keys such as `mode`, `heads`, "
+            "`kd_loss`, got `null`; a key with nothing after it is null: give it a value or "
             "remove it",
         ),
         (

@@ -45,6 +45,33 @@ def test_a_zoo_of_absurd_facts(tmp_path, changes, message):
         ZooManifest.load(zoo / "zoo.json")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"accuracy": 100.5}, r"models.1.accuracy: Input should be less than or equal to 100"),
+        ({"accuracy": None}, r"models.1.accuracy: Input should be a valid number"),
+        ({"selection_accuracy": 1.5}, r"models.1: .*neither that of the best epoch nor that of the last"),
+        ({"selection_accuracy_last": 99.5}, r"models.1: .*selection_accuracy_last, 99.5, is above"),
+        ({"images": {"train": 48, "selection": 6, "test": 0}}, r"models.1.images.test: .*greater than or equal to 1"),
+        ({"images": {"train": 48, "selection": 6}}, r"models.1.images.test: Field required"),
+        ({"accuracy_stored": 90.0}, r"models.1.accuracy_stored: Extra inputs are not permitted"),
+    ],
+)
+def test_a_model_of_absurd_accuracies(tmp_path, changes, message):
+    zoo = write_random_zoo(tmp_path, models=2, judges=0)
+    entries = json.loads((zoo / "zoo.json").read_bytes())["models"]
+    edit_json(zoo / "zoo.json", models=[entries[0], entries[1] | changes])
+    with pytest.raises(FileFormatError, match=message):
+        ZooManifest.load(zoo / "zoo.json")
+
+
+def test_a_zoo_of_two_parts_only_is_of_another_version(tmp_path):
+    zoo = write_random_zoo(tmp_path, models=2, judges=0)
+    edit_json(zoo / "zoo.json", version=1)
+    with pytest.raises(FileFormatError, match=r"version 1, this program reads version 2; run the rule train_zoo again"):
+        ZooManifest.load(zoo / "zoo.json")
+
+
 @pytest.fixture
 def learner(tmp_path):
     write_learner(tmp_path, 0)

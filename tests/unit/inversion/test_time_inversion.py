@@ -12,19 +12,19 @@ from dfml.errors import FileFormatError
 from dfml.inversion.five import GENERATOR, load_meta_generator
 from dfml.inversion.timing import time_inversion
 from dfml.networks.generator import Generator
-from support.inversion import generator, inversion_settings
+from support.inversion import generator, inversion_settings, meta_generator
 from support.zoo import CPU, SIDE, QuietJob, write_random_zoo
 
 
 @pytest.fixture
 def inverted(tmp_path):
     """A folder with a stored generator."""
-    save_file(generator(dtype=torch.float32).state_dict(), tmp_path / GENERATOR)
+    meta_generator(dtype=torch.float32).save(tmp_path)
     return tmp_path
 
 
 def test_what_is_saved_is_loaded(inverted):
-    five = load_meta_generator(inverted, inversion_settings(), SIDE, CPU)
+    five = load_meta_generator(inverted, inversion_settings(), SIDE, CPU, goes_on=True)
     assert all(
         torch.equal(t, generator(dtype=torch.float32).state_dict()[n]) for n, t in five.network.state_dict().items()
     )
@@ -36,29 +36,29 @@ def test_a_truncated_generator(inverted, keep):
     whole = (inverted / GENERATOR).read_bytes()
     (inverted / GENERATOR).write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
     with pytest.raises(FileFormatError, match=rf"{GENERATOR}: not a readable .*; run the inversion again"):
-        load_meta_generator(inverted, inversion_settings(), SIDE, CPU)
+        load_meta_generator(inverted, inversion_settings(), SIDE, CPU, goes_on=True)
 
 
 def test_a_generator_of_another_size_or_kind(inverted):
     for settings, side in ((inversion_settings(width=5), SIDE), (inversion_settings(latent=9), SIDE)):
         with pytest.raises(FileFormatError, match="expected F32"):
-            load_meta_generator(inverted, settings, side, CPU)
+            load_meta_generator(inverted, settings, side, CPU, goes_on=True)
     with pytest.raises(FileFormatError, match="expected F32"):
-        load_meta_generator(inverted, inversion_settings(), 32, CPU)
+        load_meta_generator(inverted, inversion_settings(), 32, CPU, goes_on=True)
     tensors = load_file(inverted / GENERATOR)
     del tensors["conv3.bias"]
     save_file(tensors, inverted / GENERATOR)
     with pytest.raises(FileFormatError, match=r"conv3\.bias"):
-        load_meta_generator(inverted, inversion_settings(), SIDE, CPU)
+        load_meta_generator(inverted, inversion_settings(), SIDE, CPU, goes_on=True)
 
 
 def test_a_missing_generator_and_a_pickle(inverted):
     (inverted / GENERATOR).write_bytes(pickle.dumps({"conv3.bias": [0.0]}))
     with pytest.raises(FileFormatError, match="not a readable safetensors file"):
-        load_meta_generator(inverted, inversion_settings(), SIDE, CPU)
+        load_meta_generator(inverted, inversion_settings(), SIDE, CPU, goes_on=True)
     (inverted / GENERATOR).unlink()
     with pytest.raises(FileFormatError, match="not a readable safetensors file"):
-        load_meta_generator(inverted, inversion_settings(), SIDE, CPU)
+        load_meta_generator(inverted, inversion_settings(), SIDE, CPU, goes_on=True)
 
 
 def test_arms_from_scratch_learn_at_the_rates_of_five(inverted, tmp_path):

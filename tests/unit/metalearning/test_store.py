@@ -32,6 +32,7 @@ def facts(**changes):
         "std": [0.4, 0.5, 0.6],
         "train_seconds": 3.0,
         "teacher_passes": 40,
+        "train_episodes": 80,
         "bank_seconds": 1.5,
         "bank_passes": 7,
         "stages": {"bell": 1.0, "replay": 2.0},

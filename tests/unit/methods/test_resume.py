@@ -59,11 +59,14 @@ def settings_of(variant):
     if variant == "adversary":
         adversary = {"weight": 1.0, "student": "stale_fast", "student_grad": True}
         return FreeSettings(**free_options(iterations=3, adversary=adversary, bell={"outer": "shared_adam"}))
+    if variant in ("heads", "parallel"):
+        bell = {"heads": "per_model"} if variant == "heads" else {"mode": "parallel"}
+        return FreeSettings(**free_options(iterations=3, bell=bell))
     return FreeSettings(**free_options(iterations=3 if variant == "fresh" else 4, generator=variant))
 
 
 @pytest.mark.parametrize(("done", "every"), [(1, 1), (3, 1), (3, 2)])
-@pytest.mark.parametrize("variant", ["fresh", "inversion", "official", "adversary"])
+@pytest.mark.parametrize("variant", ["fresh", "inversion", "official", "adversary", "heads", "parallel"])
 def test_free_resumes_with_bank_generator_and_random_numbers(pool, tmp_path, variant, done, every):
     settings = settings_of(variant)
     inversion = write_inversion(tmp_path / "inversion", pool) if variant == "inversion" else None
@@ -85,7 +88,7 @@ def test_free_resumes_with_bank_generator_and_random_numbers(pool, tmp_path, var
     expected, found = collect(undisturbed), collect(resumed)
     for name in expected:
         assert same(found[name], expected[name]), name
-    assert same(expected["student"], expected["parameters"]) == (variant in {"fresh", "inversion"})
+    assert same(expected["student"], expected["parameters"]) == (variant not in {"official", "adversary"})
     assert [s.iteration for s in resumed_snapshots] == [s.iteration for s in snapshots]
     assert all(same(a.states, b.states) for a, b in zip(resumed_snapshots, snapshots, strict=True))
     assert without_seconds(resumed_history) == without_seconds(history)

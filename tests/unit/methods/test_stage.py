@@ -49,6 +49,7 @@ def test_supervised_maml_normalises_by_its_images_and_needs_no_zoo(images, tmp_p
     manifest = LearnerManifest.load(folder / MANIFEST)
     assert [snapshot.iteration for snapshot in manifest.snapshots] == [2, 4]
     assert manifest.stages.keys() == {"training"} and manifest.teacher_passes == 0
+    assert manifest.train_episodes == 4 * 2
     assert len(history_of(folder)) == 4
     (_, (first, last)) = load_learner(folder, steps=1, learning_rate=0.1, device=CPU)
     assert not torch.equal(first.encoders[0].head.weight, last.encoders[0].head.weight)

@@ -192,7 +192,8 @@ def test_cost_table_has_the_price_of_an_answer(demo):
     free = data.loc[("single", "free"), ["train_seconds", "teacher_passes", "bank_seconds", "bank_passes"]]
     assert free.tolist() == [94.0, 4000, 20.0, 1500]
     printed = next(line for line in (demo / "cost.md").read_text().splitlines() if "| FREE " in line)
-    assert [cell.strip() for cell in printed.split("|")[6:9]] == ["4000", "20.0", "1500"]
+    assert [cell.strip() for cell in printed.split("|")[6:10]] == ["9000", "4000", "20.0", "1500"]
+    assert pd.isna(data.loc[("single", "zoo_ensemble"), "train_episodes"])
     assert data.loc[("multi_architecture", "average"), "status"] == "not applicable"
 
 

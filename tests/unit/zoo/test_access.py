@@ -27,7 +27,7 @@ def test_a_sealed_model_answers_as_the_open_one(folder, access):
     images = torch.rand(4, 3, SIDE, SIDE)
     for open_model, sealed in zip(load(folder, "weights"), load(folder, access), strict=True):
         assert same_bits(open_model.logits(images), sealed.logits(images))
-        assert (sealed.class_ids, sealed.accuracy) == (open_model.class_ids, open_model.accuracy)
+        assert (sealed.class_ids, sealed.selection_accuracy) == (open_model.class_ids, open_model.selection_accuracy)
 
 
 def test_gradients_reach_the_images_where_they_are_given(folder):

@@ -91,7 +91,7 @@ def test_per_model_labels_are_never_shared(folders):
 @given(lists=st.lists(st.permutations(range(8)).map(lambda order: order[:3]), min_size=1, max_size=6))
 def test_any_ordered_class_lists_map_there_and_back(lists):
     known = random_model()
-    entries = [SimpleNamespace(index=i, classes=c, accuracy_stored=1.0) for i, c in enumerate(lists)]
+    entries = [SimpleNamespace(index=i, classes=c, selection_accuracy=1.0) for i, c in enumerate(lists)]
     facts = {"architecture": "conv4", "network": known.spec, "side": SIDE, "mean": MEAN, "std": STD}
     names = [str(c) for c in range(8)]
 
@@ -131,13 +131,15 @@ def test_a_pool_needs_a_zoo():
 
 def test_the_best_models_come_first_ties_by_index():
     accuracies = [50.0, 90.0, 70.0, 90.0]
-    pool = Pool([random_model(seed=i, accuracy=a) for i, a in enumerate(accuracies)], ["a", "b", "c"], 3)
+    pool = Pool([random_model(seed=i, selection_accuracy=a) for i, a in enumerate(accuracies)], ["a", "b", "c"], 3)
     assert [model.index for model in pool.best(3)] == [1, 3, 2]
 
 
 def test_the_best_models_are_evened_out_over_data_sets():
     told = [("hard", 50.0), ("easy", 99.0), ("easy", 98.0), ("hard", 70.0), ("easy", 99.0), ("hard", 60.0)]
-    pool = Pool([random_model(seed=i, dataset=d, accuracy=a) for i, (d, a) in enumerate(told)], ["a", "b", "c"], 3)
+    pool = Pool(
+        [random_model(seed=i, dataset=d, selection_accuracy=a) for i, (d, a) in enumerate(told)], ["a", "b", "c"], 3
+    )
     assert [model.index for model in pool.best(6)] == [3, 1, 5, 4, 0, 2]
     assert [model.index for model in pool.best(2)] == [3, 1]
 

@@ -1,6 +1,7 @@
 """The `train_zoo` stage: what it writes, its seeds, its interruptions."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ from dfml.data.images import load_images
 from dfml.errors import DataError
 from dfml.networks.build import build_network
 from dfml.zoo import stage as train
+from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_judges, load_weights, load_zoo
-from dfml.zoo.training import accuracy, make_task
-from support.zoo import CPU, WAYS, save_pattern_images, train_tiny_zoo
+from dfml.zoo.training import Part, accuracy, make_task
+from support.zoo import CPU, WAYS, save_pattern_images, train_tiny_zoo, zoo_settings
 
 FILES = (WEIGHTS, JUDGES)
 
@@ -64,11 +66,35 @@ def test_recorded_accuracies_are_those_of_the_stored_weights(zoo, images):
     manifest, networks = load_zoo(zoo, CPU)
     _, judges = load_judges(zoo, CPU)
     for entry, network in zip([*manifest.models, *manifest.judges], [*networks, *judges], strict=True):
-        task = make_task(load_images(images), entry.classes, 0.8, CPU)
+        task = make_task(load_images(images), entry.classes, zoo_settings(), CPU)
         mean, std = torch.tensor(manifest.mean), torch.tensor(manifest.std)
-        inputs = (task.test_images - mean[:, None, None]) / std[:, None, None]
-        measured = accuracy(network, inputs.contiguous(memory_format=torch.channels_last), task.test_labels)
-        assert measured == entry.accuracy_stored == entry.accuracy_best
+
+        def measured(part, network=network, mean=mean, std=std):
+            inputs = (part.images - mean[:, None, None]) / std[:, None, None]
+            return accuracy(network, inputs.contiguous(memory_format=torch.channels_last), part.labels)
+
+        assert measured(task.selection) == entry.selection_accuracy == entry.selection_accuracy_best
+        assert measured(task.test) == entry.accuracy
+        assert entry.images.model_dump() == task.counts
+
+
+@pytest.mark.parametrize("spoil", ["pixels", "labels"])
+def test_test_images_change_nothing_but_the_reported_accuracy(zoo, images, tmp_path, monkeypatch, spoil):
+    def poisoned(*args):
+        task = make_task(*args)
+        pixels = 1 - task.test.images if spoil == "pixels" else task.test.images
+        labels = (task.test.labels + 1) % WAYS if spoil == "labels" else task.test.labels
+        return replace(task, test=Part(pixels, labels))
+
+    monkeypatch.setattr(train, "make_task", poisoned)
+    (other, *weights), (own, *own_weights) = contents(train_tiny_zoo(images, tmp_path)), contents(zoo)
+    assert weights == own_weights
+    before = [entry.pop("accuracy") for entry in own["models"] + own["judges"]]
+    after = [entry.pop("accuracy") for entry in other["models"] + other["judges"]]
+    assert before != after
+    assert other == own
+    pools = [Pool.load([folder], label_space="global", device=CPU) for folder in (zoo, tmp_path)]
+    assert [m.index for m in pools[0].best(2)] == [m.index for m in pools[1].best(2)]
 
 
 def test_a_judge_is_another_model_of_the_same_classes(zoo):

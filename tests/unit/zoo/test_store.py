@@ -130,7 +130,7 @@ def test_a_pickle_is_never_unpickled(zoo, tmp_path, zipped):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "version 2, this program reads version 1"),
+        ({"version": 3}, "version 3, this program reads version 2"),
         ({"version": None}, "version None"),
         ({"format": "dfml.images"}, "not a dfml.zoo file"),
         ({"colour": 1}, "colour: Extra inputs are not permitted"),

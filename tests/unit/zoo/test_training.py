@@ -1,17 +1,21 @@
 """Training one model: the cut of the images, the recipe, the stored epoch."""
 
 import math
+from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import DataError
 from dfml.imaging.pixels import normalise
 from dfml.networks.build import build_network
 from dfml.zoo import training
+from dfml.zoo.augmentation import Augmentation
 from dfml.zoo.settings import OptimiserSettings
-from dfml.zoo.training import ModelTraining, accuracy, learning_rate, make_task, train_together, training_count
+from dfml.zoo.training import ModelTraining, Part, accuracy, learning_rate, make_task, shares, train_together
 from support.zoo import CPU, MEAN, SIDE, STD, WAYS, pattern_images, storages, zoo_settings
 
 SPEC = NetworkSpec(family="conv4", width=4, ways=WAYS, side=SIDE)
@@ -20,51 +24,76 @@ CLASSES = [5, 0, 3]
 
 @pytest.fixture(scope="module")
 def task():
-    return make_task(pattern_images(), CLASSES, 0.8, CPU)
+    return make_task(pattern_images(), CLASSES, zoo_settings(), CPU)
 
 
-def trained(task, *, seed=0, spec=SPEC, **settings):
+def train_one(task, *, seed=0, spec=SPEC, **settings):
     mean, std = torch.tensor(MEAN), torch.tensor(STD)
-    one = ModelTraining(task, spec, zoo_settings(**settings), mean=mean, std=std, seed=seed)
+    one = ModelTraining(task.train, task.selection, spec, zoo_settings(**settings), mean=mean, std=std, seed=seed)
     train_together([one])
-    return one.result()
+    return one
 
 
-def accuracy_of(state, task):
+def trained(task, **options):
+    return train_one(task, **options).result()
+
+
+def accuracy_of(state, part):
     network = build_network(SPEC)
     network.load_state_dict(state)
     network.to(memory_format=torch.channels_last)
-    inputs = normalise(task.test_images, MEAN, STD).contiguous(memory_format=torch.channels_last)
-    return accuracy(network, inputs, task.test_labels)
+    inputs = normalise(part.images, MEAN, STD).contiguous(memory_format=torch.channels_last)
+    return accuracy(network, inputs, part.labels)
 
 
 @pytest.mark.parametrize("percent", [50, 64, 80, 90])
-def test_training_share_is_rounded_down(percent):
+@pytest.mark.parametrize("more", [5, 9])
+def test_cuts_are_rounded_down(percent, more):
     for count in range(1, 601):
-        assert training_count(count, percent / 100) == percent * count // 100
+        found = shares(count, percent / 100, more / 100)
+        assert found == [percent * count // 100, (percent + more) * count // 100]
 
 
-def test_every_image_trains_or_measures_and_none_does_both():
-    images = pattern_images(per_class=11)
-    task = make_task(images, CLASSES, 0.8, CPU)
+@pytest.mark.parametrize(("per_class", "sizes"), [(10, (8, 1, 1)), (11, (8, 1, 2)), (19, (15, 2, 2)), (20, (16, 2, 2))])
+def test_every_image_is_in_one_of_three_parts(per_class, sizes):
+    images = pattern_images(per_class=per_class)
+    task = make_task(images, CLASSES, zoo_settings(), CPU)
     for label, c in enumerate(CLASSES):
-        train_part = task.train_images[task.train_labels == label]
-        test_part = task.test_images[task.test_labels == label]
-        assert len(train_part) == 8
-        assert torch.equal(torch.cat([train_part, test_part]), images.images[c].float() / 255)
-    assert len(task.train_labels) + len(task.test_labels) == 3 * 11
+        pieces = [part.images[part.labels == label] for part in (task.train, task.selection, task.test)]
+        assert tuple(map(len, pieces)) == sizes
+        assert torch.equal(torch.cat(pieces), images.images[c].float() / 255)
+    assert sum(task.counts.values()) == 3 * per_class
+    assert task.counts == {name: 3 * size for name, size in zip(("train", "selection", "test"), sizes, strict=True)}
 
 
-@pytest.mark.parametrize(("per_class", "fraction"), [(1, 0.8), (4, 0.2)])
-def test_too_few_images_names_the_class(per_class, fraction):
-    with pytest.raises(DataError, match=r"toy: class 'meta_train_5' has .* `zoo.train_fraction`"):
-        make_task(pattern_images(per_class=per_class), CLASSES, fraction, CPU)
+@pytest.mark.parametrize(
+    ("per_class", "settings"), [(1, {}), (5, {}), (4, {"train_fraction": 0.2}), (20, {"selection_fraction": 0.04})]
+)
+def test_too_few_images_names_the_class(per_class, settings):
+    with pytest.raises(DataError, match=r"toy: class 'meta_train_5' has .* `zoo.train_fraction` or"):
+        make_task(pattern_images(per_class=per_class), CLASSES, zoo_settings(**settings), CPU)
+
+
+@pytest.mark.parametrize(("train", "selection"), [(0.9, 0.1), (0.7, 0.3), (0.8, 0.5)])
+def test_shares_that_leave_nothing_to_test_are_refused(train, selection):
+    with pytest.raises(ValidationError, match="leaves no images to measure the own accuracy on"):
+        zoo_settings(train_fraction=train, selection_fraction=selection)
 
 
 def test_a_model_learns_its_task(task):
-    state, scores = trained(task, epochs=12)
-    assert scores["accuracy_stored"] > 80
-    assert accuracy_of(state, task) == scores["accuracy_stored"]
+    one = train_one(task, epochs=12)
+    state, scores = one.result()
+    assert scores["selection_accuracy"] > 80
+    assert accuracy_of(state, task.selection) == scores["selection_accuracy"]
+    assert accuracy_of(state, task.test) == one.own_accuracy(task.test) > 80
+
+
+def test_the_selection_images_choose_the_epoch_and_change_no_step(task):
+    options = {"epochs": 6, "checkpoint": "last"}
+    poisoned = replace(task, selection=Part(1 - task.selection.images, task.selection.labels.flip(0)))
+    (clean, scores), (again, others) = trained(task, **options), trained(poisoned, **options)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in clean.items())
+    assert scores["selection_accuracy"] != others["selection_accuracy"]
 
 
 @pytest.fixture
@@ -79,15 +108,15 @@ def spoilt_end(monkeypatch):
 
 def test_the_best_epoch_is_stored_not_the_last(task, spoilt_end):
     state, scores = trained(task, epochs=5, checkpoint="best")
-    assert scores["accuracy_last"] < scores["accuracy_best"]
+    assert scores["selection_accuracy_last"] < scores["selection_accuracy_best"]
     assert scores["epoch_best"] < 5
-    assert accuracy_of(state, task) == scores["accuracy_best"] == scores["accuracy_stored"]
+    assert accuracy_of(state, task.selection) == scores["selection_accuracy_best"] == scores["selection_accuracy"]
 
 
 def test_the_last_epoch_is_stored_when_asked_for(task, spoilt_end):
     state, scores = trained(task, epochs=5, checkpoint="last")
-    assert scores["accuracy_last"] < scores["accuracy_best"]
-    assert accuracy_of(state, task) == scores["accuracy_last"] == scores["accuracy_stored"]
+    assert scores["selection_accuracy_last"] < scores["selection_accuracy_best"]
+    assert accuracy_of(state, task.selection) == scores["selection_accuracy_last"] == scores["selection_accuracy"]
 
 
 def test_stored_tensors_are_copies(task):
@@ -114,10 +143,32 @@ def test_resnets_follow_their_own_recipe(task, family):
     assert not torch.equal(state["head.weight"], moved["head.weight"])
 
 
+def test_a_family_may_have_epochs_of_its_own(task):
+    own = OptimiserSettings(learning_rate=0.02, epochs=2)
+    (few, scores), (same, _) = trained(task, epochs=5, conv4=own), trained(task, epochs=2)
+    assert scores["epoch_best"] <= 2
+    assert all(torch.equal(tensor, same[name]) for name, tensor in few.items())
+
+
 def test_each_augmentation_trains_another_model(task):
-    heads = [trained(task, epochs=1, augment=kind)[0]["head.weight"] for kind in ("none", "crop", "crop_flip")]
-    assert not torch.equal(heads[0], heads[1])
-    assert not torch.equal(heads[1], heads[2])
+    kinds = [{"augment": kind} for kind in ("none", "crop", "crop_flip", "affine")]
+    kinds += [{"recolour": True}, {"augment": "affine", "recolour": True}]
+    heads = [trained(task, epochs=1, **kind)[0]["head.weight"] for kind in kinds]
+    assert not any(torch.equal(one, other) for one, other in combinations(heads, 2))
+
+
+def test_augmentation_is_drawn_anew_each_epoch_in_its_place():
+    changes = zoo_settings(augment="affine", recolour=True)
+    augmentation = Augmentation(changes, steps=2, images=5, device=CPU)
+    images, draws = pattern_images().images[0][:5].float() / 255, torch.Generator().manual_seed(0)
+    varied = []
+    for _ in range(2):
+        augmentation.redraw(draws)
+        varied += [augmentation(images, torch.tensor([step])) for step in range(2)]
+    assert not any(torch.equal(one, other) for one, other in combinations(varied, 2))
+    draws.manual_seed(0)
+    augmentation.redraw(draws)
+    assert torch.equal(augmentation(images, torch.tensor([0])), varied[0])
 
 
 def test_gradient_clip_bounds_a_step(task):
@@ -131,7 +182,7 @@ def test_gradient_clip_bounds_a_step(task):
 def test_measuring_keeps_the_mode_and_the_statistics(task):
     network = build_network(SPEC).train()
     before = {name: t.clone() for name, t in network.state_dict().items()}
-    accuracy(network, task.test_images, task.test_labels)
+    accuracy(network, task.test.images, task.test.labels)
     assert network.training
     assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
 

@@ -31,7 +31,12 @@ def fit(context: Context) -> Fitted:
     loop = BidfMkdLoop(context, settings)
     snapshots, history = iterate(context, loop, iterations=settings.iterations, snapshots=settings.snapshots)
     return Fitted.of_learner(
-        context, snapshots, teacher_passes=loop.teacher_passes, history=history, stages=loop.timeline.seconds
+        context,
+        snapshots,
+        teacher_passes=loop.teacher_passes,
+        train_episodes=loop.train_episodes,
+        history=history,
+        stages=loop.timeline.seconds,
     )
 
 
@@ -109,6 +114,7 @@ class BidfMkdLoop(LearnerLoop):
         accuracies = [part.accuracy for _, part in parts]
         with self.timeline.stage("replay"):
             if episodes:
+                self.train_episodes += episodes
                 support, query = self.episodes.draw(episodes, ways=self.context.ways, generator=self.generator)
                 loss, accuracy, *found = self._gradient(support, query)
                 parts.append((1.0, MetaGradient(loss, accuracy, dict(zip(self.parameters, found, strict=True)))))

@@ -16,7 +16,7 @@ def fit_random(context: Context) -> Fitted:
 
 
 def fit_best(context: Context) -> Fitted:
-    """Best single: the zoo model with the highest own held-out accuracy.
+    """Best single: the pool's best model of the learner's own network.
 
     Its head, made for other classes, goes by the setting ``head``.
     """
@@ -38,7 +38,7 @@ def fit_zoo_ensemble(context: Context) -> Fitted:
 
 
 def _frozen(context: Context, count: int) -> Fitted:
-    """The ``count`` models of highest own held-out accuracy."""
+    """The ``count`` best models (`Pool.best`)."""
     pool = context.pool
     chosen = pool.best(count)
     states = [without_statistics(model.module) for model in chosen]

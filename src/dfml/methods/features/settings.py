@@ -31,7 +31,7 @@ class BestSettings(MethodSettings):
 class ZooEnsembleSettings(MethodSettings):
     """Features of several models side by side."""
 
-    models: int = Field(10, ge=1, description="How many of the pool's best models (own accuracy) are concatenated.")
+    models: int = Field(10, ge=1, description="How many of the pool's best models (`Pool.best`) are concatenated.")
 
     def problems(self, key: str, around: Surroundings) -> Iterator[Problem]:
         """More models at once than there are."""

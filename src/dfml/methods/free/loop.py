@@ -22,9 +22,9 @@ from dfml.metalearning.inner_loop import Parameters, parameters_of
 from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.replay import ReplayReport, last_fast_weights, replay
 from dfml.methods.base import Context, Fitted, Snapshot
-from dfml.methods.free.bell import SequentialSteps, outer_step
+from dfml.methods.free.bell import BellSteps, distance, heads_of_models, outer_step
 from dfml.methods.free.settings import FreeSettings
-from dfml.methods.training import iterate
+from dfml.methods.training import COUNTED, iterate
 from dfml.zoo.pool import PoolModel
 
 
@@ -34,7 +34,12 @@ def fit(context: Context) -> Fitted:
     loop = FreeLoop(context, settings, parameters_of(context.starting_learner(settings.start)))
     snapshots, history = loop.run()
     return Fitted.of_learner(
-        context, snapshots, teacher_passes=loop.teacher_passes, history=history, stages=loop.stages
+        context,
+        snapshots,
+        teacher_passes=loop.teacher_passes,
+        train_episodes=loop.train_episodes,
+        history=history,
+        stages=loop.stages,
     )
 
 
@@ -47,7 +52,7 @@ class FreeLoop:
         start: initial parameters of the meta-learner.
     """
 
-    MOVES = ("five", "bank", "parameters", "optimiser", "generator", "student", "teacher_passes")
+    MOVES = ("five", "bank", "parameters", "bell", "optimiser", "generator", "student", *COUNTED)
 
     def __init__(self, context: Context, settings: FreeSettings, start: Parameters) -> None:
         assert context.inversion_settings is not None
@@ -59,7 +64,9 @@ class FreeLoop:
         if settings.generator == "inversion":
             assert context.inversion is not None
             recovered_with = self.inversion.model_copy(update={"five": self.five_settings})
-            self.five = load_meta_generator(context.inversion, recovered_with, pool.canvas, device)
+            self.five = load_meta_generator(
+                context.inversion, recovered_with, pool.canvas, device, goes_on=settings.online
+            )
             self.bank = ImageBank.load(context.inversion / BANK, device)
             self.warmup = 0
         else:
@@ -79,13 +86,14 @@ class FreeLoop:
             name: start[name].detach().to(device).clone().requires_grad_()
             for name, _ in self.network.named_parameters()
         }
-        self.optimiser = Adam([list(self.parameters.values())], [settings.replay.learning_rate])
+        self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
+        self.bell = self._bell()
+        heads = self.bell.heads if self.bell else {}
+        self.optimiser = Adam([[*self.parameters.values(), *heads.values()]], [settings.replay.learning_rate])
         self.sampler = ModelSampler(
             pool, self.five_settings, context.seed, hetero=settings.hetero_sampling, stream="free"
         )
         self.generator = torch_generator(context.seed, "free", context.shots)
-        self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
-        self.walk = SequentialSteps(self.network, self.parameters, settings.bell, views=self.views)
         self.meta_step = MetaStep(
             self.network,
             self.parameters,
@@ -103,7 +111,7 @@ class FreeLoop:
             self.student = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.objectives = {warm: self._objective(warm=warm) for warm in (True, False)}
         self.timeline = Timeline(device, ("inversion", "bell", "replay"))
-        self.teacher_passes = 0
+        self.teacher_passes = self.train_episodes = 0
 
     def run(self) -> tuple[list[Snapshot], list[dict[str, float]]]:
         """All iterations; returns the kept iterates, the start among them, and the history."""
@@ -131,26 +139,45 @@ class FreeLoop:
             quantities["teacher_ce"] = torch.stack([s.curve[-1] for s in sets]).mean()
         if warm:
             return quantities
-        with self.timeline.stage("bell"):
-            end, quantities["distillation"] = self.walk.walk(sets, self.generator)
-            outer_step(self.parameters, end, self.settings.bell, self.optimiser)
-            self.teacher_passes += len(sets) * self.settings.bell.fast_steps
+        if self.bell:
+            with self.timeline.stage("bell"):
+                quantities |= self._step_of_bell(self.bell, sets)
+        between = self._place()
         with self.timeline.stage("replay"):
             report = self._replay()
             if report.steps:
                 quantities |= {"replay_loss": report.loss, "replay_accuracy": report.accuracy}
+            quantities["train_episodes"] = torch.tensor(self.train_episodes)
             if self.student is not self.parameters:
                 self._leave_behind(report)
+        if self.bell:
+            way = quantities["bell_distance"]
+            quantities["bell_share"] = way / (way + distance(list(self.parameters.values()), between))
         return quantities
 
+    def _step_of_bell(self, bell: BellSteps, sets: list[Recovered]) -> dict[str, Tensor]:
+        """Walk, and move the learner; what history.csv says of it (docs/method.md §4.4)."""
+        before = self._place()
+        walked = bell.walk(sets, self.generator)
+        outer_step(bell.start, walked.end, self.settings.bell, self.optimiser)
+        self.teacher_passes += len(sets) * self.settings.bell.fast_steps
+        found = {"distillation": walked.loss, "bell_distance": distance(list(self.parameters.values()), before)}
+        return found if walked.cosine is None else found | {"bell_cosine": walked.cosine}
+
+    def _place(self) -> list[Tensor]:
+        """Where the learner is, in tensors that it does not move."""
+        return [p.detach().clone() for p in self.parameters.values()]
+
     def _replay(self) -> ReplayReport:
-        return replay(
+        report = replay(
             self.meta_step,
             self.episodes,
             self.settings.replay,
             generator=self.generator,
             keep_last=self.student is not self.parameters,
         )
+        self.train_episodes += report.episodes
+        return report
 
     @torch.no_grad()
     def _leave_behind(self, report: ReplayReport) -> None:
@@ -164,6 +191,8 @@ class FreeLoop:
         models = self.sampler.draw(iteration)
         per_class = self.inversion.images_per_class
         if not (self.settings.online or warm):
+            if self.bell is None:
+                return []  # no one would look at them
             return [self._from_bank(model, per_class) for model in self._readable(models, iteration)]
         sets = self.five.step(models, self.objectives[warm], images_per_class=per_class, generator=self.generator)
         self.teacher_passes += len(models) * self.five_settings.steps
@@ -186,6 +215,21 @@ class FreeLoop:
     def _from_bank(self, model: PoolModel, per_class: int) -> Recovered:
         targets = interleaved_targets(len(model.class_ids), per_class, model.classes.device)
         return Recovered(model, self.bank.of_model(model.class_ids, per_class, self.generator), targets, torch.empty(0))
+
+    def _bell(self) -> BellSteps | None:
+        settings, context = self.settings.bell, self.context
+        if settings.mode == "off":
+            return None
+        heads: Parameters = {}
+        if settings.heads == "per_model":
+            heads = heads_of_models(
+                len(context.pool),
+                ways=context.ways,
+                size=self.network.feature_size,
+                generator=torch_generator(context.seed, "free", "heads"),
+                device=context.job.device,
+            )
+        return BellSteps(self.network, self.parameters, settings, self.views, heads)
 
     def _objective(self, *, warm: bool) -> Objective:
         adversary = None

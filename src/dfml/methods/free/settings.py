@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.metalearning.settings import ReplaySettings, Start
@@ -30,6 +30,17 @@ class AdversarySettings(Section):
 class BellSettings(Section):
     """BELL: sequential distillation steps and a Reptile-style outer step."""
 
+    mode: Literal["off", "parallel", "sequential"] = Field(
+        "sequential",
+        description="`sequential`: the steps on a set begin where those on the set before ended. `parallel`: all begin "
+        "at the learner, and their displacements are added up, which leaves out the alignment of gradients. `off`: no "
+        "BELL at all.",
+    )
+    heads: Literal["shared", "per_model"] = Field(
+        "shared",
+        description="The student's head: the learner's own for all models, as published, or a head for each model, so "
+        "that models of other class orders do not contradict each other; replay alone then moves the learner's own.",
+    )
     kd_loss: Literal["linear_prob", "kl"] = Field("kl", description="Distillation loss (F02).")
     fast_optimiser: Literal["adam", "sgd"] = Field("sgd", description="Optimiser of the sequential steps (F23).")
     fast_learning_rate: float = Field(0.01, gt=0, description="Learning rate of the sequential steps.")
@@ -41,6 +52,11 @@ class BellSettings(Section):
     outer_scale: float = Field(
         1.0, gt=0, description="Factor of the displacement (67 in the official code, there inside Adam)."
     )
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML 1.1 reads a bare `off` as false
 
 
 # Every option of the published code, also where ours agrees: a change of our default must not
@@ -70,6 +86,8 @@ OFFICIAL_FREE: dict[str, Any] = {
     },
     "adversary": {"weight": 1.0, "loss": "inner_product", "student": "stale_fast", "student_grad": False},
     "bell": {
+        "mode": "sequential",
+        "heads": "shared",
         "kd_loss": "linear_prob",
         "fast_optimiser": "adam",
         "fast_learning_rate": 1e-3,
@@ -113,7 +131,7 @@ class FreeSettings(MethodSettings):
     )
     generator: Literal["inversion", "fresh"] = Field(
         "inversion",
-        description="Continue from the generator and bank of the `invert` rule, or start `fresh`: with an "
+        description="Continue from generator, outer optimiser and bank of the `invert` rule, or start `fresh`: with an "
         "empty bank, after FIVE's `warmup`.",
     )
     online: bool = Field(True, description="Continue FIVE during meta-learning; false reads the bank only.")
@@ -164,6 +182,15 @@ class FreeSettings(MethodSettings):
                 f"use `online: false`, `generator: fresh` or `inverter: five`"
             )
             yield Problem(f"{key}.online", message, ("inversion.inverter", f"{key}.generator", "methods", "pools"))
+        if self.generator == "inversion" and self.online and self.five is not None:
+            ours, theirs = self.five.outer_optimiser, inversion.five.outer_optimiser
+            if ours == "adam_persistent" != theirs:
+                message = (
+                    f"`adam_persistent` goes on with the moments of the inversion's, but "
+                    f"`inversion.five.outer_optimiser: {theirs}` leaves none; give both the same, or `generator: fresh`"
+                )
+                involved = ("inversion.five.outer_optimiser", f"{key}.generator", f"{key}.online", "methods", "pools")
+                yield Problem(f"{key}.five.outer_optimiser", message, involved)
         wanted = {
             "inversion.speed.models": inversion.speed.models,
             "inversion.per_model.models": inversion.per_model.models,

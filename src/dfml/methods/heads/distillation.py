@@ -14,6 +14,7 @@ from dfml.compute.capture import Recorded
 from dfml.compute.optimisers import Adam
 from dfml.compute.placement import channels_last, send
 from dfml.imaging.pixels import normalise
+from dfml.metalearning.distillation import draw_heads
 from dfml.methods.heads.questions import Questions
 from dfml.methods.heads.settings import HeadsSettings
 from dfml.networks.classifier import Classifier
@@ -51,9 +52,9 @@ class HeadsDistillation:
         self.weighting = self.weighting.T.contiguous()
         self.generator, device = generator, answers.device
         size, outputs = backbone.feature_size, answers.shape[0] * answers.shape[2]
-        weights = torch.randn(outputs, size, generator=generator) / (2 * math.sqrt(size))
+        weights, biases = draw_heads(outputs, size, generator)
         self.weights = weights.to(device).requires_grad_()
-        self.biases = torch.zeros(outputs, device=device).requires_grad_()
+        self.biases = biases.to(device).requires_grad_()
         self.body: list[Tensor] = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
         self.average = [p.detach().clone() for p in self.body]
         self.optimiser = Adam([[*self.body, self.weights, self.biases]], [settings.learning_rate])

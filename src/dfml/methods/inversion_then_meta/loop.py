@@ -21,6 +21,7 @@ def fit(context: Context) -> Fitted:
     return Fitted.of_learner(
         context,
         snapshots,
+        train_episodes=loop.train_episodes,
         history=history,
         stages=loop.timeline.seconds,
         finetune=settings.learner != "protonet",
@@ -53,6 +54,7 @@ class StaticBankLoop(LearnerLoop):
         """One replay phase; no model is asked anything."""
         with self.timeline.stage("replay"):
             report = replay(self.step, self.episodes, self.settings.replay, generator=self.generator)
+        self.train_episodes += report.episodes
         if not report.steps:
             return {}
         self.watch(report.loss)

@@ -29,6 +29,7 @@ def fit(context: Context) -> Fitted:
         context,
         snapshots,
         teacher_passes=loop.teacher_passes,
+        train_episodes=loop.train_episodes,
         history=history,
         stages=loop.timeline.seconds,
         finetune=learner != "protonet",
@@ -87,6 +88,7 @@ class PurerLoop(LearnerLoop):
             )
             loss, accuracy = self.meta_step(support, query)
             self.patience.take(accuracy)
+            self.train_episodes += self.settings.episodes
         self.watch(loss)
         return quantities | {"replay_loss": loss, "replay_accuracy": 100 * accuracy}
 

@@ -48,6 +48,7 @@ def fit(context: Context) -> Fitted:
         domains=loop.norms,
         finetune=context.adapts != "protonet",
         head_only=context.adapts == "anil",
+        train_episodes=settings.iterations * settings.episodes,
         history=history,
         stages=loop.timeline.seconds,
     )

@@ -33,6 +33,7 @@ def fit(context: Context) -> Fitted:
         context,
         [Snapshot(s.iteration, s.seconds + seconds, s.states) for s in later],
         teacher_passes=embedded.teacher_passes + loop.teacher_passes,
+        train_episodes=loop.train_episodes,
         history=embedded.history + [{**row, "seconds": row["seconds"] + seconds} for row in rows],
         stages={"embedding": seconds, **loop.timeline.seconds},
     )
@@ -116,6 +117,7 @@ class TgrLoop(LearnerLoop):
         }
         with self.timeline.stage("replay"):
             report = replay(self.meta_step, self.episodes, self.settings.replay, generator=self.generator)
+        self.train_episodes += report.episodes
         if report.steps:
             quantities |= {"replay_loss": report.loss, "replay_accuracy": report.accuracy}
             self.watch(report.loss)

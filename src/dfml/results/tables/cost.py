@@ -11,12 +11,22 @@ from dfml.results.grid import NOT_APPLICABLE, NOT_RUN, RUN, STATUS_IN_CSV, GridC
 from dfml.results.labels import method_label
 from dfml.results.tables.table import Column, Footnotes, Table, TableCell, TableSection, number
 
-_COLUMNS = ["pool", "ways", "shots", "method", "seeds", "train_seconds", "train_seconds_sd", "teacher_passes"]
-_COLUMNS += ["bank_seconds", "bank_passes", "inference_macs", "peak_memory_mb", "device", "status", "note"]
+_COLUMNS = ["pool", "ways", "shots", "method", "seeds", "train_seconds", "train_seconds_sd"]
+_COLUMNS += [
+    "train_episodes",
+    "teacher_passes",
+    "bank_seconds",
+    "bank_passes",
+    "inference_macs",
+    "peak_memory_mb",
+    "device",
+    "status",
+    "note",
+]
 
 
 def cost_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shots: Sequence[int]) -> Table:
-    """Training seconds, teacher passes, multiply-adds per query image and peak memory of every method.
+    """Training seconds, episodes, teacher passes, multiply-adds per query image and peak memory of every method.
 
     ``frame`` has RESULT_COLUMNS and fits the grid. Means over seeds; the memory is the greatest of them.
     """
@@ -49,6 +59,7 @@ def cost_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
             f"Means over seeds on {devices}; peak memory is the greatest over seeds.",
             "Training: the method's own learning. Its bank: the inversion whose images it started from, which several "
             "methods and numbers of shots may share; a dash where it recovers its own or uses none. Zoos are left out.",
+            "Episodes: those that the learner was trained on; a dash where a method trains on none.",
             "A teacher pass is one batch through one model of the pool.",
             "Multiply-adds: what answering one query image takes, through everything the method uses for it.",
         ],
@@ -63,6 +74,7 @@ def _columns() -> list[Column]:
         Column("method", numeric=False),
         Column("mean", group="training seconds"),
         Column("sd (seeds)", group="training seconds"),
+        Column("episodes"),
         Column("teacher passes"),
         Column("seconds", group="its bank"),
         Column("teacher passes", group="its bank"),
@@ -82,6 +94,7 @@ def _summary(rows: pd.DataFrame, cell: GridCell, ways: int, shots: int) -> dict[
         "seeds": len(rows),
         "train_seconds": float(rows["train_seconds"].mean()),
         "train_seconds_sd": seed_spread(rows["train_seconds"]),
+        "train_episodes": _known(rows["train_episodes"].mean()),
         "teacher_passes": float(rows["teacher_passes"].mean()),
         "bank_seconds": float(rows["bank_seconds"].mean()),
         "bank_passes": float(rows["bank_passes"].mean()),
@@ -97,14 +110,15 @@ def _printed(row: dict, footnotes: Footnotes) -> list[TableCell]:
     """The cells after the method's name."""
     if row["status"] == STATUS_IN_CSV[NOT_APPLICABLE]:
         reason = footnotes.mark(f"n/a: {row['note']}")
-        return [TableCell(NOT_APPLICABLE, mark=reason)] + [TableCell("–")] * 6
+        return [TableCell(NOT_APPLICABLE, mark=reason)] + [TableCell("–")] * 7
     if row["status"] == STATUS_IN_CSV[NOT_RUN]:
-        return [TableCell(NOT_RUN)] + [TableCell("–")] * 6
+        return [TableCell(NOT_RUN)] + [TableCell("–")] * 7
     macs = row["inference_macs"]
     spread = number(row["train_seconds_sd"], "{:.1f}").text
     return [
         TableCell(f"{row['train_seconds']:.1f}"),
         TableCell(f"{spread} ({row['seeds']})"),
+        number(row["train_episodes"], "{:.0f}"),
         TableCell(f"{row['teacher_passes']:.0f}"),
         *_bank(row),
         number(None if macs is None else macs / 1e6, "{:.2f}"),

@@ -19,7 +19,7 @@ ALL_SEEDS = "all"
 
 
 def zoo_table(zoos: Sequence[ZooManifest]) -> Table:
-    """Own-validation accuracy of the stored models: mean, least and greatest, per zoo and over all seeds."""
+    """Own accuracy of the stored models: mean, least and greatest, per zoo and over all seeds."""
     breaks: set[int] = set()
     data: list[dict] = []
     for (dataset, architecture), members in groupby(zoos, key=lambda zoo: (zoo.dataset, zoo.architecture)):
@@ -29,7 +29,7 @@ def zoo_table(zoos: Sequence[ZooManifest]) -> Table:
         if len(group) > 1:
             rows.append((ALL_SEEDS, group))
         for seed, chosen in rows:
-            accuracies = [model.accuracy_stored for zoo in chosen for model in zoo.models]
+            accuracies = [model.accuracy for zoo in chosen for model in zoo.models]
             network = chosen[0].network
             summary = [
                 fmean(accuracies),
@@ -57,9 +57,9 @@ def zoo_table(zoos: Sequence[ZooManifest]) -> Table:
     ]
     return Table(
         stem="zoo",
-        caption="The zoos: accuracy of each model on held-out images of its own classes",
+        caption="The zoos: accuracy of each model on test images of its own classes",
         data=pd.DataFrame(data, columns=_COLUMNS),
         sections=[TableSection("", columns, cells, frozenset(breaks))],
-        notes=["Accuracy of the weights that are stored and used, on images kept out of the model's training."]
+        notes=["Accuracy of the weights that are stored and used, on images that neither trained nor chose anything."]
         + ([] if data else ["No zoo was trained."]),
     )

@@ -82,6 +82,7 @@ def test_runs_behind_its_access(zoo, mixed, method, pool):
     events = [row for row in fitted.history if "distillation" in row]
     assert len(events) >= 2
     assert fitted.teacher_passes == passes(method, len(events))
+    assert fitted.train_episodes == 6 - len(events)
     if kind is LogitsOnly:
         assert sum(model.network.queries for model in made.pool) == fitted.teacher_passes * IMAGES
     first, last = fitted.snapshots[0].states[0], fitted.snapshots[-1].states[0]

@@ -15,7 +15,7 @@ from support.zoo import SIDE, WAYS, random_model
 def mixed():
     """The most accurate model is of another architecture than the learner's."""
     models = [
-        random_model(seed=seed, family=family, dtype=torch.float32, accuracy=accuracy)
+        random_model(seed=seed, family=family, dtype=torch.float32, selection_accuracy=accuracy)
         for seed, (family, accuracy) in enumerate([("conv4", 60.0), ("resnet10", 90.0), ("conv4", 80.0)])
     ]
     return Pool([replace(m, index=i) for i, m in enumerate(models)], [f"class {c}" for c in range(WAYS)], WAYS)

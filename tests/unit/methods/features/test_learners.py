@@ -15,7 +15,7 @@ def pool_of(**accuracies):
             seed=index,
             family=("conv4", "resnet10")[index % 2],
             dtype=torch.float32,
-            accuracy=accuracy,
+            selection_accuracy=accuracy,
         )
         for index, accuracy in enumerate(accuracies.values())
     ]

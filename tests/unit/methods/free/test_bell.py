@@ -12,7 +12,7 @@ from torch.func import functional_call
 from dfml.compute.optimisers import Adam
 from dfml.inversion.objective import Views
 from dfml.methods.free import bell as alignment
-from dfml.methods.free.bell import SequentialSteps, outer_step
+from dfml.methods.free.bell import BellSteps, outer_step
 from dfml.methods.free.settings import BellSettings
 from support.inversion import recovered
 from support.learners import generator, wrapped
@@ -46,13 +46,16 @@ def quadratic(monkeypatch):
     monkeypatch.setattr(alignment, "distillation_loss", lambda s, t, kind: 0.5 * (s - t).square().sum(1).mean())
 
 
-def walk(start, sets, rate, **settings):
+def steps_of(start, sets, rate=0.01, **settings):
     bell = BellSettings(**{"fast_learning_rate": rate, "order": "sampled", **settings})
-    end, _ = SequentialSteps(STUDENT, start, bell, views=Views(0, True)).walk(sets, generator(3))
-    return (end["1.weight"] - start["1.weight"]).detach()
+    return BellSteps(STUDENT, start, bell, views=Views(0, True)).walk(sets, generator(3))
 
 
-def gradients(start, sets):
+def walk(start, sets, rate, **settings):
+    return (steps_of(start, sets, rate, **settings).end["1.weight"] - start["1.weight"]).detach()
+
+
+def gradients(start, sets, *, keep_graph=False):
     """Gradient of each set's loss at the start, and of the sum of their pairwise inner products."""
     weight = start["1.weight"]
     found = []
@@ -62,7 +65,7 @@ def gradients(start, sets):
         found.append(torch.autograd.grad(loss, weight, create_graph=True)[0])
     products = sum(((a * b).sum() for a, b in itertools.combinations(found, 2)), torch.zeros(()))
     aligned = torch.autograd.grad(products, weight)[0] if len(sets) > 1 else torch.zeros_like(weight)
-    return [g.detach() for g in found], aligned
+    return found if keep_graph else [g.detach() for g in found], aligned
 
 
 def residual(start, sets, rate):
@@ -99,9 +102,77 @@ def test_one_set_gives_the_plain_distillation_gradient(start, sets):
 
 
 def test_parallel_steps_have_no_second_order_term(start, sets):
-    parallel = torch.stack([walk(start, [item], 0.1) for item in sets]).mean(0)
     found, _ = gradients(start, sets)
-    torch.testing.assert_close(parallel, -0.1 / len(sets) * sum(found), rtol=0, atol=1e-12)
+    torch.testing.assert_close(walk(start, sets, 0.1, mode="parallel"), -0.1 * sum(found), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+@pytest.mark.parametrize("fast_steps", [1, 3])
+def test_parallel_is_the_sequence_for_one_set(start, sets, optimiser, fast_steps):
+    both = {"fast_optimiser": optimiser, "fast_steps": fast_steps}
+    for item in sets:
+        parallel, sequence = (walk(start, [item], 0.1, mode=mode, **both) for mode in ("parallel", "sequential"))
+        assert torch.equal(parallel, sequence) and parallel.abs().max() > 0
+
+
+def one_sided(start, sets):
+    """The sum of H_j g_i over sets i before j, at the start."""
+    weight = start["1.weight"]
+    total = torch.zeros_like(weight)
+    for before, after in itertools.combinations(sets, 2):
+        (known, _), (later, _) = gradients(start, [before]), gradients(start, [after], keep_graph=True)
+        total += torch.autograd.grad((later[0] * known[0]).sum(), weight)[0]
+    return total
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_sequence_less_parallel_is_the_alignment_term(start, sets, count):
+    """Divided by the squared rate, the difference tends to the term of docs/method.md §4.2, linearly in the rate."""
+    expected, sets = one_sided(start, sets[:count]), sets[:count]
+    errors = []
+    for rate in (1e-2, 1e-3, 1e-4):
+        difference = walk(start, sets, rate) - walk(start, sets, rate, mode="parallel")
+        errors.append((difference / rate**2 - expected).norm() / expected.norm())
+    assert errors[-1] < 1e-3
+    for coarse, fine in itertools.pairwise(errors):
+        assert coarse / fine == pytest.approx(10, rel=0.1)
+
+
+def test_the_alignment_term_over_all_orders_is_half_the_gradient_of_the_inner_products(start, sets):
+    orders = list(itertools.permutations(sets[:3]))
+    mean = sum(one_sided(start, order) for order in orders) / len(orders)
+    _, aligned = gradients(start, sets[:3])
+    torch.testing.assert_close(mean, aligned / 2, rtol=1e-9, atol=1e-12)
+
+
+def test_cosine_is_that_of_the_gradients_where_they_were_taken(start, sets):
+    found, _ = gradients(start, sets)
+    pairs = [F.cosine_similarity(a.flatten(), b.flatten(), dim=0) for a, b in itertools.combinations(found, 2)]
+    torch.testing.assert_close(steps_of(start, sets, mode="parallel").cosine, torch.stack(pairs).mean())
+    # In sequence the second gradient is met where the first step ended.
+    after = {"1.weight": (start["1.weight"] - 0.5 * found[0]).detach().requires_grad_()}
+    (second,), _ = gradients(after, sets[1:2])
+    expected = F.cosine_similarity(found[0].flatten(), second.flatten(), dim=0)
+    torch.testing.assert_close(steps_of(start, sets[:2], 0.5).cosine, expected)
+    assert steps_of(start, sets[:1]).cosine is None
+
+
+def test_mean_cosine_of_known_vectors():
+    ones, none = [torch.ones(2, 2), torch.ones(3)], [torch.zeros(2, 2), torch.zeros(3)]
+    opposite = [-3 * part for part in ones]
+    assert alignment.mean_cosine([ones, opposite]).item() == pytest.approx(-1)
+    assert alignment.mean_cosine([ones, ones, opposite]).item() == pytest.approx(-1 / 3)
+    assert alignment.mean_cosine([ones, none]).item() == 0
+
+
+def test_both_forms_draw_the_same(start, sets):
+    states = []
+    for mode in ("parallel", "sequential"):
+        draws = generator(3)
+        bell = BellSettings(mode=mode)
+        BellSteps(STUDENT, start, bell, views=Views(1, True)).walk(sets, draws)
+        states.append(draws.get_state())
+    assert torch.equal(*states)
 
 
 def test_fast_steps_repeat_on_each_set(start, sets):
@@ -128,10 +199,10 @@ def test_adam_walks_by_signs(start, sets):
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
 def test_every_walk_starts_anew(start, sets, optimiser):
     bell = BellSettings(fast_learning_rate=0.1, fast_optimiser=optimiser)
-    steps = SequentialSteps(STUDENT, start, bell, views=Views(0, True))
-    first = steps.walk(sets, generator(3))[0]["1.weight"].clone()
+    steps = BellSteps(STUDENT, start, bell, views=Views(0, True))
+    first = steps.walk(sets, generator(3)).end["1.weight"]
     steps.walk(sets[:2], generator(4))
-    assert torch.equal(steps.walk(sets, generator(3))[0]["1.weight"], first)
+    assert torch.equal(steps.walk(sets, generator(3)).end["1.weight"], first)
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])

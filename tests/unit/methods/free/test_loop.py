@@ -1,15 +1,19 @@
 """The loop of FREE: what enters the bank, what moves when, and what is counted."""
 
+import itertools
+
 import pytest
 import torch
 
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
+from dfml.inversion.five import MetaGenerator
+from dfml.inversion.inner_steps import draw_generator
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.free.loop import FreeLoop
 from dfml.methods.free.settings import FreeSettings
 from support.cells import FIVE, INVERSION, REPLAY, context, free_options, write_inversion
-from support.zoo import WAYS
+from support.zoo import SIDE, WAYS
 
 
 def make(pool, *, inversion=None, seed=0, shots=1, **settings):
@@ -67,7 +71,8 @@ def test_offline_reads_the_bank_and_changes_neither_it_nor_the_generator(pool, t
     generator = [p.detach().clone() for p in loop.five.network.parameters()]
     start = state_of(loop)
     quantities = loop.iteration(0)
-    assert quantities.keys() == {"distillation", "replay_loss", "replay_accuracy"}
+    told = {"distillation", "bell_distance", "bell_share", "bell_cosine"}
+    assert quantities.keys() == {*told, "replay_loss", "replay_accuracy", "train_episodes"}
     assert torch.equal(loop.bank.written, written)
     assert all(torch.equal(a, b) for a, b in zip(loop.five.network.parameters(), generator, strict=True))
     assert loop.teacher_passes == FIVE["models_per_iteration"]
@@ -86,6 +91,19 @@ def test_the_inversion_stage_is_continued_without_a_warm_up(pool, tmp_path):
     assert images < loop.bank.images <= images + added
 
 
+@pytest.mark.parametrize("online", [True, False])
+def test_the_generators_adam_goes_on_where_the_inversion_left_it(pool, tmp_path, online):
+    folder = write_inversion(tmp_path / "inversion", pool)
+    five = MetaGenerator(draw_generator(INVERSION, SIDE, torch.Generator(), law="default"), INVERSION.five)
+    five.outer_step([[torch.ones_like(p) for p in five.network.parameters()]])
+    five.save(folder)
+    found = make(pool, inversion=folder, generator="inversion", online=online).five.stored
+    assert found.keys() == five.stored.keys()
+    for name, tensor in found.items():
+        kept = online or not name.startswith("outer.")  # a generator that stays as it is needs none
+        assert torch.equal(tensor, five.stored[name] if kept else torch.zeros_like(tensor))
+
+
 def test_teacher_passes_are_counted_on_the_models(pool, monkeypatch):
     calls = []
     for network in {id(model.network): model.network for model in pool}.values():
@@ -95,6 +113,70 @@ def test_teacher_passes_are_counted_on_the_models(pool, monkeypatch):
     for iteration in range(3):
         loop.iteration(iteration)
     assert loop.teacher_passes == len(calls) == 3 * 2 * 2 + 2 * 2  # FIVE: m·k in each; BELL: m after the warm-up
+
+
+def test_off_parallel_and_sequence_end_in_different_learners(pool):
+    ends = {}
+    for mode in ("off", "parallel", "sequential"):
+        loop = make(pool, five=FIVE | {"warmup": 0}, bell={"mode": mode})
+        loop.run()
+        ends[mode] = torch.cat([p.detach().flatten() for p in loop.parameters.values()])
+    distances = {(a, b): (ends[a] - ends[b]).norm().item() for a, b in itertools.combinations(ends, 2)}
+    assert min(distances.values()) > 0
+    # To first order the two forms of BELL are one.
+    assert distances["parallel", "sequential"] < min(distances["off", "parallel"], distances["off", "sequential"])
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_without_bell_nothing_is_asked_drawn_or_timed_for_it(pool, tmp_path, online):
+    given = {"online": online, "generator": "inversion"}
+    inversion = write_inversion(tmp_path / "inversion", pool)
+    loop = make(pool, inversion=inversion, bell={"mode": "off"}, replay=REPLAY | {"max_outer": 0}, **given)
+    drawn = loop.generator.get_state()
+    quantities = loop.iteration(0)
+    assert quantities.keys() == ({"teacher_ce", "train_episodes"} if online else {"train_episodes"})
+    assert loop.teacher_passes == (FIVE["models_per_iteration"] * FIVE["steps"] if online else 0)
+    assert torch.equal(loop.generator.get_state(), drawn) != online  # FIVE draws latents
+    assert loop.bell is None and loop.stages["bell"] == 0
+
+
+def test_distance_and_share_say_how_far_bell_moved_the_learner(pool):
+    loop = make(pool, five=FIVE | {"warmup": 0}, bell={"outer_scale": 0.5})
+    between = []
+    replayed = loop._replay
+    loop._replay = lambda: between.append(state_of(loop)) or replayed()
+    start = state_of(loop)
+    quantities = loop.iteration(0)
+    (middle,), end = between, state_of(loop)
+    by_bell, by_replay = (
+        torch.cat([(b[name] - a[name]).flatten() for name in a]).norm() for a, b in ((start, middle), (middle, end))
+    )
+    torch.testing.assert_close(quantities["bell_distance"], by_bell)
+    torch.testing.assert_close(quantities["bell_share"], by_bell / (by_bell + by_replay))
+    assert 0 < quantities["bell_share"] < 1
+
+
+@pytest.mark.parametrize("outer", ["own_sgd", "shared_adam"])
+def test_with_heads_of_the_models_bell_leaves_the_learners_own_head(pool, outer):
+    bell = {"heads": "per_model", "outer": outer}
+    loop = make(pool, five=FIVE | {"warmup": 0}, bell=bell, replay=REPLAY | {"max_outer": 0})
+    models = {model.index for model in loop.sampler.draw(0)}
+    start, heads = state_of(loop), {name: p.detach().clone() for name, p in loop.bell.heads.items()}
+    loop.iteration(0)
+    moved = {name for name, p in loop.parameters.items() if not torch.equal(p, start[name])}
+    assert moved and not moved & {"head.weight", "head.bias"}
+    for name, p in loop.bell.heads.items():
+        assert p.shape[:2] == (len(pool), WAYS)
+        assert {i for i in range(len(pool)) if not torch.equal(p[i], heads[name][i])} == models
+    assert loop.parameters.keys() == start.keys()  # they are no part of the learner
+
+
+def test_episodes_are_those_that_replay_was_given(pool):
+    loop = make(pool)
+    _, history = loop.run()
+    each = REPLAY["max_outer"] * REPLAY["episodes"]
+    assert [row.get("train_episodes") for row in history] == [None, each, 2 * each, 3 * each]
+    assert loop.train_episodes == 3 * each
 
 
 def test_run_keeps_iterates_and_a_history(pool):

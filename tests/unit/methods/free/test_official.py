@@ -7,7 +7,7 @@ from torch.func import functional_call
 
 from dfml.metalearning.inner_loop import adapt, parameters_of
 from dfml.methods.free import loop as module
-from dfml.methods.free.bell import SequentialSteps
+from dfml.methods.free.bell import BellSteps
 from dfml.methods.free.loop import FreeLoop
 from dfml.methods.free.settings import FreeOfficialSettings
 from dfml.zoo.pool import Pool
@@ -32,13 +32,13 @@ def flat(tensors):
 def test_bell_follows_the_inner_product_of_probabilities(pool, monkeypatch):
     """With one model, Adam walks by −rate · sign(g) and the shared Adam steps by the same signs (F02, F22, F23)."""
     walked = []
-    original = SequentialSteps.walk
+    original = BellSteps.walk
 
     def spy(self, sets, generator):
         walked.extend(sets)
         return original(self, sets, generator)
 
-    monkeypatch.setattr(SequentialSteps, "walk", spy)
+    monkeypatch.setattr(BellSteps, "walk", spy)
     loop = make(
         pool,
         inversion=INVERSION.model_copy(update={"crop_padding": 0}),

@@ -173,7 +173,9 @@ def test_unequal_numbers_of_neurons_share_the_masses():
 
 @pytest.mark.parametrize("head", ["zero", "fresh", "averaged"])
 def test_the_method_fuses_onto_the_best_model(head):
-    models = [random_model(seed=seed, dtype=torch.float32, accuracy=50.0 + 10 * (seed == 2)) for seed in range(4)]
+    models = [
+        random_model(seed=seed, dtype=torch.float32, selection_accuracy=50.0 + 10 * (seed == 2)) for seed in range(4)
+    ]
     models = [model.__class__(**{**vars(model), "index": i}) for i, model in enumerate(models)]
     pool = Pool(models, [f"class {c}" for c in range(WAYS)], WAYS)
     cell = context("ota", pool=pool, options={"head": head, "match_norm": True})

@@ -57,6 +57,7 @@ def test_its_cost_and_history_begin_with_those_of_the_distillation(zoo, inversio
     assert seconds[0] == before["train_seconds"] and seconds == sorted(seconds)
     assert seconds[-1] == pytest.approx(after["train_seconds"])
     assert after["teacher_passes"] > before["teacher_passes"] > 0
+    assert before["train_episodes"] is None and after["train_episodes"] == 2 * 2 * 2
     assert (after["bank_seconds"], after["bank_passes"]) == (1.5, 7)  # once, though both read the bank
     rows = [list(csv.DictReader((place / "history.csv").read_text().splitlines())) for place in (base, folder)]
     assert [row["distillation"] for row in rows[1][: len(rows[0])]] == [row["distillation"] for row in rows[0]]

@@ -55,7 +55,7 @@ def test_five_methods_share_the_module_and_have_banks_of_their_own():
 def test_the_learner_is_of_the_kind_asked_for(pool, noise, kind):
     fitted = fit(context("gen_bn", pool=pool, inversion=noise, options=options(learner=kind)))
     assert (fitted.finetune, fitted.head_only) == (kind != "protonet", kind == "anil")
-    assert fitted.teacher_passes == 0
+    assert (fitted.teacher_passes, fitted.train_episodes) == (0, 3 * 2 * 2)
     assert [s.iteration for s in fitted.snapshots] == [0, 2, 3]
     assert [row.keys() for row in fitted.history] == [{"iteration", "seconds", "replay_loss", "replay_accuracy"}] * 3
     assert set(fitted.stages) == {"replay"}

@@ -239,7 +239,7 @@ def test_the_learner_adapts_as_it_was_trained(pool, learner, finetune, head_only
     fitted = fit(cell)
     assert (fitted.finetune, fitted.head_only) == (finetune, head_only)
     assert [s.iteration for s in fitted.snapshots] == [0, 2, 4]
-    assert fitted.teacher_passes == 4 * len(pool)
+    assert (fitted.teacher_passes, fitted.train_episodes) == (4 * len(pool), 4 * 2)
     assert set(fitted.stages) == {"inversion", "meta_learning"}
     first, last = fitted.snapshots[0].states[0], fitted.snapshots[-1].states[0]
     moved = {name.split(".")[0] for name in first if not torch.equal(first[name], last[name])}

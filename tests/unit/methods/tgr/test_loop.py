@@ -64,6 +64,7 @@ def test_it_learns_and_counts_what_it_asked(pool):
     assert all(torch.isfinite(value).all() for value in states[-1].values())
     assert not torch.equal(states[0]["head.weight"], states[-1]["head.weight"])
     assert result.teacher_passes == 4 * 2 * 2 + 3 * 2 * (2 + 1)
+    assert result.train_episodes == 3 * 2 * 2
     assert result.stages.keys() == {"embedding", "inversion", "regularisation", "replay"}
     rows = result.history
     assert [row["iteration"] for row in rows] == [0] * 5 + [1, 2, 3]
