@@ -8,7 +8,6 @@ import pytest
 from dfml.config.load import load_config
 from dfml.config.tree import locate, section_of
 from dfml.config.yaml_files import read_yaml
-from dfml.methods.free.settings import BellSettings
 from support.repository import ROOT
 
 DEFAULT = ROOT / "config" / "config.yaml"
@@ -96,8 +95,6 @@ def test_smoke_is_small():
 
 
 STUDIES = sorted((DEFAULT.parent / "studies").glob("*.yaml"))
-# Overlays of a key that BELL does not have yet.
-WAITING = () if "mode" in BellSettings.model_fields else ("bell_off", "bell_parallel")
 
 
 def stack(study: Path) -> list[Path]:
@@ -106,7 +103,7 @@ def stack(study: Path) -> list[Path]:
     return [DEFAULT, *(ROOT / file for file in files.split())]
 
 
-@pytest.mark.parametrize("study", [study for study in STUDIES if study.stem not in WAITING], ids=name)
+@pytest.mark.parametrize("study", STUDIES, ids=name)
 def test_a_study_is_valid_as_its_command_says(study):
     files = stack(study)
     assert files[-1] == study

@@ -8,7 +8,7 @@ import yaml
 from dfml.config.yaml_files import read_yaml
 from dfml.errors import DfmlError
 from dfml.results.claims.declared import Comparison, SpeedTest
-from dfml.results.claims.evidence import COLUMNS, NotMeasuredError, Shelf
+from dfml.results.claims.evidence import COLUMNS, EPISODES, NotMeasuredError, Shelf
 from dfml.results.claims.page import claims_page
 from dfml.results.claims.verdict import MOST_SEEDS, Arm, Judgement, judge, judge_speed, overall, seeds_needed
 
@@ -161,14 +161,15 @@ DECLARED = {
 }
 
 
-def write_results(folder, experiment, accuracies, *, digest="e", dataset="icons_colour"):
-    """A results.csv with the columns that are read: `accuracies` by (method, seed)."""
+def write_results(folder, experiment, accuracies, *, digest="e", dataset="icons_colour", episodes=None):
+    """A results.csv with the columns that are read: `accuracies` by (method, seed), `episodes` by method."""
     path = folder / "docs" / "results" / experiment / "results.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [",".join(COLUMNS)]
+    rows = [",".join(COLUMNS if episodes is None else (*COLUMNS, EPISODES))]
     for (method, seed), accuracy in accuracies.items():
         place = f"{experiment},single,{method},5,1,{seed},{dataset},finetune,transductive"
-        rows.append(f"{place},{accuracy},1.0,cpu,c0ffee,{digest}")
+        told = "" if episodes is None else f",{episodes[method]}"
+        rows.append(f"{place},{accuracy},1.0,cpu,c0ffee,{digest}{told}")
     path.write_text("\n".join(rows) + "\n")
     return path
 
@@ -256,8 +257,34 @@ class TestEvidence:
         with pytest.raises(DfmlError, match=r"speed\.md: cannot be read as a speed table .* run dfml publish"):
             shelf(house).arms(SpeedTest(experiment="one", pool="single", at_least=20.0, tasks=2))
 
+    @pytest.mark.parametrize(
+        ("episodes", "problem"),
+        [
+            ({"free": 4000, "random": 4000}, ""),
+            ({"free": 4200, "random": 4000}, ""),
+            ({"free": 4000, "random": 4201}, "equally many episodes: one/free 4,000 to 4,000, one/random 4,201 to"),
+            ({"free": 4000, "random": ""}, "equally many episodes"),
+            (None, "results of one do not say from how many episodes"),
+        ],
+    )
+    def test_equal_episodes(self, house, episodes, problem):
+        write_results(house, "one", two(), episodes=episodes)
+        found = shelf(house).unequal_episodes(comparison())
+        assert problem in found
+        assert bool(problem) == bool(found)
+
 
 class TestPage:
+    def test_unequal_episodes_leave_a_test_undecided(self, house):
+        declared = read_yaml(house / "docs/claims.yaml")
+        declared["claims"][0]["compare"][0]["equal_episodes"] = True
+        (house / "docs/claims.yaml").write_text(yaml.safe_dump(declared))
+        assert "| **undecided** | results of one do not say" in claims_page(house)
+        write_results(house, "one", two(), episodes={"free": 4000, "random": 3990})
+        page = claims_page(house)
+        assert "| at least 9 points, 3 seeds, equal episodes | 21.00" in page
+        assert "It is better. **Confirmed.**" in page
+
     def test_says_verdict_numbers_and_origin(self, house):
         page = claims_page(house)
         assert "| [1. better](#1-better) | It is better. | **confirmed** |" in page

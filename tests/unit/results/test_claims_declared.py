@@ -9,7 +9,6 @@ import yaml
 from dfml.cli.main import main
 from dfml.config.load import load_config
 from dfml.errors import ConfigError
-from dfml.methods.free.settings import BellSettings
 from dfml.results.claims.declared import Claims, load_claims
 from dfml.results.claims.page import DECLARED, PAGE, claims_page
 from support.repository import ROOT
@@ -120,8 +119,6 @@ class TestCommitted:
 
     @pytest.mark.parametrize("name", [name for name, own in claims.experiments.items() if not own.waits_for])
     def test_an_experiment_runs_what_claims_want_of_it(self, name):
-        if name in ("bell_off", "bell_parallel") and "mode" not in BellSettings.model_fields:
-            pytest.skip("BELL has no mode yet")
         experiment = self.claims.experiments[name]
         config = load_config([ROOT / "config" / "config.yaml", *(ROOT / file for file in experiment.files)])
         assert config.experiment == name

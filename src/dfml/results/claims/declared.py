@@ -86,6 +86,7 @@ class Comparison(Threshold):
     batch_norm: Literal["transductive", "support"] = "transductive"
     every_seed: bool = Field(False, description="Every seed has to reach the threshold, not the mean over them.")
     seeds: int = Field(ge=1, description="Fewest seeds for a claim to be confirmed, or refuted by a mean.")
+    equal_episodes: bool = Field(False, description="Whether all sides must have learned from as many episodes.")
 
     @property
     def sides(self) -> tuple[tuple[float, Method, Name], ...]:

@@ -19,6 +19,11 @@ COLUMNS = (
 )
 """What is read of ``results.csv``: less than all, since committed results may be of a version with other columns."""
 
+EPISODES = "train_episodes"
+
+EQUAL = 0.05
+"""By how much numbers of episodes that count as equal may differ, of the smallest: a task that is none, a last step."""
+
 _TITLES = ("pool", "inversion", "steps", "tasks", "times five", "teacher CE", "teacher accuracy (%)")
 
 
@@ -66,6 +71,23 @@ class Shelf:
         if not seeds:
             raise NotMeasuredError("no seed has results of all that is compared")
         return {seed: sum(factor * accuracies[seed] for factor, accuracies, *_ in found) for seed in seeds}
+
+    def unequal_episodes(self, test: Comparison) -> str:
+        """In what the sides do not have equal episodes, over all of their seeds; empty where they have."""
+        counts: dict[str, pd.Series] = {}
+        for _, method, experiment in test.sides:
+            self.results(experiment)  # whole, but for this column
+            path = self.folder / experiment / "results.csv"
+            try:
+                frame = read_results_csv(path, columns=(*COLUMNS, EPISODES))
+            except FileFormatError:
+                return f"results of {experiment} do not say from how many episodes a method learned"
+            place = (frame["pool"] == test.pool) & (frame["shots"] == test.shots) & (frame["method"] == method)
+            counts[f"{experiment}/{method}"] = frame.loc[place, EPISODES].fillna(0)
+        if max(own.max() for own in counts.values()) <= (1 + EQUAL) * min(own.min() for own in counts.values()):
+            return ""
+        told = [f"{name} {own.min():,.0f} to {own.max():,.0f}" for name, own in counts.items()]
+        return f"they did not learn from equally many episodes: {', '.join(told)}"
 
     def _accuracies(
         self, test: Comparison, method: str, experiment: str

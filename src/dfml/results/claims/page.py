@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dfml.results.claims.declared import Claim, Claims, Comparison, SpeedTest, load_claims
-from dfml.results.claims.evidence import NotMeasuredError, Shelf
+from dfml.results.claims.evidence import EQUAL, NotMeasuredError, Shelf
 from dfml.results.claims.verdict import MOST_SEEDS, Judgement, judge, judge_speed, overall
 from dfml.results.labels import RULES, method_label
 
@@ -40,6 +41,8 @@ these. Over the seeds it has Student's 95 % interval ([method.md](method.md) §8
   interval would exclude the threshold if mean and spread stayed as they are, up to {MOST_SEEDS}.
 - A claim about **every seed** is refuted by one seed that does not reach it, and confirmed by as many as the study
   wants.
+- Where **equal episodes** are wanted, numbers of them that differ by more than {100 * EQUAL:.0f} % leave a test
+  undecided.
 - A ratio of **seconds at equal quality** lies between two timed numbers of steps per model: the longest that is not
   as good as FIVE, and the first that is, by its classifier's accuracy and cross-entropy alike. Confirmed, when the
   lower end reaches the threshold; refuted, when the upper does not.
@@ -81,7 +84,9 @@ def _judgements(claim: Claim, shelf: Shelf) -> Iterator[Judgement]:
             yield Judgement("not run", str(missing))
     for comparison in claim.compare:
         try:
-            yield judge(shelf.differences(comparison), comparison)
+            judgement = judge(shelf.differences(comparison), comparison)
+            unequal = comparison.equal_episodes and shelf.unequal_episodes(comparison)
+            yield replace(judgement, verdict="undecided", why=unequal) if unequal else judgement
         except NotMeasuredError as missing:
             yield Judgement("not run", str(missing))
 
@@ -127,7 +132,8 @@ def _wanted(test: SpeedTest | Comparison) -> str:
     if isinstance(test, SpeedTest):
         return f"{test} times, {test.tasks} tasks"
     unit = "points" if test.against else "percent"
-    return f"{test} {unit}, {'every one of ' if test.every_seed else ''}{test.seeds} seeds"
+    equal = ", equal episodes" if test.equal_episodes else ""
+    return f"{test} {unit}, {'every one of ' if test.every_seed else ''}{test.seeds} seeds{equal}"
 
 
 def _origin(name: str, claims: Claims, shelf: Shelf) -> str:
