@@ -169,13 +169,22 @@ def _block(x: Tensor, given: Tensor, kernel: Tensor, scale: Tensor, shift: Tenso
 def backward(state: Forward, labels: Tensor, weights: Weights, *, pool: bool = False) -> Backward:
     """Mean cross-entropy of the answers and its gradient; ``labels`` ``[B]``, the rest as given to :func:`forward`."""
     state = Forward(*state)
-    found: list[Tensor] = []
-    blocks: list[BlockGradient] = []
     log_softmax = state.logits.log_softmax(1)
     one_hot = F.one_hot(labels, state.logits.shape[1]).to(log_softmax.dtype)
     loss = -(log_softmax * one_hot).sum() / len(labels)
     softmax = log_softmax.exp()
     error = (softmax - one_hot) / len(labels)
+    gradient, blocks = backward_from(state, error, weights, pool=pool)
+    return Backward(loss, gradient, softmax, error, blocks)
+
+
+def backward_from(
+    state: Forward, error: Tensor, weights: Weights, *, pool: bool = False
+) -> tuple[Weights, tuple[BlockGradient, ...]]:
+    """The gradient of a loss with respect to the weights, from ``error``, that with respect to the logits."""
+    state = Forward(*state)
+    found: list[Tensor] = []
+    blocks: list[BlockGradient] = []
     g = _to_images(error @ weights[-2], state, pool)
     for number in reversed(range(BLOCKS)):
         block = Block(*state.blocks[number])
@@ -192,7 +201,7 @@ def backward(state: Forward, labels: Tensor, weights: Weights, *, pool: bool = F
         blocks.insert(0, BlockGradient(g, to_z, to_shift, to_scale))
         if number:
             g = to_input(to_z, block.kernel)
-    return Backward(loss, (*found, error.T @ state.features, error.sum(0)), softmax, error, tuple(blocks))
+    return (*found, error.T @ state.features, error.sum(0)), tuple(blocks)
 
 
 class _Moved(NamedTuple):

@@ -5,6 +5,7 @@ model teaches the shared features without contradicting the others, which number
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -13,13 +14,19 @@ from torch import Tensor
 from dfml.compute.capture import Recorded
 from dfml.compute.optimisers import Adam
 from dfml.compute.placement import channels_last, send
+from dfml.compute.traced import Traced
 from dfml.imaging.pixels import normalise
+from dfml.metalearning.closed_loop import any_side, can_loop
 from dfml.metalearning.distillation import draw_heads
 from dfml.methods.heads.questions import Questions
 from dfml.methods.heads.settings import HeadsSettings
 from dfml.networks.classifier import Classifier
+from dfml.networks.conv4_passes import NAMES, Weights, backward_from, forward
 
 WARMUP_STEPS = 20
+
+Gradients = Iterable[tuple[Tensor, Tensor]]
+"""Parameters and their gradients."""
 
 
 class HeadsDistillation:
@@ -58,6 +65,7 @@ class HeadsDistillation:
         self.body: list[Tensor] = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
         self.average = [p.detach().clone() for p in self.body]
         self.optimiser = Adam([[*self.body, self.weights, self.biases]], [settings.learning_rate])
+        self._closed = can_loop(backbone, device)
         self._step = Recorded(self._compute, device)
         self.steps_done = 0
         self.loss = torch.zeros((), device=device)  # of the last step
@@ -71,21 +79,33 @@ class HeadsDistillation:
         return self.loss
 
     def _compute(self, rows: Tensor) -> tuple[Tensor]:
-        asked, targets = self.questions, self.targets[rows]
+        asked = self.questions
         inputs = channels_last(normalise(asked.images[rows].float() / 255, asked.mean[rows], asked.std[rows]))
-        logits = F.linear(self.backbone.features(inputs), self.weights, self.biases)
-        own = F.log_softmax(logits.view_as(targets) / self.settings.temperature, 2)
-        divergence = F.kl_div(own, targets, reduction="none", log_target=True).sum(2)
-        loss = (divergence * self.weighting[rows]).mean() * self.settings.temperature**2
-        (moved,) = self.optimiser.groups
-        for parameter, gradient in zip(moved, torch.autograd.grad(loss, moved), strict=True):
+        lesson = (inputs, self.targets[rows], self.weighting[rows])
+        loss, gradients = (self._by_closed_forms if self._closed else self._by_autograd)(*lesson)
+        for parameter, gradient in gradients:
             parameter.grad = gradient
         self.optimiser.step()
         self.optimiser.zero_grad()
         if self.settings.averaging:
             with torch.no_grad():
                 torch._foreach_lerp_(self.average, self.body, 1 - self.settings.averaging)
-        return (loss.detach(),)
+        return (loss,)
+
+    def _by_autograd(self, inputs: Tensor, targets: Tensor, weighting: Tensor) -> tuple[Tensor, Gradients]:
+        logits = F.linear(self.backbone.features(inputs), self.weights, self.biases)
+        loss, _ = _divergence(logits, targets, weighting, self.settings.temperature)
+        (moved,) = self.optimiser.groups
+        return loss.detach(), zip(moved, torch.autograd.grad(loss, moved), strict=True)
+
+    @torch.no_grad()
+    def _by_closed_forms(self, inputs: Tensor, targets: Tensor, weighting: Tensor) -> tuple[Tensor, Gradients]:
+        parameters = dict(self.backbone.named_parameters())
+        moved = [*(parameters[name] for name in NAMES[:-2]), self.weights, self.biases]
+        weights = tuple(p.detach() for p in moved)
+        pool, temperature = any_side(self.backbone), self.settings.temperature
+        loss, gradients = _lesson(inputs, targets, weighting, weights, temperature=temperature, pool=pool)
+        return loss, zip(moved, gradients, strict=True)
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -97,6 +117,34 @@ class HeadsDistillation:
         done = self.steps_done / self.settings.steps
         rise = min(1.0, (self.steps_done + 1) / WARMUP_STEPS)
         return self.settings.learning_rate * rise * (1 + math.cos(math.pi * done)) / 2
+
+
+def _divergence(logits: Tensor, targets: Tensor, weighting: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """The mean of KL(model‖head), weighted, and its gradient with respect to the logits.
+
+    Args:
+        logits: of all heads side by side, ``[B, models · ways]``.
+        targets: log-probabilities of the models, ``[B, models, ways]``.
+        weighting: ``[B, models]``.
+        temperature: of both; the square of it keeps the size of gradients.
+    """
+    own = F.log_softmax(logits.view_as(targets) / temperature, 2)
+    divergence = F.kl_div(own, targets, reduction="none", log_target=True).sum(2)
+    error = (own.exp() - targets.exp()) * (weighting * (temperature / weighting.numel()))[..., None]
+    return (divergence * weighting).mean() * temperature**2, error.flatten(1)
+
+
+def lesson(
+    inputs: Tensor, targets: Tensor, weighting: Tensor, weights: Weights, *, temperature: float, pool: bool
+) -> tuple[Tensor, Weights]:
+    """The loss of a step on a Conv4 and its gradient, without autograd; ``weights`` end with those of the heads."""
+    state = forward(inputs, inputs, weights, pool=pool)
+    loss, error = _divergence(state.logits, targets, weighting, temperature)
+    gradient, _ = backward_from(state, error, weights, pool=pool)
+    return loss, gradient
+
+
+_lesson = Traced(lesson)
 
 
 def _balanced(answers: Tensor) -> Tensor:
