@@ -6,7 +6,7 @@ import re
 # direction of what follows: a terminal obeys them, or shows something else than what is there.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # Long enough for every problem of a configuration; a damaged file may be quoted at any length.
-_LONGEST = 10_000
+_LONGEST = 20_000
 
 
 def is_printable(text: str) -> bool:

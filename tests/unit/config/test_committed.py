@@ -71,7 +71,7 @@ def test_every_method_runs_somewhere(path):
     assert run <= methods if path == DEFAULT else run == methods
     mixed = [pool for pool, chosen in config.pools.items() if len(chosen.networks) > 1]
     assert mixed
-    assert all({"random", "zoo_features", "free", "free_heads"} <= set(config.selected(pool)) for pool in mixed)
+    assert all({"random", "zoo_features", "free_heads"} <= set(config.selected(pool)) for pool in mixed)
 
 
 def test_methods_are_compared_on_three_pools_over_three_seeds():
