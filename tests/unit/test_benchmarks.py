@@ -155,10 +155,11 @@ def test_an_arm_that_no_other_test_builds_works(target, options):
 @pytest.mark.slow
 @pytest.mark.parametrize("module", [end_to_end, inversion])
 def test_the_published_loops_run(module):
-    """At the smallest side that the generator knows, both arms once."""
+    """At the smallest side that the generator knows, both arms; how far they differ is told, and is rounding."""
     case = module.case(16, rounds=1)
     result = measure(case, "cpu", 1)
     assert result["ratio"] > 0
+    assert 0 < result["difference"] < 0.5
 
 
 def test_the_published_loop_learns_from_the_files_it_wrote(tmp_path):
