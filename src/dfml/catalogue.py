@@ -13,6 +13,9 @@ from dfml.settings import Access
 COPIES = frozenset({"best_model", "average"})
 """Values of a setting ``start`` by which a learner begins with a model's weights."""
 
+BEGUN_WITH = frozenset({"bank_heads", "procedural_heads", "mixed_heads"})
+"""Methods that ``start`` may name, to begin with what they have learned; these begin with none themselves."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MethodEntry:
@@ -73,7 +76,7 @@ class MethodEntry:
     def base(self, options: Mapping[str, Any]) -> str | None:
         """The method whose learner of the same pool and seed it begins with, if its setting `start` names one."""
         start = options.get("start")
-        return start if start in METHODS else None
+        return start if start in BEGUN_WITH else None
 
     def needs_inversion(self, options: Mapping[str, Any]) -> bool:
         """Whether, with these settings, the method is given what the `invert` rule made."""
@@ -118,7 +121,7 @@ def _heads(questions: str, section: str, label: str, *, colour: str = "#009E73",
         label=label,
         fit=f"dfml.methods.heads.alone:fit_{questions}",
         settings=f"dfml.methods.heads.settings:{section}HeadsSettings",
-        access="logits",
+        access="weights" if "bank" in facts else "logits",  # the bank was recovered with weights
         inverts=() if "bank" in facts else None,
         shots_matter=False,
         colour=colour,

@@ -66,6 +66,7 @@ def cell_digest(wildcards):
     pool = settings.pools[wildcards.pool]
     method, options = entry(wildcards.method), cell_options(wildcards)
     foreign = [options["dataset"]] if method.other_domain else []
+    base = method.base(options)
     return digest_json(
         {
             "cell": dict(wildcards.items()),
@@ -77,6 +78,7 @@ def cell_digest(wildcards):
             "zoo": config["zoo"] if method.needs_zoo else None,
             "inversion": config["inversion"] if method.inverts is not None else None,
             "options": options,
+            "base": settings.options(base) if base else None,
             "evaluation": config["evaluation"],
         }
     )

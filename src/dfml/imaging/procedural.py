@@ -18,7 +18,7 @@ HARMONICS = 4
 
 
 def procedural(count: int, side: int, generator: torch.Generator) -> Tensor:
-    """Leaves, shapes and spectra in turn, ``[count, 3, side, side]`` in [0, 1].
+    """Leaves, shapes and spectra, a third of each, in a random order: ``[count, 3, side, side]`` in [0, 1].
 
     Args:
         count: images.
@@ -26,9 +26,11 @@ def procedural(count: int, side: int, generator: torch.Generator) -> Tensor:
         generator: source of randomness (a CPU generator).
     """
     kinds: list[Callable[[int, int, torch.Generator], Tensor]] = [leaves, shapes, spectra]
+    shares = [count * (number + 1) // len(kinds) - count * number // len(kinds) for number in range(len(kinds))]
     chunks = [
-        kinds[number % len(kinds)](min(AT_ONCE, count - start), side, generator)
-        for number, start in enumerate(range(0, count, AT_ONCE))
+        draw(min(AT_ONCE, share - start), side, generator)
+        for draw, share in zip(kinds, shares, strict=True)
+        for start in range(0, share, AT_ONCE)
     ]
     order = torch.randperm(count, generator=generator)
     return torch.cat(chunks)[order]

@@ -47,8 +47,10 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
     context = replace(context, digest=_digest(context, code, fit if isinstance(fit, Path) else None))
     fitted: Fitted = (load_fit(context.method, fit) if isinstance(fit, Path) else _named(fit))(context)
     bank_seconds, bank_passes = _bank_cost(context.inversion)
+    memory = context.job.peak_memory_mb
     if context.base is not None:
         before = LearnerManifest.load(context.base / MANIFEST)
+        memory = max(memory, before.peak_memory_mb or 0.0)
         fitted = _continued(before, _rows(context.base / HISTORY), fitted)
         bank_seconds, bank_passes = bank_seconds or before.bank_seconds, bank_passes or before.bank_passes
     atomic_write(folder / HISTORY, _history(fitted).encode())
@@ -70,7 +72,7 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
         bank_seconds=bank_seconds,
         bank_passes=bank_passes,
         stages=fitted.stages,
-        peak_memory_mb=context.job.peak_memory_mb,
+        peak_memory_mb=memory,
         options=context.options,
         weights_sha256=save_weights(folder / WEIGHTS, [snapshot.states for snapshot in fitted.snapshots]),
         provenance=context.job.provenance(),

@@ -169,7 +169,7 @@ class TestMethods:
     @pytest.mark.parametrize("method", ["free", "free_heads"])
     def test_a_learner_to_begin_with_must_be_one_that_can_be_had(self, method):
         closed = {"pools": {"single": {"access": "logits"}}, method: {"start": "mixed_heads"}}
-        config = validate_config({**closed, "mixed_heads": {"statistics": "batch"}})
+        config = validate_config({**closed, "mixed_heads": {"start": "random"}})
         assert config.inapplicable("single", method) == (
             "it needs the models' weights, the pool gives their logits only"
         )

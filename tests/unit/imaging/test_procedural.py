@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from dfml.imaging import procedural as module
 from dfml.imaging.procedural import AT_ONCE, LEAVES, leaves, procedural, shapes, spectra
 from support.learners import generator
 
 SIDE = 32
+KINDS = ("leaves", "shapes", "spectra")
 
 
 @pytest.mark.parametrize("draw", [leaves, shapes, spectra, procedural])
@@ -19,9 +21,23 @@ def test_images_come_from_the_seed_alone_and_are_all_different(draw):
     assert images.flatten(1).std(1).median() > 0.1
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 31, 3 * AT_ONCE + 1])
+def test_there_are_as_many_of_each_kind(monkeypatch, count):
+    drawn = dict.fromkeys(KINDS, 0)
+    for name in KINDS:
+        original = getattr(module, name)
+
+        def counted(number, *rest, name=name, original=original):
+            drawn[name] += number
+            return original(number, *rest)
+
+        monkeypatch.setattr(module, name, counted)
+    assert len(procedural(count, 16, generator(0))) == count
+    assert sum(drawn.values()) == count and max(drawn.values()) - min(drawn.values()) <= 1
+
+
 def test_all_kinds_are_there_in_a_random_order():
     images = procedural(3 * AT_ONCE, 16, generator(0))
-    assert len(images) == 3 * AT_ONCE
     # Shapes are few: most neighbouring pixels of an image on a plain ground are equal, which noise never is.
     flat = (images.diff(dim=3) == 0).float().mean((1, 2, 3)) > 0.4
     assert 0.2 < flat.float().mean() < 0.9

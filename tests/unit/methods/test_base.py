@@ -1,14 +1,18 @@
 """What every method shares: which iterates are kept, copies of weights, the fresh learner, the catalogue."""
 
 import importlib
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfml.catalogue import METHODS, entry
+from dfml.catalogue import BEGUN_WITH, METHODS, entry
+from dfml.config.root import Config
+from dfml.metalearning.settings import Start
 from dfml.methods.base import cpu_state, snapshot_iterations
+from dfml.methods.free.settings import FreeStart
 from support.cells import context
 from support.zoo import SIDE
 
@@ -80,6 +84,15 @@ def test_a_method_that_is_not_listed_is_given_the_zoos_alone():
     own = entry("mine")
     assert (own.fit, own.settings, own.label) == ("", "", "mine")
     assert own.needs_zoo and not (own.reads_real_images or own.inverts or own.needs_inversion({}))
+
+
+def test_a_learner_is_begun_with_only_where_a_method_is_named():
+    """`random` and `average` are methods as well, but as a start they are weights."""
+    assert {start for start in get_args(FreeStart) if METHODS["free"].base({"start": start})} == BEGUN_WITH
+    assert set(get_args(FreeStart)) == {*get_args(Start), *BEGUN_WITH}
+    assert not any(METHODS[name].base({"start": start}) for name in METHODS for start in ("random", "average", None))
+    config = Config()
+    assert not any(METHODS[name].base(config.options(name)) for name in BEGUN_WITH), "one level of them"
 
 
 def test_inversion_is_needed_by_option_or_always():

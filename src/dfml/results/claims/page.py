@@ -33,7 +33,8 @@ results as they are committed: after a change of code or of a study it stays unt
 
 Two methods are compared on the same seed, and so the same zoo, and on the same meta-test episodes: a seed's value is
 the difference of their mean accuracies over the episodes, in points, on a pool of several data sets of the means over
-these. Over the seeds it has Student's 95 % interval ([method.md](method.md) §8.3).
+these. Over the seeds it has Student's 95 % interval ([method.md](method.md) §8.3). Another kind of processor rounds
+otherwise and trains other zoos: experiments that are compared with one another have to be run on one.
 
 - **confirmed**: all of the interval reaches what the claim wants.
 - **refuted**: nothing of the interval does.

@@ -139,7 +139,7 @@ def test_a_question_is_normalised_as_the_data_set_it_was_recovered_for(tmp_path,
     mean, std = pool.normalisation
     expected = {0.0: (MEAN, STD), 1.0: ([0.1] * 3, [0.9] * 3)}
     kinds = [float(level) if level in (0.0, 1.0) else None for level in shade.tolist()]
-    assert {kind: kinds.count(kind) for kind in (0.0, 1.0)} != {} and kinds.count(None) == 10
+    assert all(kinds.count(kind) for kind in expected) and kinds.count(None) == 10
     for row, kind in enumerate(kinds):
         own = expected.get(kind, (mean, std))
         torch.testing.assert_close(asked.mean[row], torch.as_tensor(own[0]))

@@ -35,3 +35,12 @@ def test_heads_of_several_sides_have_no_average():
     assert validate_config(RUN | TWO_SIDES)
     assert validate_config(RUN | TWO_SIDES | {"purer": {"head": "averaged", "start": "random"}})
     assert validate_config(RUN | {"purer": {"head": "averaged"}})
+
+
+def test_the_average_to_begin_with_is_no_row_of_the_table():
+    """Models of several networks have none; PURER then begins with random weights and applies all the same."""
+    mixed = {"networks": {"conv4": {}, "small": {"family": "resnet10", "width": 8}}}
+    config = validate_config(RUN | mixed | {"pools": {"single": {"networks": ["conv4", "small"]}}})
+    assert config.purer.start == "average"
+    assert config.inapplicable("single", "purer_maml") is None
+    assert config.inapplicable("single", "average")
