@@ -38,8 +38,15 @@ def test_an_evaluation_setting_concerns_evaluation_onwards(done):
 def test_a_setting_of_a_method_concerns_its_cells(done):
     jobs = done.dry_run("--config", "free={iterations: 7}").jobs
     assert set(jobs) == {"meta_learn", "evaluate", *RESULTS}
-    # `free` runs on both pools; the other forms of FREE have sections of their own.
-    assert jobs["meta_learn"] == jobs["evaluate"] == 2 * SEEDS
+    # `free` runs on one pool; the other forms of FREE have sections of their own.
+    assert jobs["meta_learn"] == jobs["evaluate"] == SEEDS
+
+
+def test_a_setting_of_a_learner_concerns_those_that_begin_with_it(done):
+    jobs = done.dry_run("--config", "mixed_heads={steps: 7}").jobs
+    assert set(jobs) == {"meta_learn", "evaluate", *RESULTS}
+    # `free_heads` runs on two pools and begins with `mixed_heads`, which has a row on one of them.
+    assert (jobs["meta_learn"], jobs["evaluate"]) == (4 * SEEDS, 3 * SEEDS)
 
 
 def test_a_zoo_recipe_concerns_its_family_of_networks(done):
@@ -55,8 +62,8 @@ def test_a_further_seed_leaves_the_others_alone(done):
     assert jobs["train_zoo"] == 3
     assert jobs["invert"] == 2
     assert "time_inversion" not in jobs
-    cells = len(list(done.folder.rglob("record.json"))) // SEEDS
-    assert jobs["meta_learn"] == jobs["evaluate"] == cells
+    of_a_seed = {name: len(list(done.folder.rglob(name))) // SEEDS for name in ("learner.json", "record.json")}
+    assert (jobs["meta_learn"], jobs["evaluate"]) == (of_a_seed["learner.json"], of_a_seed["record.json"])
 
 
 @pytest.mark.parametrize(
@@ -83,11 +90,11 @@ def test_changed_code_concerns_what_imports_it(done, module, spared, reached):
 
 
 def test_changed_code_of_a_method_concerns_its_cells(done):
-    done.append("src/dfml/methods/fusion/average.py", "CHANGED = 1")
+    done.append("src/dfml/methods/fusion/average.py", "CHANGED = 1")  # which the default experiment does not run
     done.append("src/dfml/methods/supervised/loop.py", "CHANGED = 1")
     jobs = done.dry_run("--quiet", "rules").jobs
     assert set(jobs) == {"meta_learn", "evaluate", *RESULTS}
-    assert jobs["meta_learn"] == 2 * SEEDS
+    assert jobs["meta_learn"] == SEEDS
 
 
 def test_a_changed_script_or_caption_is_noticed(done):

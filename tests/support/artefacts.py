@@ -162,7 +162,7 @@ ARTEFACTS = (
     Artefact(
         "generator",
         write_generator,
-        lambda folder: load_meta_generator(folder, INVERSION, SIDE, CPU),
+        lambda folder: load_meta_generator(folder, INVERSION, SIDE, CPU, goes_on=True),
         {GENERATOR: BLIND_AND_TENSORS},
         share=25,
     ),

@@ -22,7 +22,7 @@ MEMORY = 1 << 30
 SECONDS = 5.0
 """Processor time that one file may take."""
 
-LONGEST_MESSAGE = 10_100
+LONGEST_MESSAGE = 20_100
 UNPRINTABLE = ("\x1b", "\x00", "\x07", "\u202e")
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
-from safetensors.torch import save_file
 
 from dfml.artefacts.accuracies import ACCURACIES, EpisodeAccuracies
 from dfml.artefacts.inversion import BANK
@@ -18,7 +17,7 @@ from dfml.compute.seeds import torch_generator
 from dfml.data.images import SPLITS, save_images
 from dfml.files.atomic import write_json
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.five import GENERATOR
+from dfml.inversion.five import MetaGenerator
 from dfml.jobs import provenance as receipt
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.results.collect import collect_records
@@ -62,11 +61,11 @@ def write_bank(folder: Path, which: int) -> None:
 
 
 def write_generator(folder: Path, which: int) -> None:
-    """A generator."""
+    """A generator with the moments of its outer optimiser."""
     from dfml.inversion.inner_steps import draw_generator
 
     drawn = draw_generator(INVERSION, SIDE, torch_generator(which, "generator"), law="default")
-    save_file(drawn.state_dict(), folder / GENERATOR)
+    MetaGenerator(drawn, INVERSION.five).save(folder)
 
 
 def write_images(folder: Path, which: int) -> None:

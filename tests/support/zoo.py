@@ -101,10 +101,10 @@ def random_entries(count: int, *, ways: int = WAYS, classes: int = 8, seed: int 
             index=index,
             classes=numpy_rng(seed, "classes", index).permutation(classes)[:ways].tolist(),
             images=ModelImages(train=48, selection=6, test=6),
-            accuracy=70.0 + index,
-            selection_accuracy=90.0 - index,
-            selection_accuracy_best=90.0 - index,
-            selection_accuracy_last=80.0 - index,
+            accuracy=70.0 + 0.25 * index,
+            selection_accuracy=90.0 - 0.25 * index,
+            selection_accuracy_best=90.0 - 0.25 * index,
+            selection_accuracy_last=80.0 - 0.25 * index,
             epoch_best=1,
         )
         for index in range(count)

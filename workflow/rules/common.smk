@@ -221,7 +221,9 @@ def cell_base(wildcards):
     own = replace(cell(wildcards), method=base)
     made = MADE_AS.get(own, own)
     return collect(
-        "{folder}/{name}", folder=learner_folder(made), name=["learner.json", "learner.safetensors", "history.csv"]
+        "{folder}/{name}",
+        folder=learner_folder(made),
+        name=["learner.json", "learner.safetensors", "history.csv"],
     )
 
 
