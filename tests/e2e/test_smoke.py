@@ -45,7 +45,8 @@ def test_every_cell_has_a_number_or_says_why_not(smoke):
     assert len(rows) >= 2 * len(config.methods) * len(config.shots)
     for row in rows:
         for cell in (part.strip() for part in row.split("|")[4:-1]):
-            assert re.fullmatch(r"\d+\.\d+ ± \d+\.\d+( \[\w\])?|(\d+\.\d+|–) \(\d+\)|–|n/a.*|not run", cell), row
+            number = r"(\*\*)?\d+\.\d+ ± \d+\.\d+(\*\*)?( \(\w\))?"
+            assert re.fullmatch(rf"{number}|(\d+\.\d+|–) \(\d+\)|–|n/a.*|not run", cell), row
 
 
 def test_the_artefacts_hold_together(smoke):
