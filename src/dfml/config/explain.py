@@ -14,6 +14,8 @@ Location = tuple[str | int, ...]
 
 REMOVED: Mapping[Location, str] = {
     ("icfil",): "removed: PURER's calibration at meta-test is gone (docs/methods/purer.md); take the section out",
+    ("free_heads", "heads"): "moved: these keys now stand in `mixed_heads`, whose learner `free_heads` begins with",
+    ("free_heads", "free"): "moved: these keys now stand in `free_heads` itself",
 }
 """Keys of earlier versions: what became of each, and what to do about it."""
 
