@@ -5,7 +5,7 @@ of methods is derived from this list.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from dfml.settings import Access
@@ -279,14 +279,19 @@ METHODS: dict[str, MethodEntry] = {
 
 
 def entry(method: str) -> MethodEntry:
-    """The row of a method; one that is not listed is the user's own: it is given the zoos and nothing else."""
-    return METHODS.get(method) or MethodEntry(label=method)
+    """The row of a method, or of the method that a variant such as ``free-parallel`` changes.
+
+    One that is not listed is the user's own: it is given the zoos and nothing else.
+    """
+    name, _, variant = method.partition("-")
+    known = METHODS.get(name) or MethodEntry(label=name)
+    return replace(known, label=f"{known.label}, {variant}", colour="", marker="") if variant else known
 
 
 def section_key(method: str) -> str:
     """The key of a method's section of the configuration; empty if it has no settings."""
     known = entry(method)
-    return (known.section or method) if known.settings else ""
+    return (known.section or method.partition("-")[0]) if known.settings else ""
 
 
 def sections() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
@@ -53,6 +53,28 @@ class DisagreementError(ValueError):
         super().__init__("; ".join(f"{problem.key}: {problem.message}" for problem in self.problems))
 
 
+class VariantError(ValueError):
+    """Raised for wrong settings of variants: of each its name, the section that it changes, and pydantic's details."""
+
+    def __init__(self, found: Iterable[tuple[str, str, list[Any]]]) -> None:
+        self.found = tuple(found)
+        super().__init__(f"wrong settings of {', '.join(name for name, _, _ in self.found)}")
+
+
+Changed = TypeVar("Changed", bound=Section)
+
+
+def changed(section: Changed, values: Mapping[str, Any]) -> Changed:
+    """The section with ``values`` laid over what was given of it.
+
+    Raises:
+        ValidationError: the values are wrong.
+    """
+    if not values:
+        return section
+    return type(section).model_validate(overlay(section.model_dump(exclude_unset=True), values))
+
+
 def overlay(base: Mapping[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
     """Merge nested mappings: sections key by key, any other value of ``over`` replaces that of ``base``."""
     merged = dict(base)
@@ -86,6 +108,12 @@ def unknown(name: str, known: Collection[str]) -> str:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+VariantName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*-[a-z0-9][a-z0-9_]*$")]
+"""A method, a hyphen and what the variant is called."""
+
+RowName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(-[a-z0-9][a-z0-9_]*)?$")]
+"""A method or a variant of one."""
 
 Access = Literal["logits", "gradients", "weights"]
 """What is given of a model: answers, their derivatives with respect to the images as well, or everything."""

@@ -36,7 +36,7 @@ def record(**changes) -> dict:
     """A whole, valid record with one result."""
     return {
         "format": "dfml.record",
-        "version": 3,
+        "version": 4,
         "experiment": "demo",
         "pool": "single",
         "method": "free",
@@ -44,6 +44,7 @@ def record(**changes) -> dict:
         "shots": 1,
         "seed": 0,
         "results": [result()],
+        "split": "meta_test",
         "selection": "last",
         "iterate": 100,
         "episode_digest": "e1",

@@ -37,7 +37,9 @@ wildcard_constraints:
     dataset="|".join(settings.datasets),
     architecture="|".join(settings.networks),
     pool="|".join(settings.pools),
-    inverter="|".join(get_args(Inverter)),
+    inverter="|".join(
+        dict.fromkeys([*get_args(Inverter), *(settings.bank_of(c.method) for c in settings.learners())])
+    ),
     method="|".join(dict.fromkeys([*settings.all_methods, *(c.method for c in settings.learners())])),
     shots="|".join(str(shots) for shots in settings.shots),
     seed="|".join(str(seed) for seed in settings.seeds),
@@ -59,11 +61,12 @@ POOLS = list(dict.fromkeys(c.pool for c in CELLS))
 # (pool, inverter) of every bank that a cell starts from.
 BANKS = list(
     dict.fromkeys(
-        (c.pool, entry(c.method).inverter or settings.inversion.inverter)
+        (c.pool, settings.bank_of(c.method))
         for c in MADE
         if entry(c.method).needs_inversion(settings.options(c.method))
     )
 )
+INVERSION_OF_BANK = {settings.bank_of(c.method): settings.inversion_of(c.method) for c in MADE}
 # Real images that some cell is evaluated on or asks.
 IMAGES = [
     f"<results>/images/{dataset}/images.json"
@@ -99,6 +102,10 @@ INVERSIONS = [
 ]
 # Timing one pool answers the question, and from-scratch inversion is slow.
 SPEEDS = [f"<results>/inversion/{pool}/speed.json" for pool, inverter in BANKS if inverter == "five"][:1]
+
+
+# Files of the classes that learners are evaluated on: those of the learning curve, those of the tables.
+EVALUATED = list(dict.fromkeys(["meta_val.npz", f"{settings.evaluation.split}.npz"]))
 
 
 def check_images():
@@ -207,7 +214,7 @@ def cell_inversion(wildcards):
     return collect(
         "<results>/inversion/{pool}/{inverter}/seed{seed}/{name}",
         pool=wildcards.pool,
-        inverter=entry(wildcards.method).inverter or settings.inversion.inverter,
+        inverter=settings.bank_of(wildcards.method),
         seed=wildcards.seed,
         name=["inversion.json", "generator.safetensors", "bank.npz"],
     )
@@ -215,7 +222,7 @@ def cell_inversion(wildcards):
 
 def cell_base(wildcards):
     """Input function: the learner that the cell's method begins with, if its setting `start` names a method."""
-    base = entry(wildcards.method).base(cell_options(wildcards))
+    base = settings.base_of(wildcards.method)
     if not base:
         return []
     own = replace(cell(wildcards), method=base)

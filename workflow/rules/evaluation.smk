@@ -3,11 +3,11 @@
 
 
 rule evaluate:
-    """Adapt one learner to the fixed meta-test episodes of its pool's data sets."""
+    """Adapt one learner to the fixed episodes of its pool's data sets."""
     input:
         weights=cell_learner("learner.safetensors"),
         learner=cell_learner("learner.json"),
-        images=pool_images("images.json", "meta_val.npz", "meta_test.npz"),
+        images=pool_images("images.json", *EVALUATED),
     output:
         record="<results>/evaluation/{pool}/{method}/{shots}shot/seed{seed}/record.json",
         accuracies="<results>/evaluation/{pool}/{method}/{shots}shot/seed{seed}/accuracies.npz",

@@ -34,6 +34,7 @@ rule invert:
         runtime=720,
     params:
         code=code("invert"),
+        inverter=inverter,
         settings=inversion_settings,
         label_space=settings.label_space,
     script:

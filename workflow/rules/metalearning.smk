@@ -34,7 +34,7 @@ rule meta_learn:
         cell=cell,
         ways=settings.ways,
         label_space=settings.label_space,
-        learner=plain(settings.learner),
+        learner=cell_network,
         method=cell_method,
         options=cell_options,
         inversion=cell_inversion_settings,

@@ -32,10 +32,15 @@ SECTION_OF_INVERTER = {"gen_ce": "per_model", "gen_bn": "per_model"}
 INVERTER_SECTIONS = {SECTION_OF_INVERTER.get(name, name) for name in get_args(Inverter)}
 
 
+def inverter(wildcards):
+    """The job's inverter without the name of a variant."""
+    return wildcards.inverter.partition("-")[0]
+
+
 def inversion_settings(wildcards):
     """Inversion with the section of the job's own inverter alone, and without what only the speed table uses."""
-    others = INVERTER_SECTIONS - {SECTION_OF_INVERTER.get(wildcards.inverter, wildcards.inverter)}
-    return plain(settings.inversion, exclude={"inverter", "speed"} | others)
+    others = INVERTER_SECTIONS - {SECTION_OF_INVERTER.get(inverter(wildcards), inverter(wildcards))}
+    return plain(INVERSION_OF_BANK[wildcards.inverter], exclude={"inverter", "speed"} | others)
 
 
 def cell_inversion_settings(wildcards):
@@ -43,7 +48,12 @@ def cell_inversion_settings(wildcards):
     used = entry(wildcards.method).inverts
     if used is None:
         return None
-    return plain(settings.inversion, exclude={"speed", *INVERTER_SECTIONS} - set(used))
+    return plain(settings.inversion_of(wildcards.method), exclude={"speed", *INVERTER_SECTIONS} - set(used))
+
+
+def cell_network(wildcards):
+    """The network that a method trains."""
+    return plain(settings.learner_of(wildcards.method))
 
 
 def cell(wildcards):
@@ -66,7 +76,7 @@ def cell_digest(wildcards):
     pool = settings.pools[wildcards.pool]
     method, options = entry(wildcards.method), cell_options(wildcards)
     foreign = [options["dataset"]] if method.other_domain else []
-    base = method.base(options)
+    base = settings.base_of(wildcards.method)
     return digest_json(
         {
             "cell": dict(wildcards.items()),
@@ -74,9 +84,11 @@ def cell_digest(wildcards):
             "label_space": config["label_space"],
             "datasets": {name: config["datasets"][name] for name in [*pool.datasets, *foreign]},
             "networks": {name: config["networks"][name] for name in pool.networks},
-            "learner": config["learner"],
+            "learner": cell_network(wildcards),
             "zoo": config["zoo"] if method.needs_zoo else None,
-            "inversion": config["inversion"] if method.inverts is not None else None,
+            "inversion": (
+                plain(settings.inversion_of(wildcards.method)) if method.inverts is not None else None
+            ),
             "options": options,
             "base": settings.options(base) if base else None,
             "evaluation": config["evaluation"],

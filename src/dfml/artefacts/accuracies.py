@@ -1,4 +1,4 @@
-"""``accuracies.npz``: right answers of every meta-test episode, beside the ``record.json`` that says their means.
+"""``accuracies.npz``: right answers of every episode, beside the ``record.json`` that says their means.
 
 Torch-free.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,7 @@ from dfml.artefacts.provenance import Provenance
 
 
 class Result(Closed):
-    """Accuracy of the cell on one meta-test data set under one adaptation rule and batch-norm mode."""
+    """Accuracy of the cell on one data set under one adaptation rule and batch-norm mode."""
 
     dataset: Name
     rule: Name
@@ -38,6 +38,7 @@ class CurvePoint(Closed):
 class Circumstances(Closed):
     """With what the numbers were measured, as every row of ``results.csv`` says it."""
 
+    split: Literal["meta_test", "meta_val"] = Field(description="whose classes the episodes are of")
     device: Name
     config_digest: Name
     git_commit: Text | None
@@ -48,7 +49,7 @@ class Record(Artefact, Circumstances, Learning, CellFacts):
     """Everything that an evaluation says about one cell."""
 
     FORMAT: ClassVar = "dfml.record"
-    VERSION: ClassVar = 3
+    VERSION: ClassVar = 4
     MAKER: ClassVar = "the rule evaluate"
 
     experiment: Name

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from dfml.catalogue import METHODS, entry, section_key
 from dfml.data.settings import EMBEDDED
+from dfml.inversion.settings import InversionSettings
 from dfml.metalearning.settings import BankReplaySettings
 from dfml.methods.settings import MethodSettings, Surroundings, missing_file
 from dfml.settings import Problem, Section, unknown
@@ -18,9 +21,24 @@ if TYPE_CHECKING:
     from dfml.config.root import Experiment
 
 
+def faulty_variants(config: "Experiment") -> Iterator[tuple[str, str, list[Any]]]:
+    """Variants of methods whose sections refuse the changed values: name, section, pydantic's details."""
+    for name in config.variants:
+        parts = (
+            (section_key(name), config.given_section),
+            ("inversion", config.inversion_of),
+            ("learner", config.learner_of),
+        )
+        for section, build in parts:
+            try:
+                build(name)
+            except ValidationError as error:
+                yield name, section, error.errors(include_url=False)
+
+
 def disagreements(config: "Experiment") -> Iterator[Problem]:
     """Everything that is wrong between sections whose own values are all right."""
-    wrong_names = [*_names(config), *_custom_methods(config)]
+    wrong_names = [*_names(config), *_custom_methods(config), *_variants(config)]
     yield from wrong_names
     yield from _replay_fits_the_bank(config)
     yield from _methods(config)
@@ -51,7 +69,7 @@ def _names(config: "Experiment") -> Iterator[Problem]:
                 message = f"`{shots}` is not in the top-level `shots`; add it there or remove it here"
                 yield Problem(f"pools.{pool}.shots", message, ("shots",))
         for name in chosen.methods or ():
-            every = (*METHODS, *config.custom_methods)
+            every = (*METHODS, *config.variants, *config.custom_methods)
             if name not in every:
                 message = f"unknown method `{name}`; {unknown(name, every)}"
                 yield Problem(f"pools.{pool}.methods", message, ("custom_methods",))
@@ -74,15 +92,37 @@ def _custom_methods(config: "Experiment") -> Iterator[Problem]:
                 yield Problem(key, f"`{file}` is not a Python file that can be read: {error}")
 
 
-def _used(config: "Experiment") -> Iterator[tuple[str, MethodSettings, list[str]]]:
-    """Key and settings of every section that a method on some pool uses, with these pools."""
-    pools: dict[str, list[str]] = {}
+def _variants(config: "Experiment") -> Iterator[Problem]:
+    """Variants of no method, or of one without settings; namesakes whose banks would be two under one name."""
+    banks: dict[str, tuple[str, InversionSettings]] = {}
+    for name, values in config.variants.items():
+        method, _, variant = name.partition("-")
+        if method not in METHODS:
+            yield Problem(f"variants.{name}", f"`{method}` is no method; {unknown(method, METHODS)}")
+        elif config.changes(name) and not section_key(name):
+            yield Problem(f"variants.{name}", f"`{method}` has no settings that could be changed")
+        elif "inversion" in values:
+            bank, settings = config.bank_of(name), config.inversion_of(name)
+            other, theirs = banks.setdefault(bank, (name, settings))
+            if settings != theirs:
+                message = f"another inversion than that of `{other}`, with which it shares the bank `{bank}`"
+                yield Problem(f"variants.{name}.inversion", f"{message}; call one of them other than `{variant}`")
+
+
+def _key(method: str) -> str:
+    """Where a row's own settings are changed."""
+    return f"variants.{method}" if "-" in method else section_key(method)
+
+
+def _used(config: "Experiment") -> Iterator[tuple[str, MethodSettings, list[tuple[str, str]]]]:
+    """Key and settings of every section that is used, with the (pool, method) that use it."""
+    users: dict[str, list[tuple[str, str]]] = {}
     for pool in config.pools:
-        for key in dict.fromkeys(section_key(method) for method in config.selected(pool)):
-            if key:
-                pools.setdefault(key, []).append(pool)
-    for key, users in pools.items():
-        yield key, getattr(config, key), users
+        for method in config.selected(pool):
+            users.setdefault(_key(method), []).append((pool, method))
+    for key, rows in users.items():
+        if (section := config.given_section(rows[0][1])) is not None:
+            yield key, section, rows
 
 
 def _within(section: Section, key: str) -> Iterator[tuple[str, Section]]:
@@ -94,32 +134,30 @@ def _within(section: Section, key: str) -> Iterator[tuple[str, Section]]:
 
 
 def _replay_fits_the_bank(config: "Experiment") -> Iterator[Problem]:
-    held, shots = config.inversion.images_per_class, max(config.shots)
-    replays = [found for key, section, _ in _used(config) for found in _within(section, key)]
-    for key, replay in replays:
-        if isinstance(replay, BankReplaySettings) and replay.replays and held < shots + replay.queries:
-            message = (
-                f"{held} recovered images per class cannot give an episode of {shots} shots and {replay.queries} "
-                f"queries (`{key}.queries`); use at least {shots + replay.queries}, or fewer queries"
-            )
-            yield Problem("inversion.images_per_class", message, ("shots", key, "methods", "pools"))
+    shots = max(config.shots)
+    for whole, section, rows in _used(config):
+        held = config.inversion_of(rows[0][1]).images_per_class
+        for key, replay in _within(section, whole):
+            if isinstance(replay, BankReplaySettings) and replay.replays and held < shots + replay.queries:
+                message = (
+                    f"{held} recovered images per class cannot give an episode of {shots} shots and {replay.queries} "
+                    f"queries (`{key}.queries`); use at least {shots + replay.queries}, or fewer queries"
+                )
+                yield Problem("inversion.images_per_class", message, ("shots", key, "methods", "pools"))
 
 
 def _methods(config: "Experiment") -> Iterator[Problem]:
     """What every used section says of its surroundings."""
-    for key, section, users in _used(config):
+    for key, section, rows in _used(config):
         sound = [
-            config.facts(pool)
-            for pool in users
+            (pool, method)
+            for pool, method in rows
             if set(config.pools[pool].networks) <= set(config.networks)
             and set(config.pools[pool].datasets) <= set(config.datasets)
         ]
-        runs = any(
-            section_key(method) == key and config.inapplicable(pool.name, method) is None
-            for pool in sound
-            for method in config.selected(pool.name)
-        )
-        around = Surroundings(max(config.shots), config.inversion, tuple(sound), runs)
+        pools = {pool: config.facts(pool, method) for pool, method in sound}
+        runs = any(config.inapplicable(pool, method) is None for pool, method in sound)
+        around = Surroundings(max(config.shots), config.inversion_of(rows[0][1]), tuple(pools.values()), runs)
         yield from section.problems(key, around)
 
 
@@ -130,22 +168,20 @@ def _unlabelled(config: "Experiment") -> Iterator[Problem]:
         name: Any = config.options(method)["dataset"]
         if name not in config.datasets:
             remedy = f"add `{name}: {{}}` there" if name in EMBEDDED else unknown(name, config.datasets)
-            yield Problem(
-                f"{section_key(method)}.dataset", f"`{name}` is not under `datasets`; {remedy}", ("datasets",)
-            )
+            yield Problem(f"{_key(method)}.dataset", f"`{name}` is not under `datasets`; {remedy}", ("datasets",))
 
 
 def _embedded_sizes(config: "Experiment") -> Iterator[Problem]:
     """More ways than classes, and fewer images than an episode needs; a folder is counted when it is read."""
     shots, evaluation = max(config.shots), config.evaluation
-    episodes = {"meta_test": ("evaluation.queries", evaluation.queries)}
+    episodes = {evaluation.split: ("evaluation.queries", evaluation.queries)}
     if evaluation.validation_episodes:
         episodes["meta_val"] = ("evaluation.queries", evaluation.queries)
     running = [pool for pool in config.pools if config.selected(pool)]
     chosen = {method for pool in running for method in config.selected(pool)}
-    supervised = [method for method in config.methods if method in chosen and entry(method).real_images == "own"]
+    supervised = [method for method in config.all_methods if method in chosen and entry(method).real_images == "own"]
     if supervised:
-        queries, key = max((config.options(m)["queries"], section_key(m)) for m in supervised)
+        queries, key = max((config.options(m)["queries"], _key(m)) for m in supervised)
         episodes["meta_train"] = (f"{key}.queries", queries)
     used = {name for pool in running for name in config.pools[pool].datasets}
     for name in sorted(used & set(config.datasets) & set(EMBEDDED)):

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from dfml.config.tree import ANY_NAME, children, describe, keys, locate, section_of
-from dfml.settings import DisagreementError, nearest
+from dfml.settings import DisagreementError, VariantError, nearest
 
 Location = tuple[str | int, ...]
 """Keys, chosen names and positions in lists, from the top."""
@@ -45,7 +45,9 @@ def violations(details: list[Any]) -> Iterator[Violation]:
         location: Location = detail["loc"]
         inside = [other["loc"] for other in details if other["loc"][: len(location)] == location != other["loc"]]
         fault = detail.get("ctx", {}).get("error")
-        if isinstance(fault, DisagreementError):
+        if isinstance(fault, VariantError):
+            yield from _of_variants(fault)
+        elif isinstance(fault, DisagreementError):
             for problem in fault.problems:
                 involved = tuple((*location, *key.split(".")) for key in problem.involves)
                 yield Violation((*location, *problem.key.split(".")), problem.message, involved)
@@ -63,6 +65,26 @@ def violations(details: list[Any]) -> Iterator[Violation]:
             yield _wrong_value(location[:-1], detail["input"])
         elif not inside:
             yield _wrong_value(location, detail["input"])
+
+
+def _of_variants(fault: VariantError) -> Iterator[Violation]:
+    """Explained as in the section that a variant changes, placed where the variant stands."""
+    for name, section, details in fault.found:
+        for one in violations([{**detail, "loc": (section, *detail["loc"])} for detail in details]):
+            yield Violation((*_place(name, section), *one.location[1:]), one.message)
+
+
+def within_variants(details: list[Any]) -> Iterator[Any]:
+    """What pydantic found in the sections of variants, placed where the variants stand."""
+    for fault in (detail.get("ctx", {}).get("error") for detail in details):
+        if isinstance(fault, VariantError):
+            for name, section, found in fault.found:
+                yield from ({**detail, "loc": (*_place(name, section), *detail["loc"])} for detail in found)
+
+
+def _place(variant: str, section: str) -> Location:
+    """Where a variant changes a section."""
+    return ("variants", variant, section) if section in ("inversion", "learner") else ("variants", variant)
 
 
 def _unknown_key(location: Location) -> Violation:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from dfml.config.explain import Location, Violation, violations
+from dfml.config.explain import Location, Violation, violations, within_variants
 from dfml.config.root import Config
 from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
@@ -79,7 +79,7 @@ def validate_config(mapping: Mapping[str, Any], where: str = "config") -> Config
             details = error.errors(include_url=False)
         else:
             break
-        if _reread(values, details):
+        if _reread(values, [*details, *within_variants(details)]):
             continue
         # Values are compared only when each is right by itself: note what is wrong, take it out, look again.
         new = list(violations(details))

@@ -9,14 +9,14 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from dfml.artefacts.base import Cell
 from dfml.catalogue import METHODS, entry, section_key, sections
-from dfml.config.checks import disagreements
+from dfml.config.checks import disagreements, faulty_variants
 from dfml.data.settings import DatasetSettings
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.settings import RuntimeSettings
 from dfml.methods.settings import MethodSettings, PoolFacts
 from dfml.networks.settings import LearnerSettings, NetworkSettings
-from dfml.settings import ACCESS_LEVELS, DisagreementError, Name, Section, distinct
+from dfml.settings import ACCESS_LEVELS, DisagreementError, Name, Section, VariantError, VariantName, changed, distinct
 from dfml.zoo.settings import PoolSettings, ZooSettings
 
 
@@ -51,6 +51,11 @@ class Experiment(Section):
     custom_methods: dict[
         Name, Annotated[str, Field(description="Path of a Python file with a function `fit(context)`.")]
     ] = Field({}, description="Methods of your own by name, run after `methods` (docs/adding.md).")
+    variants: dict[VariantName, dict[str, Any]] = Field(
+        {},
+        description="Further rows: a method with some settings changed, `free-parallel: {bell: {mode: parallel}}`. "
+        "`inversion` and `learner` below a variant change those sections for it alone (config/README.md).",
+    )
     zoo: ZooSettings = Field(ZooSettings(), description="Zoo training.")
     inversion: InversionSettings = Field(InversionSettings(), description="Model inversion.")
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="Evaluation.")
@@ -60,15 +65,48 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "Experiment":
+        if faults := list(faulty_variants(self)):
+            raise VariantError(faults)
         if problems := list(disagreements(self)):
             raise DisagreementError(problems)
         return self
 
-    def section(self, method: str) -> MethodSettings | None:
-        """A method's own settings with nothing left to look up; None if it has none."""
+    def changes(self, method: str, *, of: Literal["inversion", "learner"] | None = None) -> dict[str, Any]:
+        """What a variant changes of its method's own section, or of the section ``of``; nothing for any other row."""
+        given = self.variants.get(method, {})
+        if of is not None:
+            found: dict[str, Any] = given.get(of, {})
+            return found
+        return {key: value for key, value in given.items() if key not in ("inversion", "learner")}
+
+    def given_section(self, method: str) -> MethodSettings | None:
+        """A method's own settings, with what a variant changes; None if it has none."""
         key = section_key(method)
-        own: MethodSettings | None = getattr(self, key) if key else None
-        return own and own.resolved(self.inversion)
+        return changed(getattr(self, key), self.changes(method)) if key else None
+
+    def section(self, method: str) -> MethodSettings | None:
+        """The same with nothing left to look up elsewhere."""
+        own = self.given_section(method)
+        return own and own.resolved(self.inversion_of(method))
+
+    def inversion_of(self, method: str) -> InversionSettings:
+        """The inversion's settings as a method sees them."""
+        return changed(self.inversion, self.changes(method, of="inversion"))
+
+    def learner_of(self, method: str) -> LearnerSettings:
+        """The network that a method trains."""
+        return changed(self.learner, self.changes(method, of="learner"))
+
+    def bank_of(self, method: str) -> str:
+        """Name of the bank that a method starts from, if it does: the inverter's, or that of the inverter's variant."""
+        inverter = entry(method).inverter or self.inversion_of(method).inverter
+        return f"{inverter}-{method.partition('-')[2]}" if self.changes(method, of="inversion") else inverter
+
+    def base_of(self, method: str) -> str | None:
+        """The method whose learner a method begins with, if it does: of a variant its namesake, where there is one."""
+        base = entry(method).base(self.options(method))
+        namesake = f"{base}-{method.partition('-')[2]}"
+        return namesake if base and namesake in self.variants else base
 
     def options(self, method: str) -> dict[str, Any]:
         """The same as plain values; empty if the method has no settings."""
@@ -77,8 +115,8 @@ class Experiment(Section):
 
     def inapplicable(self, pool: str, method: str) -> str | None:
         """Why a method cannot run on a pool, or None if it can."""
-        row, section, facts = entry(method), self.section(method), self.facts(pool)
-        if (base := row.base(self.options(method))) and (reason := self.inapplicable(pool, base)):
+        row, section, facts = entry(method), self.section(method), self.facts(pool, method)
+        if (base := self.base_of(method)) and (reason := self.inapplicable(pool, base)):
             return reason
         needed, given = row.needed_access(self.options(method)), self.pools[pool].access
         if row.needs_zoo and ACCESS_LEVELS.index(needed) > ACCESS_LEVELS.index(given):
@@ -89,23 +127,31 @@ class Experiment(Section):
             return "the average of the models must have the meta-learner's architecture"
         return None if section is None else section.inapplicable(facts)
 
-    def facts(self, pool: str) -> PoolFacts:
-        """A pool as the sections of methods see it; its data sets and networks must be known."""
+    def facts(self, pool: str, method: str = "") -> PoolFacts:
+        """A pool as the section of a method sees it; its data sets and networks must be known."""
         chosen = self.pools[pool]
         networks = [self.networks[name] for name in chosen.networks]
+        learner = self.learner_of(method)
         return PoolFacts(
             name=pool,
             models=len(chosen.datasets) * sum(network.models or self.zoo.models for network in networks),
             networks=tuple((network.family, network.width) for network in networks),
             datasets=chosen.datasets,
             sides=tuple(self.datasets[name].side for name in chosen.datasets),
-            learner=(self.learner.family, self.learner.width),
+            learner=(learner.family, learner.width),
         )
 
     @property
     def all_methods(self) -> tuple[str, ...]:
-        """Rows of the tables in their order: the listed methods, then the user's own."""
-        return (*self.methods, *self.custom_methods)
+        """Rows of the tables in their order: the listed methods, each before its variants, then the user's own."""
+        origins = dict.fromkeys([*self.methods, *(name.partition("-")[0] for name in self.variants)])
+        listed = [
+            [*(name for name in self.methods if name == origin), *self._variants_of(origin)] for origin in origins
+        ]
+        return (*(name for names in listed for name in names), *self.custom_methods)
+
+    def _variants_of(self, method: str) -> list[str]:
+        return [name for name in self.variants if name.partition("-")[0] == method]
 
     def selected(self, pool: str) -> tuple[str, ...]:
         """Methods asked for on a pool, applicable or not."""
@@ -128,7 +174,7 @@ class Experiment(Section):
         """Every cell whose learner is made: those of :meth:`cells` and those that their learners begin with."""
         found: dict[Cell, None] = {}
         for cell in self.cells():
-            base = entry(cell.method).base(self.options(cell.method))
+            base = self.base_of(cell.method)
             found |= dict.fromkeys([replace(cell, method=base), cell] if base else [cell])
         return list(found)
 

@@ -27,6 +27,7 @@ CELLS = (
     "learner",
     "pools",
     "methods",
+    "variants",
     "custom_methods",
 )
 

@@ -11,7 +11,11 @@ from typing import Any
 from dfml.config.root import Config
 
 ANY_NAME = "<name>"
-_PATTERNS = {"^[a-z][a-z0-9_]*$": "a name of lower-case letters, digits and `_` that starts with a letter"}
+_PATTERNS = {
+    "^[a-z][a-z0-9_]*$": "a name of lower-case letters, digits and `_` that starts with a letter",
+    "^[a-z][a-z0-9_]*-[a-z0-9][a-z0-9_]*$": "a method, a hyphen and a name, such as `free-parallel`",
+    "^[a-z][a-z0-9_]*(-[a-z0-9][a-z0-9_]*)?$": "a method, such as `free`, or a variant, such as `free-parallel`",
+}
 
 
 @dataclass(frozen=True)

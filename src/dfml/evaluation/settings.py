@@ -8,9 +8,13 @@ from dfml.settings import DisagreementError, Problem, Section
 
 
 class EvaluationSettings(Section):
-    """Fixed meta-test episodes."""
+    """Fixed episodes, the same for every method and seed."""
 
-    episodes: int = Field(600, ge=2, description="Meta-test episodes, the same for every method and seed.")
+    split: Literal["meta_test", "meta_val"] = Field(
+        "meta_test",
+        description="Whose classes the tables report. `meta_val`: for choosing settings; no meta-test image is read.",
+    )
+    episodes: int = Field(600, ge=2, description="Episodes of that split.")
     queries: int = Field(15, ge=1, description="Query images per class.")
     episode_seed: int = Field(0, ge=0, description="Seed of the episode lists.")
     adaptation_steps: int = Field(10, ge=1, description="Gradient steps of fine-tuning on the support set.")

@@ -1,4 +1,4 @@
-"""The `evaluate` stage: one learner on the meta-test episodes of its pool's data sets (docs/method.md §8)."""
+"""The `evaluate` stage: one learner on the fixed episodes of its pool's data sets (docs/method.md §8)."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def evaluate(
     config_digest: str,
     job: Job,
 ) -> None:
-    """Measure one learner on the meta-test episodes of every data set of its pool and write ``record.json``.
+    """Measure one learner on episodes of every data set of its pool and write ``record.json``.
 
     Its episodes one by one are in ``accuracies.npz`` beside it, which is written first: a record is never without.
     Kept iterates are measured on meta-val episodes for the learning curve. The reported iterate is the last one or
-    the best on meta-val; meta-test images are read after the choice (F01).
+    the best on meta-val; images of the reported split are read after the choice (F01).
 
     Raises:
         DataError: a meta-test or meta-val class is too small for the episodes.
@@ -76,8 +76,10 @@ def evaluate(
     chosen = _select(settings.select, curve, len(learners), manifest)
 
     digests, counts = {}, {}
-    tests = drawn("meta_test.npz", settings.episodes)
-    with job.progress.task(f"meta-test {cell.method}", total=len(tests) * settings.episodes) as bar:
+    tests = drawn(f"{settings.split}.npz", settings.episodes)
+    with job.progress.task(
+        f"{settings.split.replace('_', '-')} {cell.method}", total=len(tests) * settings.episodes
+    ) as bar:
         for test in tests:
             digests[test.dataset] = test.episodes.digest()
             for key, right in right_answers(learners[chosen].for_domain(test.dataset), test, bar).items():
@@ -94,6 +96,7 @@ def evaluate(
         ways=ways,
         experiment=experiment,
         results=_results(accuracies),
+        split=settings.split,
         selection=settings.select,
         iterate=manifest.snapshots[chosen].iteration,
         episode_digest=digest_json(digests),

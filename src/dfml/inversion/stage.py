@@ -38,6 +38,7 @@ def invert(
     *,
     pool: str,
     inverter: str,
+    name: str,
     settings: InversionSettings,
     label_space: str,
     seed: int,
@@ -47,7 +48,8 @@ def invert(
 ) -> None:
     """Recover a bank of images from the zoos of a pool; write generator, bank, record and picture into ``folder``.
 
-    ``code`` is the digest of the code at work: a run that other code began is not continued.
+    ``name`` is what the record calls the inverter, which may be a variant of it; ``code`` is the digest of the code at
+    work: a run that other code began is not continued.
     """
     models = Pool.load(
         zoos,
@@ -101,7 +103,7 @@ def invert(
     save_grid(rows_of_classes(last, columns), folder / GRID, columns=columns)
     InversionRecord(
         pool=pool,
-        inverter=inverter,
+        inverter=name,
         seed=seed,
         seconds=recovery.seconds,
         **passes,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ _KEY = [*_CELL, *(name for name in _MEASURED if Result.model_fields[name].annota
 
 RESULT_COLUMNS = [*_CELL, *_MEASURED, *Difference._fields, "selection", *Effort.model_fields]
 RESULT_COLUMNS += ["inference_macs", "peak_memory_mb", *Circumstances.model_fields, "record"]
-"""Columns of ``results.csv``: one row per (cell, meta-test data set, adaptation rule, batch-norm mode)."""
+"""Columns of ``results.csv``: one row per (cell, data set, adaptation rule, batch-norm mode)."""
 
 
 def _kind(column: str) -> tuple[object, bool]:
@@ -37,8 +37,8 @@ def _kind(column: str) -> tuple[object, bool]:
     if column in Difference._fields:
         return float, True
     field = Record.model_fields.get(column) or Result.model_fields.get(column)
-    if field is None:
-        return str, False  # the path of the record
+    if field is None or get_origin(field.annotation) is Literal:
+        return str, False  # the path of the record; one of several words
     kinds = get_args(field.annotation) or (field.annotation,)
     plain = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds]
     return plain[0], NoneType in plain

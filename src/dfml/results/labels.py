@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pandas as pd
+
 from dfml.catalogue import entry
 
 RULES = {
@@ -29,6 +31,11 @@ def in_order(names: Iterable[str], known: Iterable[str]) -> list[str]:
 def rule_label(rule: str) -> str:
     """Readable name of an adaptation rule."""
     return RULES.get(rule, rule)
+
+
+def split_label(frame: pd.DataFrame) -> str:
+    """Whose classes the episodes of a frame of results are of: ``meta-test``, or ``meta-val``."""
+    return " and ".join(sorted(str(split).replace("_", "-") for split in frame["split"].unique()))
 
 
 def batch_norm_label(mode: str) -> str:

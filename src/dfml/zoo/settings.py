@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dfml.settings import Access, DisagreementError, Name, Problem, Section, distinct
+from dfml.settings import Access, DisagreementError, Name, Problem, RowName, Section, distinct
 
 
 class PoolSettings(Section):
@@ -19,7 +19,7 @@ class PoolSettings(Section):
         strict=False,
         description="Networks whose zoos are united (drawn per model).",
     )
-    methods: tuple[Name, ...] | None = Field(
+    methods: tuple[RowName, ...] | None = Field(
         None,
         strict=False,
         description="Methods run on this pool; null runs every method of the top-level list, [] none.",

@@ -215,6 +215,17 @@ def test_without_validation_episodes_meta_val_is_not_opened(learner, images, tmp
     assert record.curve == [] and record.iterate == 15
 
 
+def test_settings_can_be_chosen_without_opening_meta_test(learner, images, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "meta_val.npz").symlink_to(images / "meta_val.npz")
+    record = run(learner, alone, tmp_path / "record.json", split="meta_val")
+    assert record.split == "meta_val"
+    (last,) = [p.accuracy for p in record.curve if (p.iteration, p.rule, p.batch_norm) == (15, "finetune", "support")]
+    of_curve = run(learner, alone, tmp_path / "again.json", split="meta_val", episodes=SETTINGS["validation_episodes"])
+    assert {r.accuracy for r in of_curve.results if (r.rule, r.batch_norm) == ("finetune", "support")} == {last}
+
+
 def test_best_on_test_is_refused(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("evaluation: {select: best_on_test}\n")

@@ -121,7 +121,7 @@ class TestCommitted:
     def test_an_experiment_runs_what_claims_want_of_it(self, name):
         experiment = self.claims.experiments[name]
         config = load_config([ROOT / "config" / "config.yaml", *(ROOT / file for file in experiment.files)])
-        assert config.experiment == name
+        assert (config.experiment, config.evaluation.split) == (name, "meta_test")
         cells = {(cell.pool, cell.method, cell.shots) for cell in config.cells()}
         for claim in self.claims.claims:
             for timing in claim.speed:
@@ -132,9 +132,7 @@ class TestCommitted:
                 assert not wanted or len(config.seeds) >= test.seeds
                 assert test.dataset is None or test.dataset in config.pools[test.pool].datasets
 
-    @pytest.mark.parametrize(
-        ("name", "episodes"), [("previous_best", 4000), ("bell_sequential", 4000), ("zero_head", 9600)]
-    )
+    @pytest.mark.parametrize(("name", "episodes"), [("previous_best", 4000), ("bell", 4000), ("zero_head", 9600)])
     def test_budgets_are_those_that_claims_say(self, name, episodes):
         files = self.claims.experiments[name].files
         config = load_config([ROOT / "config" / "config.yaml", *(ROOT / file for file in files)])

@@ -12,16 +12,17 @@ from dfml.artefacts.base import Text
 from dfml.catalogue import METHODS
 from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
-from dfml.settings import DisagreementError, Name, Problem, Section, nearest, unknown
+from dfml.settings import DisagreementError, Name, Problem, RowName, Section, nearest, unknown
 
 
 def _method(name: str) -> str:
-    if name not in METHODS:
-        raise ValueError(f"there is no method `{name}`; {unknown(name, METHODS)}")
+    method = name.partition("-")[0]
+    if method not in METHODS:
+        raise ValueError(f"there is no method `{method}`; {unknown(method, METHODS)}")
     return name
 
 
-Method = Annotated[Name, AfterValidator(_method)]
+Method = Annotated[RowName, AfterValidator(_method)]
 
 
 class Study(Section):

@@ -15,7 +15,7 @@ from dfml.evaluation.intervals import interval95
 from dfml.results.figures.style import empty_figure, panels
 
 _META_TRAINED = "five"
-_LEARN_TOO = ("fast",)
+_LEARN_TOO = ("five", "fast")  # and their variants
 _STAGES = {
     "first": ("start of meta-training", "#E69F00", (0, (5, 2))),
     "last": ("end of meta-training", "#0072B2", "-"),
@@ -72,7 +72,8 @@ def _draw_curves(panel: Axes, inversions: Sequence[InversionRecord]) -> int:
                 # One curve of each other inverter says enough.
                 continue
             else:
-                label, line = inverter if inverter in _LEARN_TOO else f"{inverter}, from scratch", (0, (1, 1))
+                learned = inverter.partition("-")[0] in _LEARN_TOO
+                label, line = inverter if learned else f"{inverter}, from scratch", (0, (1, 1))
                 colour = _OTHER_COLOURS[others.index(inverter) % len(_OTHER_COLOURS)]
             if not runs:
                 continue

@@ -21,7 +21,7 @@ from dfml.results.figures.style import (
     starred_label,
 )
 from dfml.results.grid import NOT_APPLICABLE, NOT_RUN, GridCell
-from dfml.results.labels import BATCH_NORMS, RULES, in_order, rule_label
+from dfml.results.labels import BATCH_NORMS, RULES, in_order, rule_label, split_label
 from dfml.results.summary import average_over_seeds, datasets_of, with_domain_means
 
 _BAR = 0.8
@@ -65,7 +65,7 @@ def main_figure(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, sho
             if column:
                 panel.set_yticklabels([])
             if row == len(places) - 1:
-                panel.set_xlabel("meta-test accuracy (%)")
+                panel.set_xlabel(f"{split_label(frame)} accuracy (%)")
     shared_legend(
         figure,
         _handles(rules),

@@ -20,14 +20,14 @@ from dfml.results.figures.style import (
     panels,
     shared_legend,
 )
-from dfml.results.labels import RULES, in_order, rule_label
+from dfml.results.labels import RULES, in_order, rule_label, split_label
 from dfml.results.summary import average_over_seeds, datasets_of, with_domain_means
 
 
 def accuracy_seconds_figure(
     frame: pd.DataFrame, curves: pd.DataFrame, *, pools: Sequence[str], methods: Sequence[str], ways: int
 ) -> Figure:
-    """Markers: meta-test accuracy at the end, with its interval; lines: meta-val accuracy on the way.
+    """Markers: accuracy at the end, with its interval; lines: meta-val accuracy on the way.
 
     ``frame`` has RESULT_COLUMNS, ``curves`` comes from ``curve_frame`` (may be empty). One panel per
     (pool, data set, shots) and adaptation rule, all under one batch-norm mode.
@@ -67,7 +67,7 @@ def accuracy_seconds_figure(
         share_limits(axes[row])
     shown = {method: style for method, style in styles.items() if method in set(frame["method"])}
     meanings = [
-        Line2D([], [], color=QUIET, marker="o", linestyle="", label="meta-test at the end"),
+        Line2D([], [], color=QUIET, marker="o", linestyle="", label=f"{split_label(frame)} at the end"),
         Line2D([], [], color=QUIET, linewidth=1.0, label="meta-val on the way"),
         chance_handle(),
     ]

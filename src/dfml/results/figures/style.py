@@ -43,11 +43,7 @@ class MethodStyle:
     marker: str
 
 
-_OTHERS = [
-    MethodStyle("#CC6677", "8"),
-    MethodStyle("#CC6677", "d"),
-    MethodStyle("#CC6677", "p"),
-]
+_OTHERS = [MethodStyle("#CC6677", marker) for marker in "8dpso^vDPX<>hH"]
 
 _MARKS = {UPPER_BOUND: "*", OTHER_DOMAIN: "†"}
 """Marks of methods outside the data-free wall."""

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dfml.results.grid import GridCell
-from dfml.results.labels import real_images_note
+from dfml.results.labels import real_images_note, split_label
 from dfml.results.summary import MEASURED, average_over_seeds, leaders, with_domain_means
 from dfml.results.tables.layout import (
     DASH,
@@ -58,7 +58,7 @@ def main_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
     lead = [Column("method", numeric=False)]
     return Table(
         stem="main",
-        caption="Meta-test accuracy (%)",
+        caption=f"{split_label(frame).capitalize()} accuracy (%)",
         data=pd.DataFrame(data, columns=_MAIN_COLUMNS).astype({"seeds": "Int64"}),
         sections=sections(lines, frame, ways=ways, lead=lead, values=["accuracy", "sd (seeds)"]),
         notes=_main_notes(frame, ways),
@@ -88,7 +88,7 @@ def by_seed_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, s
     lead = [Column("method", numeric=False), Column("seed")]
     return Table(
         stem="main_by_seed",
-        caption="Meta-test accuracy (%), seed by seed",
+        caption=f"{split_label(frame).capitalize()} accuracy (%), seed by seed",
         data=pd.DataFrame(data, columns=_SEED_COLUMNS).astype({"seed": "Int64", "episodes": "Int64"}),
         sections=sections(lines, frame, ways=ways, lead=lead, values=["accuracy"]),
         notes=[
@@ -111,7 +111,7 @@ def _main_notes(frame: pd.DataFrame, ways: int) -> list[str]:
     episodes = " or ".join(str(count) for count in sorted(frame["episodes"].unique()))
     selection = " or ".join(sorted(frame["selection"].unique()))
     return [
-        f"Mean over seeds ± 95% interval over the {episodes} fixed episodes. One seed: "
+        f"Mean over seeds ± 95% interval over the {episodes} fixed {split_label(frame)} episodes. One seed: "
         "1.96 · sd / √episodes; n seeds: √(Σ ci²) / n. Seeds are trained independently but share the "
         "episodes, so the interval leaves out the error that all seeds have in common.",
         "sd (seeds): sample standard deviation over seeds, and their number.",
