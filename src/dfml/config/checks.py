@@ -174,7 +174,7 @@ def _unlabelled(config: "Experiment") -> Iterator[Problem]:
 def _embedded_sizes(config: "Experiment") -> Iterator[Problem]:
     """More ways than classes, and fewer images than an episode needs; a folder is counted when it is read."""
     shots, evaluation = max(config.shots), config.evaluation
-    episodes = {evaluation.split: ("evaluation.queries", evaluation.queries)}
+    episodes: dict[str, tuple[str, int]] = {evaluation.split: ("evaluation.queries", evaluation.queries)}
     if evaluation.validation_episodes:
         episodes["meta_val"] = ("evaluation.queries", evaluation.queries)
     running = [pool for pool in config.pools if config.selected(pool)]

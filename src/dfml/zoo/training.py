@@ -21,7 +21,9 @@ from dfml.data.images import ClassImages
 from dfml.errors import DataError
 from dfml.imaging.pixels import normalise
 from dfml.networks.build import build_network
+from dfml.networks.conv4 import Conv4
 from dfml.zoo.augmentation import Augmentation
+from dfml.zoo.closed_step import ClosedStep
 from dfml.zoo.settings import OptimiserSettings, ZooSettings
 from dfml.zoo.store import State
 
@@ -161,6 +163,7 @@ class ModelTraining:
         recipe = settings.conv4 if spec.family == "conv4" else settings.resnet
         self.epochs = recipe.epochs or settings.epochs
         self.parameters = list(self.network.parameters())
+        self._closed = ClosedStep(self.network) if device.type == "cpu" and isinstance(self.network, Conv4) else None
         self.optimiser = _optimiser(self.parameters, recipe)
         total = self.epochs * self.steps
         rates = [learning_rate(recipe, i, steps_per_epoch=self.steps, epochs=self.epochs) for i in range(total)]
@@ -194,8 +197,7 @@ class ModelTraining:
         batch = current(self._order, self._within)
         images = self._augmentation(self.train.images[batch], self._within)
         images = channels_last(normalise(images, self.mean, self.std))
-        loss = F.cross_entropy(self.network(images), self.train.labels[batch])
-        for parameter, gradient in zip(self.parameters, torch.autograd.grad(loss, self.parameters), strict=True):
+        for parameter, gradient in zip(self.parameters, self._gradients(images, self.train.labels[batch]), strict=True):
             parameter.grad = gradient
         nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
         self.optimiser.set_rate(current(self._rates, self._done))
@@ -203,6 +205,12 @@ class ModelTraining:
         self.optimiser.zero_grad()
         self._within += 1
         self._done += 1
+
+    def _gradients(self, images: Tensor, labels: Tensor) -> Sequence[Tensor]:
+        """Those of the mean cross-entropy, parameter by parameter; the network's running statistics follow."""
+        if self._closed is not None:
+            return self._closed.gradients(images, labels)
+        return torch.autograd.grad(F.cross_entropy(self.network(images), labels), self.parameters)
 
     @torch.no_grad()
     def _score(self) -> None:
