@@ -5,7 +5,7 @@ from torch import Tensor
 
 from dfml.compute.traced import Traced
 from dfml.networks.conv4 import Conv4
-from dfml.networks.conv4_passes import BLOCKS, NAMES, Weights, backward, forward, weights_of
+from dfml.networks.conv4_passes import NAMES, Weights, backward, forward, weights_of
 from dfml.networks.pieces import EPS, values_of_a_channel
 
 MOMENTUM = 0.1  # of torch's batch norm

@@ -41,10 +41,9 @@ class Study(Section):
 
 
 class Side(Section):
-    """Accuracies of a method; of the comparison's own experiment unless another is named."""
+    """Accuracies of a method."""
 
     method: Method
-    experiment: Name | None = None
     weight: float = Field(1.0, description="Factor of these accuracies in the sum that is subtracted.")
 
 
@@ -90,10 +89,9 @@ class Comparison(Threshold):
     equal_episodes: bool = Field(False, description="Whether all sides must have learned from as many episodes.")
 
     @property
-    def sides(self) -> tuple[tuple[float, Method, Name], ...]:
-        """All terms of the sum: factor, method, experiment."""
-        others = tuple((-side.weight, side.method, side.experiment or self.experiment) for side in self.against)
-        return ((1.0, self.of, self.experiment), *others)
+    def sides(self) -> tuple[tuple[float, Method], ...]:
+        """All terms of the sum: factor and method."""
+        return ((1.0, self.of), *((-side.weight, side.method) for side in self.against))
 
 
 class SpeedTest(Threshold):
@@ -126,7 +124,7 @@ class Claim(Section):
     @property
     def experiments(self) -> tuple[Name, ...]:
         """Whose results it rests on, in order."""
-        compared = [experiment for test in self.compare for _, _, experiment in test.sides]
+        compared = [test.experiment for test in self.compare]
         return tuple(dict.fromkeys([*(test.experiment for test in self.speed), *compared]))
 
 

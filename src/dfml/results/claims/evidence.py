@@ -60,39 +60,34 @@ class Shelf:
 
         Raises:
             NotMeasuredError: a side is missing, or no seed has all sides.
-            DfmlError: two sides were evaluated on different episodes or data sets.
+            DfmlError: two sides were evaluated on different episodes.
         """
-        found = [(factor, *self._accuracies(test, method, name)) for factor, method, name in test.sides]
-        for what, kinds in (("episodes", {side[2] for side in found}), ("data sets", {side[3] for side in found})):
-            if len(kinds) > 1:
-                names = " and ".join(f"{name}/{method}" for _, method, name in test.sides)
-                raise DfmlError(f"{names} in pool {test.pool} were evaluated on different {what}; compare equal ones.")
-        seeds = sorted(set.intersection(*(set(accuracies) for _, accuracies, *_ in found)))
+        found = [(factor, *self._accuracies(test, method)) for factor, method in test.sides]
+        if len({digest for _, _, digest in found}) > 1:
+            names = " and ".join(method for _, method in test.sides)
+            raise DfmlError(f"{test.experiment}: {names} were evaluated on different episodes; publish it again.")
+        seeds = sorted(set.intersection(*(set(accuracies) for _, accuracies, _ in found)))
         if not seeds:
             raise NotMeasuredError("no seed has results of all that is compared")
-        return {seed: sum(factor * accuracies[seed] for factor, accuracies, *_ in found) for seed in seeds}
+        return {seed: sum(factor * accuracies[seed] for factor, accuracies, _ in found) for seed in seeds}
 
     def unequal_episodes(self, test: Comparison) -> str:
         """In what the sides do not have equal episodes, over all of their seeds; empty where they have."""
-        counts: dict[str, pd.Series] = {}
-        for _, method, experiment in test.sides:
-            self.results(experiment)  # whole, but for this column
-            path = self.folder / experiment / "results.csv"
-            try:
-                frame = read_results_csv(path, columns=(*COLUMNS, EPISODES))
-            except FileFormatError:
-                return f"results of {experiment} do not say from how many episodes a method learned"
-            place = (frame["pool"] == test.pool) & (frame["shots"] == test.shots) & (frame["method"] == method)
-            counts[f"{experiment}/{method}"] = frame.loc[place, EPISODES].fillna(0)
+        self.results(test.experiment)  # whole, but for this column
+        try:
+            frame = read_results_csv(self.folder / test.experiment / "results.csv", columns=(*COLUMNS, EPISODES))
+        except FileFormatError:
+            return f"results of {test.experiment} do not say from how many episodes a method learned"
+        frame = frame[(frame["pool"] == test.pool) & (frame["shots"] == test.shots)]
+        counts = {method: frame.loc[frame["method"] == method, EPISODES].fillna(0) for _, method in test.sides}
         if max(own.max() for own in counts.values()) <= (1 + EQUAL) * min(own.min() for own in counts.values()):
             return ""
         told = [f"{name} {own.min():,.0f} to {own.max():,.0f}" for name, own in counts.items()]
         return f"they did not learn from equally many episodes: {', '.join(told)}"
 
-    def _accuracies(
-        self, test: Comparison, method: str, experiment: str
-    ) -> tuple[dict[int, float], str, tuple[str, ...]]:
-        """Accuracy by seed, the digest of the episodes, the data sets."""
+    def _accuracies(self, test: Comparison, method: str) -> tuple[dict[int, float], str]:
+        """Accuracy by seed, and the digest of the episodes."""
+        experiment = test.experiment
         frame = self.results(experiment)
         pool = frame[(frame["pool"] == test.pool) & (frame["shots"] == test.shots)]
         if pool.empty:
@@ -108,7 +103,7 @@ class Shelf:
         (digest, *others) = rows["episode_digest"].unique()
         if others:
             raise DfmlError(f"{experiment}: seeds of {method} were evaluated on different episodes; publish it again.")
-        return {seed: float(own["accuracy"].mean()) for seed, own in whole.items()}, digest, datasets
+        return {seed: float(own["accuracy"].mean()) for seed, own in whole.items()}, digest
 
     def arms(self, test: SpeedTest) -> list[Arm]:
         """The rows of a pool in the table ``speed.md``, FIVE first.

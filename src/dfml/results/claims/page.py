@@ -33,8 +33,8 @@ results as they are committed: after a change of code or of a study it stays unt
 
 Two methods are compared on the same seed, and so the same zoo, and on the same meta-test episodes: a seed's value is
 the difference of their mean accuracies over the episodes, in points, on a pool of several data sets of the means over
-these. Over the seeds it has Student's 95 % interval ([method.md](method.md) §8.3). Another kind of processor rounds
-otherwise and trains other zoos: experiments that are compared with one another have to be run on one.
+these. Over the seeds it has Student's 95 % interval ([method.md](method.md) §8.3). All that is compared is of one
+experiment; another kind of processor rounds otherwise and trains other zoos.
 
 - **confirmed**: all of the interval reaches what the claim wants.
 - **refuted**: nothing of the interval does.
@@ -112,17 +112,14 @@ def _section(number: int, claim: Claim, found: Sequence[Judgement], claims: Clai
 
 
 def _comparison(test: Comparison) -> str:
-    """``FREE − Random; pool single, 1-shot, fine-tuning, transductive``."""
-    here = test.experiment
+    """``FREE − Random; demo, pool single, 1-shot, fine-tuning, transductive``."""
     text = method_label(test.of)
-    elsewhere = len({name for _, _, name in test.sides}) > 1
-    text += f" of {here}" if elsewhere else ""
     for side in test.against:
         factor = "" if side.weight == 1 else f"{side.weight:g} × "
-        text += f" − {factor}{method_label(side.method)}" + (f" of {side.experiment or here}" if elsewhere else "")
+        text += f" − {factor}{method_label(side.method)}"
     data = f", {test.dataset}" if test.dataset else ""
-    place = "" if elsewhere else f"{here}, "
-    return f"{text}; {place}pool {test.pool}{data}, {test.shots}-shot, {RULES[test.rule]}, {test.batch_norm}"
+    place = f"{test.experiment}, pool {test.pool}{data}"
+    return f"{text}; {place}, {test.shots}-shot, {RULES[test.rule]}, {test.batch_norm}"
 
 
 def _timing(test: SpeedTest) -> str:
