@@ -12,14 +12,9 @@ from dfml.results.claims.evidence import COLUMNS, EPISODES, NotMeasuredError, Sh
 from dfml.results.claims.page import claims_page
 from support.claims import TEST, comparison
 
-SPEED = """**Seconds**
-
-| pool   | inversion   |   steps |   tasks |   times five |   teacher CE |   teacher accuracy (%) |
-|:-------|:------------|--------:|--------:|-------------:|-------------:|-----------------------:|
-| single | five        |       5 |       2 |          1.0 |         0.37 |                   90.5 |
-| single | per_model   |      50 |       2 |          9.8 |         0.05 |                  100.0 |
-
-- A note.
+SPEED = """pool,arm,steps,tasks,seconds_median,times_first,teacher_ce,teacher_accuracy
+single,five,5,2,0.4,1.0,0.37,90.5
+single,per_model,50,2,3.94,9.84,0.05,100.0
 """
 DECLARED = {
     "experiments": {"one": {"cost": "a minute"}, "two": {"cost": "an hour"}},
@@ -117,18 +112,18 @@ class TestEvidence:
             shelf(house).differences(comparison(experiment="two"))
 
     def test_speed(self, house):
-        (house / "docs/results/one/speed.md").write_text(SPEED)
+        (house / "docs/results/one/speed.csv").write_text(SPEED)
         test = SpeedTest(experiment="one", pool="single", at_least=20.0, tasks=2)
-        assert [arm.times for arm in shelf(house).arms(test)] == [1.0, 9.8]
+        assert [arm.times for arm in shelf(house).arms(test)] == [1.0, 9.84]
         with pytest.raises(NotMeasuredError, match="compares nothing in the pool other"):
             shelf(house).arms(test.model_copy(update={"pool": "other"}))
         with pytest.raises(NotMeasuredError, match="two has no committed speed table"):
             shelf(house).arms(test.model_copy(update={"experiment": "two"}))
 
-    @pytest.mark.parametrize(("old", "new"), [("times five", "x"), ("9.8", "nan"), ("|       5 |", "|"), ("50", "y")])
+    @pytest.mark.parametrize(("old", "new"), [("times_first", "x"), ("9.84", "nan"), (",5,", ","), ("50", "y")])
     def test_a_damaged_speed_table_is_refused(self, house, old, new):
-        (house / "docs/results/one/speed.md").write_text(SPEED.replace(old, new, 1))
-        with pytest.raises(DfmlError, match=r"speed\.md: cannot be read as a speed table .* run dfml publish"):
+        (house / "docs/results/one/speed.csv").write_text(SPEED.replace(old, new, 1))
+        with pytest.raises(DfmlError, match=r"speed\.csv: cannot be read as a speed table .* run dfml publish"):
             shelf(house).arms(SpeedTest(experiment="one", pool="single", at_least=20.0, tasks=2))
 
     @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""What is committed below `docs/results/`: numbers of a comparison, seed by seed, and speed tables. Torch-free."""
+"""What is committed below `docs/results/`: numbers of a comparison, seed by seed, and seconds. Torch-free."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,6 @@ EPISODES = "train_episodes"
 
 EQUAL = 0.05
 """By how much numbers of episodes that count as equal may differ, of the smallest: a task that is none, a last step."""
-
-_TITLES = ("pool", "inversion", "steps", "tasks", "times five", "teacher CE", "teacher accuracy (%)")
 
 
 class NotMeasuredError(Exception):
@@ -106,11 +105,11 @@ class Shelf:
         return {seed: float(own["accuracy"].mean()) for seed, own in whole.items()}, digest
 
     def arms(self, test: SpeedTest) -> list[Arm]:
-        """The rows of a pool in the table ``speed.md``, FIVE first.
+        """The rows of a pool in the table ``speed.csv``, FIVE first.
 
         Raises NotMeasuredError where there is no comparison, FileFormatError where the table is not one.
         """
-        path = self.folder / test.experiment / "speed.md"
+        path = self.folder / test.experiment / "speed.csv"
         if not path.is_file():
             raise NotMeasuredError(f"{test.experiment} has no committed speed table")
         arms = [arm for pool, arm in _read_arms(path) if pool == test.pool]
@@ -127,19 +126,13 @@ class Shelf:
 
 def _read_arms(path: Path) -> list[tuple[str, Arm]]:
     try:
-        lines = read_at_most(path, MEBIBYTE).decode("utf-8").splitlines()
-        rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines if line.startswith("|")]
-        if not rows:
-            return []
-        header, _, *body = rows
+        frame = pd.read_csv(io.BytesIO(read_at_most(path, MEBIBYTE)))
         found = []
-        for cells in body:
-            row = dict(zip(header, cells, strict=True))
-            pool, name, steps, tasks, times, ce, accuracy = (row[title] for title in _TITLES)
-            real = [float(times), float(ce), float(accuracy)]
+        for row in frame.itertuples():
+            real = [float(row.times_first), float(row.teacher_ce), float(row.teacher_accuracy)]
             if not np.isfinite(real).all():
                 raise ValueError("a number is not finite")
-            found.append((pool, Arm(name, int(steps), int(tasks), *real)))
-    except (OSError, ValueError, KeyError) as error:
+            found.append((str(row.pool), Arm(str(row.arm), int(row.steps), int(row.tasks), *real)))
+    except (OSError, ValueError, AttributeError) as error:
         raise FileFormatError(f"{path}: cannot be read as a speed table ({error}); run dfml publish again.") from None
     return found
