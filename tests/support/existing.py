@@ -11,6 +11,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from dfml.catalogue import section_key
+from dfml.config.root import CHANGED_BESIDE
+
 FILE = re.compile(
     r"[\w*{}.,-]+\.(?:csv|html|json|lock|log|md|npz|png|py|rst|safetensors|sh|smk|svg|tex|toml|tsv|ya?ml)"
 )
@@ -142,6 +145,10 @@ class Existing:
         options = list(self._options(node))
         for key, value in content.items() if isinstance(content, dict) else ():
             following = [found for option in options for found in _below(option, key)]
+            if above == "variants.":
+                sections = self.schema["properties"]
+                beside = {name: sections[name] for name in CHANGED_BESIDE}
+                following = [{"properties": beside}, *(sections[own] for own in [section_key(key)] if own)]
             if following:
                 yield from self._unknown_keys(value, {"anyOf": following}, f"{above}{key}.")
             else:

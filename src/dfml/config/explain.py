@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from dfml.config.tree import ANY_NAME, children, describe, keys, locate, section_of
+from dfml.config.root import CHANGED_BESIDE
+from dfml.config.tree import ANY_NAME, VARIANTS, children, describe, keys, locate, section_of
 from dfml.settings import DisagreementError, VariantError, nearest
 
 Location = tuple[str | int, ...]
@@ -46,7 +47,7 @@ def violations(details: list[Any]) -> Iterator[Violation]:
         inside = [other["loc"] for other in details if other["loc"][: len(location)] == location != other["loc"]]
         fault = detail.get("ctx", {}).get("error")
         if isinstance(fault, VariantError):
-            yield from _of_variants(fault)
+            yield from violations(list(within_variants([detail])))
         elif isinstance(fault, DisagreementError):
             for problem in fault.problems:
                 involved = tuple((*location, *key.split(".")) for key in problem.involves)
@@ -67,24 +68,13 @@ def violations(details: list[Any]) -> Iterator[Violation]:
             yield _wrong_value(location, detail["input"])
 
 
-def _of_variants(fault: VariantError) -> Iterator[Violation]:
-    """Explained as in the section that a variant changes, placed where the variant stands."""
-    for name, section, details in fault.found:
-        for one in violations([{**detail, "loc": (section, *detail["loc"])} for detail in details]):
-            yield Violation((*_place(name, section), *one.location[1:]), one.message)
-
-
 def within_variants(details: list[Any]) -> Iterator[Any]:
     """What pydantic found in the sections of variants, placed where the variants stand."""
     for fault in (detail.get("ctx", {}).get("error") for detail in details):
         if isinstance(fault, VariantError):
             for name, section, found in fault.found:
-                yield from ({**detail, "loc": (*_place(name, section), *detail["loc"])} for detail in found)
-
-
-def _place(variant: str, section: str) -> Location:
-    """Where a variant changes a section."""
-    return ("variants", variant, section) if section in ("inversion", "learner") else ("variants", variant)
+                place = (VARIANTS, name, *((section,) if section in CHANGED_BESIDE else ()))
+                yield from ({**detail, "loc": (*place, *detail["loc"])} for detail in found)
 
 
 def _unknown_key(location: Location) -> Violation:

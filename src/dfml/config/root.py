@@ -19,6 +19,9 @@ from dfml.networks.settings import LearnerSettings, NetworkSettings
 from dfml.settings import ACCESS_LEVELS, DisagreementError, Name, Section, VariantError, VariantName, changed, distinct
 from dfml.zoo.settings import PoolSettings, ZooSettings
 
+CHANGED_BESIDE = ("inversion", "learner")
+"""Sections that a variant may change beside its method's own."""
+
 
 class Experiment(Section):
     """A whole experiment but for the methods' sections, which :data:`Config` adds."""
@@ -51,7 +54,10 @@ class Experiment(Section):
     custom_methods: dict[
         Name, Annotated[str, Field(description="Path of a Python file with a function `fit(context)`.")]
     ] = Field({}, description="Methods of your own by name, run after `methods` (docs/adding.md).")
-    variants: dict[VariantName, dict[str, Any]] = Field(
+    variants: dict[
+        VariantName,
+        Annotated[dict[str, Any], Field(description="Keys of the method's section, of `inversion`, of `learner`.")],
+    ] = Field(
         {},
         description="Further rows: a method with some settings changed, `free-parallel: {bell: {mode: parallel}}`. "
         "`inversion` and `learner` below a variant change those sections for it alone (config/README.md).",
@@ -71,13 +77,13 @@ class Experiment(Section):
             raise DisagreementError(problems)
         return self
 
-    def changes(self, method: str, *, of: Literal["inversion", "learner"] | None = None) -> dict[str, Any]:
+    def changes(self, method: str, *, of: str | None = None) -> dict[str, Any]:
         """What a variant changes of its method's own section, or of the section ``of``; nothing for any other row."""
         given = self.variants.get(method, {})
         if of is not None:
             found: dict[str, Any] = given.get(of, {})
             return found
-        return {key: value for key, value in given.items() if key not in ("inversion", "learner")}
+        return {key: value for key, value in given.items() if key not in CHANGED_BESIDE}
 
     def given_section(self, method: str) -> MethodSettings | None:
         """A method's own settings, with what a variant changes; None if it has none."""

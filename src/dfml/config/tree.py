@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from dfml.config.root import Config
+from dfml.catalogue import section_key
+from dfml.config.root import CHANGED_BESIDE, Config
 
 ANY_NAME = "<name>"
+VARIANTS = "variants"
 _PATTERNS = {
     "^[a-z][a-z0-9_]*$": "a name of lower-case letters, digits and `_` that starts with a letter",
     "^[a-z][a-z0-9_]*-[a-z0-9][a-z0-9_]*$": "a method, a hyphen and a name, such as `free-parallel`",
@@ -63,7 +65,13 @@ def section_of(node: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def locate(location: Sequence[str | int]) -> dict[str, Any] | None:
-    """The node at a place in a configuration: keys, names and positions in lists; None if there is none."""
+    """The node at a place in a configuration: keys, names and positions in lists; None if there is none.
+
+    A variant has the keys of its method's section, and of the sections beside it that it may change.
+    """
+    if len(location) > 1 and location[0] == VARIANTS and (section := section_key(str(location[1]))):
+        below = location[2:]
+        return locate(below if below and below[0] in CHANGED_BESIDE else (section, *below))
     node = tree()
     for part in location:
         if isinstance(part, int):

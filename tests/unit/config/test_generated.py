@@ -39,7 +39,7 @@ class TestSchema:
         assert self.validator.is_valid(Config().model_dump(mode="json"))
 
     def test_is_closed_everywhere(self):
-        sections = [section_of(key.node) for key in keys() if section_of(key.node)]
+        sections = [section_of(key.node) for key in keys() if section_of(key.node) and key.dotted != "variants.<name>"]
         assert all(section["additionalProperties"] is False for section in [tree(), *sections])
 
     @pytest.mark.parametrize(
