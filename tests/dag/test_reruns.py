@@ -49,6 +49,21 @@ def test_a_setting_of_a_learner_concerns_those_that_begin_with_it(done):
     assert (jobs["meta_learn"], jobs["evaluate"]) == (4 * SEEDS, 3 * SEEDS)
 
 
+def test_a_variant_is_made_beside_the_others(done):
+    done.configure(
+        variants={
+            "free-off": {"bell": {"mode": "off"}},
+            "free-slow": {"inversion": {"five": {"steps": 20}}},
+            "mixed_heads-slow": {"inversion": {"five": {"steps": 20}}},
+            "mixed_heads-wide": {"learner": {"width": 32}},
+        }
+    )
+    jobs = done.dry_run().jobs
+    assert set(jobs) == {"invert", "meta_learn", "evaluate", *RESULTS}
+    # All on one pool, two of them with the bank that is called `slow`.
+    assert (jobs["invert"], jobs["meta_learn"], jobs["evaluate"]) == (SEEDS, 4 * SEEDS, 4 * SEEDS)
+
+
 def test_a_zoo_recipe_concerns_its_family_of_networks(done):
     jobs = done.dry_run("--config", "zoo={resnet: {learning_rate: 0.01}}").jobs
     assert jobs["train_zoo"] == 2 * SEEDS

@@ -97,6 +97,39 @@ def test_nothing_is_to_be_done_twice(smoke):
     assert smoke.dry_run(*SMOKE).nothing_to_do
 
 
+def test_variants_are_made_with_settings_of_their_own(smoke, tmp_path):
+    again = smoke.duplicate(tmp_path / "workflow")
+    slow = {"inversion": {"five": {"steps": 6}}}
+    again.configure(
+        variants={
+            "mixed_heads-slow": slow,
+            "free_heads-slow": {**slow, "iterations": 1, "bell": {"mode": "off"}},
+            "mixed_heads-wide": {"learner": {"width": 12}},
+        }
+    )
+    run = again.snakemake(*SMOKE, "--cores", "2")
+    assert run.status == 0, run.output
+    single = again.folder / "results" / "smoke"
+
+    def read(path: str) -> dict:
+        return json.loads((single / path).read_text(encoding="utf-8"))
+
+    plain, slower = (read(f"inversion/single/{name}/seed0/inversion.json") for name in ("five", "five-slow"))
+    own = load_config([ROOT / "config" / "config.yaml", ROOT / "config" / "smoke.yaml"])
+    assert slower["inverter"] == "five-slow"
+    assert slower["generator_passes"] * own.inversion.five.steps == plain["generator_passes"] * 6
+    place = "metalearning/single/{}/5shot/seed0/learner.json"
+    before, varied = (read(place.format(name)) for name in ("free_heads", "free_heads-slow"))
+    assert (before["options"]["bell"]["mode"], varied["options"]["bell"]["mode"]) == ("sequential", "off")
+    assert varied["options"]["five"]["steps"] == 6
+    inputs = " ".join(varied["provenance"]["inputs"])
+    assert "mixed_heads-slow" in inputs and "five-slow" in inputs
+    assert [read(place.format(f"mixed_heads{word}"))["encoders"][0]["width"] for word in ("", "-wide")] == [8, 12]
+    frame = pd.read_csv(single / "results.csv")
+    assert {"mixed_heads-slow", "free_heads-slow", "mixed_heads-wide"} <= set(frame["method"])
+    assert "Heads on both, wide" in (single / "tables" / "main.md").read_text(encoding="utf-8")
+
+
 def test_a_cell_run_again_has_the_same_bits(smoke, tmp_path):
     again = smoke.duplicate(tmp_path / "workflow")
     folder = again.folder / "results" / "smoke"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dfml.catalogue import section_key
-from dfml.config.root import CHANGED_BESIDE
+from dfml.config.root import changed_beside
 
 FILE = re.compile(
     r"[\w*{}.,-]+\.(?:csv|html|json|lock|log|md|npz|png|py|rst|safetensors|sh|smk|svg|tex|toml|tsv|ya?ml)"
@@ -147,7 +147,7 @@ class Existing:
             following = [found for option in options for found in _below(option, key)]
             if above == "variants.":
                 sections = self.schema["properties"]
-                beside = {name: sections[name] for name in CHANGED_BESIDE}
+                beside = {name: sections[name] for name in changed_beside(key)}
                 following = [{"properties": beside}, *(sections[own] for own in [section_key(key)] if own)]
             if following:
                 yield from self._unknown_keys(value, {"anyOf": following}, f"{above}{key}.")

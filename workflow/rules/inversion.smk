@@ -28,6 +28,7 @@ rule invert:
     conda:
         "../../environment.yml"
     threads: 1
+    priority: 1
     resources:
         gpu=GPU,
         mem_mb=4000,

@@ -25,6 +25,7 @@ rule meta_learn:
     conda:
         "../../environment.yml"
     threads: 1
+    priority: 1  # before evaluations, the last link of every chain, so that no long chain is left for the end
     resources:
         gpu=GPU,
         mem_mb=4000,

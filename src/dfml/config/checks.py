@@ -5,6 +5,7 @@ Rules inside one section stand beside its keys, rules that concern one method in
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +41,19 @@ def disagreements(config: "Experiment") -> Iterator[Problem]:
     """Everything that is wrong between sections whose own values are all right."""
     wrong_names = [*_names(config), *_custom_methods(config), *_variants(config)]
     yield from wrong_names
+    yield from _choice(config)
     yield from _replay_fits_the_bank(config)
     yield from _methods(config)
     yield from _embedded_sizes(config)
     if not wrong_names:
         yield from _unlabelled(config)
         yield from _something_runs(config)
+
+
+def _choice(config: "Experiment") -> Iterator[Problem]:
+    if (config.evaluation.split, config.evaluation.select) == ("meta_val", "val_best"):
+        message = "`val_best` would choose on the very classes that `split: meta_val` reports (F01); use `last`"
+        yield Problem("evaluation.select", message, ("evaluation.split",))
 
 
 def _names(config: "Experiment") -> Iterator[Problem]:
@@ -72,7 +80,7 @@ def _names(config: "Experiment") -> Iterator[Problem]:
             every = (*METHODS, *config.variants, *config.custom_methods)
             if name not in every:
                 message = f"unknown method `{name}`; {unknown(name, every)}"
-                yield Problem(f"pools.{pool}.methods", message, ("custom_methods",))
+                yield Problem(f"pools.{pool}.methods", message, ("custom_methods", "variants"))
             elif name not in config.all_methods:
                 message = f"`{name}` is not in the top-level `methods`; add it there or remove it here"
                 yield Problem(f"pools.{pool}.methods", message, ("methods",))
@@ -101,12 +109,29 @@ def _variants(config: "Experiment") -> Iterator[Problem]:
             yield Problem(f"variants.{name}", f"`{method}` is no method; {unknown(method, METHODS)}")
         elif config.changes(name) and not section_key(name):
             yield Problem(f"variants.{name}", f"`{method}` has no settings that could be changed")
-        elif "inversion" in values:
-            bank, settings = config.bank_of(name), config.inversion_of(name)
-            other, theirs = banks.setdefault(bank, (name, settings))
-            if settings != theirs:
-                message = f"another inversion than that of `{other}`, with which it shares the bank `{bank}`"
-                yield Problem(f"variants.{name}.inversion", f"{message}; call one of them other than `{variant}`")
+        else:
+            yield from _variant(config, name)
+            if values.get("inversion") and entry(name).needs_inversion(config.options(name)):
+                bank, settings = config.bank_of(name), config.inversion_of(name)
+                other, theirs = banks.setdefault(bank, (name, settings))
+                if settings != theirs:
+                    message = f"another inversion than that of `{other}`, with which it shares the bank `{bank}`"
+                    yield Problem(f"variants.{name}.inversion", f"{message}; call one of them other than `{variant}`")
+
+
+def _variant(config: "Experiment", name: str) -> Iterator[Problem]:
+    """What would not be what it seems: a profile that is left, a learner begun with that is of another kind."""
+    left = getattr(getattr(config, section_key(name), None), "profile", None)
+    if left == "official" != config.changes(name).get("profile", "official"):
+        message = "the method's section starts from `official`, which a variant cannot undo; turn the two round"
+        yield Problem(f"variants.{name}.profile", message)
+    if base := config.base_of(name):
+        wanted = base if "-" in base else f"{base}-{name.partition('-')[2]}"
+        for what, of in (("learner", config.learner_of), ("inversion", config.inversion_of)):
+            if of(base) != of(name):
+                message = f"it begins with the learner of `{base}`, whose `{what}` is another"
+                remedy = f"give `variants.{wanted}` the same `{what}`"
+                yield Problem(f"variants.{name}.{what}", f"{message}; {remedy}", (f"variants.{wanted}",))
 
 
 def _key(method: str) -> str:
@@ -136,14 +161,22 @@ def _within(section: Section, key: str) -> Iterator[tuple[str, Section]]:
 def _replay_fits_the_bank(config: "Experiment") -> Iterator[Problem]:
     shots = max(config.shots)
     for whole, section, rows in _used(config):
-        held = config.inversion_of(rows[0][1]).images_per_class
+        method = rows[0][1]
+        held = config.inversion_of(method).images_per_class
         for key, replay in _within(section, whole):
             if isinstance(replay, BankReplaySettings) and replay.replays and held < shots + replay.queries:
                 message = (
                     f"{held} recovered images per class cannot give an episode of {shots} shots and {replay.queries} "
                     f"queries (`{key}.queries`); use at least {shots + replay.queries}, or fewer queries"
                 )
-                yield Problem("inversion.images_per_class", message, ("shots", key, "methods", "pools"))
+                where = _inversion_key(config, method, "inversion.images_per_class")
+                yield Problem(where, message, ("shots", key, "methods", "pools"))
+
+
+def _inversion_key(config: "Experiment", method: str, key: str) -> str:
+    """Where a row's value of a key of `inversion` is given: by the variant, if it changes that part, or for all."""
+    _, part, *_ = key.split(".")
+    return f"variants.{method}.{key}" if part in config.changes(method, of="inversion") else key
 
 
 def _methods(config: "Experiment") -> Iterator[Problem]:
@@ -158,7 +191,9 @@ def _methods(config: "Experiment") -> Iterator[Problem]:
         pools = {pool: config.facts(pool, method) for pool, method in sound}
         runs = any(config.inapplicable(pool, method) is None for pool, method in sound)
         around = Surroundings(max(config.shots), config.inversion_of(rows[0][1]), tuple(pools.values()), runs)
-        yield from section.problems(key, around)
+        for problem in section.problems(key, around):
+            shared = problem.key.startswith("inversion.")
+            yield replace(problem, key=_inversion_key(config, rows[0][1], problem.key)) if shared else problem
 
 
 def _unlabelled(config: "Experiment") -> Iterator[Problem]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from dfml.config.root import CHANGED_BESIDE
+from dfml.config.root import changed_beside
 from dfml.config.tree import ANY_NAME, VARIANTS, children, describe, keys, locate, section_of
 from dfml.settings import DisagreementError, VariantError, nearest
 
@@ -73,7 +73,7 @@ def within_variants(details: list[Any]) -> Iterator[Any]:
     for fault in (detail.get("ctx", {}).get("error") for detail in details):
         if isinstance(fault, VariantError):
             for name, section, found in fault.found:
-                place = (VARIANTS, name, *((section,) if section in CHANGED_BESIDE else ()))
+                place = (VARIANTS, name, *((section,) if section in changed_beside(name) else ()))
                 yield from ({**detail, "loc": (*place, *detail["loc"])} for detail in found)
 
 

@@ -1,9 +1,9 @@
 """The whole configuration, composed of the sections of all rooms, and the grid of cells it asks for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, create_model, field_validator, model_validator
 
@@ -19,8 +19,12 @@ from dfml.networks.settings import LearnerSettings, NetworkSettings
 from dfml.settings import ACCESS_LEVELS, DisagreementError, Name, Section, VariantError, VariantName, changed, distinct
 from dfml.zoo.settings import PoolSettings, ZooSettings
 
-CHANGED_BESIDE = ("inversion", "learner")
-"""Sections that a variant may change beside its method's own."""
+Changed = TypeVar("Changed", bound=Section)
+
+
+def _changed(section: Changed, values: Any) -> Changed:
+    """`changed`, which takes what is no section of values for an error, too."""
+    return changed(section, values) if isinstance(values, Mapping) else type(section).model_validate(values)
 
 
 class Experiment(Section):
@@ -77,13 +81,12 @@ class Experiment(Section):
             raise DisagreementError(problems)
         return self
 
-    def changes(self, method: str, *, of: str | None = None) -> dict[str, Any]:
+    def changes(self, method: str, *, of: str | None = None) -> Any:
         """What a variant changes of its method's own section, or of the section ``of``; nothing for any other row."""
-        given = self.variants.get(method, {})
+        given, beside = self.variants.get(method, {}), changed_beside(method)
         if of is not None:
-            found: dict[str, Any] = given.get(of, {})
-            return found
-        return {key: value for key, value in given.items() if key not in CHANGED_BESIDE}
+            return given.get(of, {}) if of in beside else {}
+        return {key: value for key, value in given.items() if key not in beside}
 
     def given_section(self, method: str) -> MethodSettings | None:
         """A method's own settings, with what a variant changes; None if it has none."""
@@ -97,11 +100,11 @@ class Experiment(Section):
 
     def inversion_of(self, method: str) -> InversionSettings:
         """The inversion's settings as a method sees them."""
-        return changed(self.inversion, self.changes(method, of="inversion"))
+        return _changed(self.inversion, self.changes(method, of="inversion"))
 
     def learner_of(self, method: str) -> LearnerSettings:
         """The network that a method trains."""
-        return changed(self.learner, self.changes(method, of="learner"))
+        return _changed(self.learner, self.changes(method, of="learner"))
 
     def bank_of(self, method: str) -> str:
         """Name of the bank that a method starts from, if it does: the inverter's, or that of the inverter's variant."""
@@ -226,3 +229,10 @@ Config: type[Experiment] = create_model(
     **dict(_method_sections()),
 )
 """The whole configuration: :class:`Experiment` with a section for every method that has settings."""
+
+
+def changed_beside(method: str) -> tuple[str, ...]:
+    """Sections that a variant of a method may change beside the method's own, where that has no key of their name."""
+    key = section_key(method)
+    own: Any = Config.model_fields[key].annotation if key else None
+    return tuple(name for name in ("inversion", "learner") if own is None or name not in own.model_fields)

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from dfml.catalogue import section_key
-from dfml.config.root import CHANGED_BESIDE, Config
+from dfml.config.root import Config, changed_beside
 
 ANY_NAME = "<name>"
 VARIANTS = "variants"
@@ -69,9 +69,12 @@ def locate(location: Sequence[str | int]) -> dict[str, Any] | None:
 
     A variant has the keys of its method's section, and of the sections beside it that it may change.
     """
-    if len(location) > 1 and location[0] == VARIANTS and (section := section_key(str(location[1]))):
-        below = location[2:]
-        return locate(below if below and below[0] in CHANGED_BESIDE else (section, *below))
+    if len(location) > 1 and location[0] == VARIANTS and location[1] != ANY_NAME:
+        (_, name, *below), section = location, section_key(str(location[1]))
+        if below and below[0] in changed_beside(str(name)):
+            return locate(below)
+        if section:
+            return locate((section, *below))
     node = tree()
     for part in location:
         if isinstance(part, int):

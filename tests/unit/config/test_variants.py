@@ -1,12 +1,10 @@
 """Variants: further rows that differ from a method in some settings."""
 
-from itertools import chain
-
 import pytest
 
-from dfml.catalogue import METHODS, entry
+from dfml.catalogue import METHODS, entry, section_key
 from dfml.config.load import validate_config
-from dfml.config.root import CHANGED_BESIDE, Config
+from dfml.config.root import changed_beside
 from dfml.errors import ConfigError
 
 GIVEN = {
@@ -88,10 +86,12 @@ def test_a_row_is_called_by_both_names_and_drawn_in_a_colour_of_its_own():
     assert (row.colour, row.marker) == ("", "")
 
 
-def test_no_section_has_the_keys_that_change_other_sections():
-    sections = {name: field.annotation for name, field in Config.model_fields.items()}
-    keys = chain.from_iterable(sections[key].model_fields for key in sections if key in METHODS or key == "purer")
-    assert not set(CHANGED_BESIDE) & set(keys)
+def test_a_key_of_the_method_goes_before_a_section_of_the_same_name():
+    config = validate_config({"methods": ["random"], "variants": {"cmi-proto": {"learner": "protonet"}}})
+    assert config.options("cmi-proto") == {**config.options("cmi"), "learner": "protonet"}
+    assert config.learner_of("cmi-proto") == config.learner
+    others = {section_key(method) for method in METHODS if changed_beside(method) != ("inversion", "learner")}
+    assert others == {"inversion_then_meta"}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,27 @@ def test_no_section_has_the_keys_that_change_other_sections():
         ({"free-x": {"online": False, "generator": "fresh"}}, "variants.free-x.online: a `fresh` generator starts"),
         ({"free-x": {"replay": {"queries": 99}}}, "(`variants.free-x.replay.queries`)"),
         ({"free-x": {"start": "best_modl"}}, "variants.free-x.start: expected one of"),
+        ({"free-x": {"learner": 64}}, "variants.free-x.learner: expected a section with keys such as"),
+        ({"free-x": {"inversion": None}}, "variants.free-x.inversion: expected a section with keys such as"),
+        ({"random-x": {"learner": {"width": 0}}}, "variants.random-x.learner.width: expected a whole number from 1"),
+        ({"free_official-x": {"profile": "corrected"}}, "variants.free_official-x.profile: expected `official`"),
+        (
+            {"free-x": {"inversion": {"images_per_class": 3}}},
+            "variants.free-x.inversion.images_per_class: 3 recovered images per class cannot give",
+        ),
+        (
+            {"free-x": {"inversion": {"five": {"models_per_iteration": 500}}}},
+            "variants.free-x.inversion.five.models_per_iteration: 500 different models",
+        ),
+        (
+            {"free_heads-x": {"learner": {"width": 64}}},
+            "variants.free_heads-x.learner: it begins with the learner of `mixed_heads`, whose `learner` is another; "
+            "give `variants.mixed_heads-x` the same `learner`",
+        ),
+        (
+            {"free_heads-x": {"inversion": {"latent": 3}}, "mixed_heads-x": {"steps": 3}},
+            "variants.free_heads-x.inversion: it begins with the learner of `mixed_heads-x`, whose `inversion` is",
+        ),
         (
             {"free-x": {"inversion": {"latent": 3}}, "mixed_heads-x": {"inversion": {"latent": 4}}},
             "variants.mixed_heads-x.inversion: another inversion than that of `free-x`, with which it shares the bank",
@@ -122,3 +143,22 @@ def test_what_is_wrong_is_told_where_it_stands(variants, message):
 def test_a_value_given_on_the_command_line_is_read_as_yaml():
     config = validate_config({"methods": ["free"], "variants": {"free-x": {"iterations": "12"}}})
     assert config.options("free-x")["iterations"] == 12
+
+
+def test_rows_without_a_bank_share_none():
+    variants = {
+        "free-x": {"inversion": {"latent": 3}},
+        "bidf_mkd-x": {"inversion": {"per_model": {"steps": 3}}},
+    }
+    assert validate_config({"methods": ["free"], "variants": variants}).inversion_of("bidf_mkd-x").per_model.steps == 3
+
+
+def test_a_variant_cannot_go_back_from_a_profile():
+    given = {"methods": ["free"], "free": {"profile": "official"}, "variants": {"free-x": {"profile": "corrected"}}}
+    with pytest.raises(ConfigError, match=r"variants.free-x.profile: the method's section starts from `official`"):
+        validate_config(given)
+
+
+def test_what_is_reported_has_chosen_nothing():
+    with pytest.raises(ConfigError, match=r"evaluation.select: `val_best` would choose on the very classes"):
+        validate_config({"evaluation": {"split": "meta_val", "select": "val_best"}})

@@ -43,7 +43,7 @@ class MethodStyle:
     marker: str
 
 
-_OTHERS = [MethodStyle("#CC6677", marker) for marker in "8dpso^vDPX<>hH"]
+_OTHERS = [MethodStyle(colour, marker) for colour in ("#CC6677", "#999999") for marker in "8dpso^vDP<>hH"]
 
 _MARKS = {UPPER_BOUND: "*", OTHER_DOMAIN: "†"}
 """Marks of methods outside the data-free wall."""
