@@ -25,10 +25,10 @@ rule invert:
         "<logs>/invert/{pool}/{inverter}/seed{seed}.log",
     benchmark:
         "<logs>/invert/{pool}/{inverter}/seed{seed}.benchmark.tsv"
+    priority: 1
     conda:
         "../../environment.yml"
     threads: 1
-    priority: 1
     resources:
         gpu=GPU,
         mem_mb=4000,

@@ -22,10 +22,10 @@ rule meta_learn:
         "<logs>/meta_learn/{pool}/{method}/{shots}shot/seed{seed}.log",
     benchmark:
         "<logs>/meta_learn/{pool}/{method}/{shots}shot/seed{seed}.benchmark.tsv"
+    priority: 1  # before evaluations, the last link of every chain, so that no long chain is left for the end
     conda:
         "../../environment.yml"
     threads: 1
-    priority: 1  # before evaluations, the last link of every chain, so that no long chain is left for the end
     resources:
         gpu=GPU,
         mem_mb=4000,

@@ -40,7 +40,9 @@ def inverter(wildcards):
 def inversion_settings(wildcards):
     """Inversion with the section of the job's own inverter alone, and without what only the speed table uses."""
     others = INVERTER_SECTIONS - {SECTION_OF_INVERTER.get(inverter(wildcards), inverter(wildcards))}
-    return plain(INVERSION_OF_BANK.get(wildcards.inverter, settings.inversion), exclude={"inverter", "speed"} | others)
+    return plain(
+        INVERSION_OF_BANK.get(wildcards.inverter, settings.inversion), exclude={"inverter", "speed"} | others
+    )
 
 
 def cell_inversion_settings(wildcards):

@@ -149,7 +149,7 @@ def test_every_single_value_of_a_record_is_a_column():
     published = """
         experiment pool method ways shots seed dataset rule batch_norm accuracy ci95 episodes over_best over_best_ci95
         selection train_seconds teacher_passes train_episodes bank_seconds bank_passes inference_macs peak_memory_mb
-        device config_digest git_commit episode_digest record
+        split device config_digest git_commit episode_digest record
     """
     assert published.split() == RESULT_COLUMNS
 

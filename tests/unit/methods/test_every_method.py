@@ -57,6 +57,7 @@ def bank(world):
                 folder,
                 pool="both",
                 inverter=inverter,
+                name=inverter,
                 settings=INVERSION,
                 label_space="global",
                 seed=0,

@@ -152,7 +152,7 @@ def test_accuracy_against_seconds_has_no_panel_where_nothing_ran_and_no_line_of_
     def cell(pool, shots, dataset):
         facts = {"pool": pool, "shots": shots, "dataset": dataset, "method": "free", "ways": 5, "seed": 0}
         facts |= {"rule": "finetune", "batch_norm": "transductive", "accuracy": 40.0, "ci95": 1.0, "episodes": 9}
-        facts |= {"over_best": float("nan"), "over_best_ci95": float("nan")}
+        facts |= {"split": "meta_test", "over_best": float("nan"), "over_best_ci95": float("nan")}
         return {**facts, "experiment": "demo", "train_seconds": 9.0, "bank_seconds": 2.0}
 
     places = [("one", 1, "a"), ("one", 5, "a"), ("two", 1, "a"), ("two", 1, "b")]
