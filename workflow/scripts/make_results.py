@@ -19,7 +19,7 @@ def _main(snakemake: Any, job: Job) -> None:
     write_metrics(table, Path(snakemake.output.metrics))
     common = {"results": table, "inversions": inversions, "speeds": speeds}
     common |= {"grid": params.grid, "ways": params.ways, "shots": params.shots}
-    make_tables(**common, zoos=zoos, output=table.parent / "tables")
+    make_tables(**common, zoos=zoos, published=Path(files.published), output=table.parent / "tables")
     draw_figures(**common, records=records, shared=params.shared, output=table.parent / "figures")
 
 

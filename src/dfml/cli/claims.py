@@ -1,4 +1,4 @@
-"""`dfml claims`: the verdicts on the declared claims, from the committed results to `docs/claims.md`."""
+"""`dfml claims`: what `docs/` declares in YAML and the committed results say about it, written into its pages."""
 
 from __future__ import annotations
 
@@ -6,24 +6,31 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dfml.cli.pages import with_block
 from dfml.cli.tools import require_repository
 from dfml.errors import DfmlError
 from dfml.files.atomic import atomic_write
+from dfml.results import published
 from dfml.results.claims.page import PAGE, claims_page
 
 
 def run(console: Console, *, check: bool) -> int:
-    """The command: write the page, or with ``check`` only say whether it is up to date.
+    """The command: write the verdicts and the list of published numbers, or with ``check`` only say if they are so.
 
     Raises:
-        DfmlError: with ``check``, the page is not what it would be now; or as :func:`claims_page`.
+        DfmlError: with ``check``, a page is not what it would be now; or as :func:`claims_page`.
     """
     require_repository()
-    text = claims_page(Path())
-    old = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else None
-    if check and old != text:
-        raise DfmlError(f"{PAGE} is not what docs/claims.yaml and docs/results give: run dfml claims")
-    if old != text:
-        atomic_write(PAGE, text.encode("utf-8"))
-    console.print(f"{PAGE} is up to date.")
+    verdicts = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else None
+    numbers = published.published_lists(published.load_published(published.DECLARED))
+    pages = {
+        PAGE: (verdicts, claims_page(Path())),
+        published.PAGE: with_block(published.PAGE, numbers, name="published"),
+    }
+    for page, (old, new) in pages.items():
+        if check and old != new:
+            raise DfmlError(f"{page} is not what the YAML files and results below docs give: run dfml claims")
+        if old != new:
+            atomic_write(page, new.encode("utf-8"))
+        console.print(f"{page} is up to date.")
     return 0

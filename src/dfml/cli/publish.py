@@ -11,39 +11,11 @@ from pathlib import Path
 from rich.console import Console
 
 from dfml.cli import claims
+from dfml.cli.pages import read_page, with_block
 from dfml.cli.tools import require_repository
-from dfml.errors import DfmlError, FileFormatError
+from dfml.errors import DfmlError
 from dfml.files.atomic import atomic_write
 from dfml.results.claims.page import DECLARED
-
-
-def update_readme(readme: Path, table: Path) -> bool:
-    """Put the Markdown of ``table`` between the markers of ``readme``; True when that changed the file.
-
-    The markers are the comments ``<!-- table:main:begin -->`` and ``<!-- table:main:end -->``; everything
-    outside them stays as it is. Raises FileFormatError when either is missing, repeated or out of order, or a
-    file cannot be read.
-    """
-    readme, table = Path(readme), Path(table)
-    begin, end = "<!-- table:main:begin -->", "<!-- table:main:end -->"
-    text, block = _read(readme), _read(table).strip()
-    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise FileFormatError(f"{readme}: needs the line {begin} once and, below it, the line {end} once.")
-    before, rest = text.split(begin)
-    after = rest.split(end)[1]
-    updated = f"{before}{begin}\n\n{block}\n\n{end}{after}"
-    if updated == text:
-        return False
-    atomic_write(readme, updated.encode("utf-8"))
-    return True
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"{path}: cannot be read as text ({error}).") from None
-
 
 SHOWN_IN_README = "demo"
 
@@ -85,7 +57,10 @@ def run(experiment: str, console: Console) -> int:
     shelf, folder = Path("results", experiment), Path("docs/results", experiment)
     publish(shelf, folder)
     if experiment == SHOWN_IN_README:
-        update_readme(Path("README.md"), shelf / "tables" / "main.md")
+        readme = Path("README.md")
+        old, new = with_block(readme, read_page(shelf / "tables" / "main.md"), name="main")
+        if old != new:
+            atomic_write(readme, new.encode("utf-8"))
     console.print(f"Copied tables, figures and metrics of {shelf} to {folder}.")
     if DECLARED.is_file():
         claims.run(console, check=False)

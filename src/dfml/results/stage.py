@@ -13,16 +13,18 @@ from dfml.results.figures.main import main_figure
 from dfml.results.figures.seconds import accuracy_seconds_figure
 from dfml.results.figures.style import house_style, save_figure
 from dfml.results.grid import check_against_grid, read_grid
+from dfml.results.published import load_published
 from dfml.results.reading import read_inversions, read_speeds, read_zoos
 from dfml.results.tables.accuracy import by_seed_table, main_table
 from dfml.results.tables.cost import cost_table
 from dfml.results.tables.difference import difference_table
 from dfml.results.tables.inversion import inversion_table
+from dfml.results.tables.published import published_table
 from dfml.results.tables.speed import speed_table
 from dfml.results.tables.writing import write_table
 from dfml.results.tables.zoo import zoo_table
 
-TABLES = ("main", "difference", "main_by_seed", "zoo", "inversion", "speed", "cost")
+TABLES = ("main", "difference", "main_by_seed", "zoo", "inversion", "speed", "cost", "published")
 """Stems of the tables that ``make_tables`` writes, each as .csv, .md, .tex and .html."""
 
 
@@ -32,6 +34,7 @@ def make_tables(
     zoos: Sequence[Path],
     inversions: Sequence[Path],
     speeds: Sequence[Path],
+    published: Path,
     grid: Iterable[Sequence[Any]],
     ways: int,
     shots: Sequence[int],
@@ -40,21 +43,22 @@ def make_tables(
     """The whole rule: write every table of TABLES into the folder ``output``; returns the files.
 
     ``results`` is results.csv; ``zoos``, ``inversions`` and ``speeds`` are zoo.json, inversion.json and speed.json
-    files (none is fine, the table then says so); ``grid`` has the rows of the tables in order
-    (:func:`dfml.results.grid.read_grid`). Raises DfmlError when a file is malformed or results.csv holds a cell that
-    the grid does not run.
+    files (none is fine, the table then says so); ``published`` is docs/published.yaml; ``grid`` has the rows of the
+    tables in order (:func:`dfml.results.grid.read_grid`). Raises DfmlError when a file is malformed or results.csv
+    holds a cell that the grid does not run.
     """
     cells, frame = read_grid(grid), read_results_csv(results)
     check_against_grid(frame, cells, ways=ways, shots=shots)
-    pools = list(dict.fromkeys(cell.pool for cell in cells))
+    pools, manifests = list(dict.fromkeys(cell.pool for cell in cells)), read_zoos(zoos)
     tables = [
         main_table(frame, cells, ways=ways, shots=shots),
         difference_table(frame, cells, ways=ways, shots=shots),
         by_seed_table(frame, cells, ways=ways, shots=shots),
-        zoo_table(read_zoos(zoos)),
+        zoo_table(manifests),
         inversion_table(read_inversions(inversions), pools=pools),
         speed_table(read_speeds(speeds), pools=pools),
         cost_table(frame, cells, ways=ways, shots=shots),
+        published_table(frame, cells, manifests, load_published(published), ways=ways, shots=shots),
     ]
     return [path for table in tables for path in write_table(table, Path(output))]
 

@@ -9,6 +9,7 @@ import yaml
 from dfml.cli.main import main
 from dfml.config.load import load_config
 from dfml.errors import ConfigError
+from dfml.results import published
 from dfml.results.claims.declared import Claims, load_claims
 from dfml.results.claims.page import DECLARED, PAGE, claims_page
 from support.repository import ROOT
@@ -157,11 +158,18 @@ def test_the_command_writes_the_page_and_checks_it(tmp_path, monkeypatch, capsys
         path.touch()
     (tmp_path / "docs").mkdir()
     (tmp_path / DECLARED).write_text(yaml.safe_dump(RIGHT))
+    for name in (published.DECLARED, published.PAGE):
+        (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert main(["claims", "--check"]) == 1
     assert "run dfml claims" in capsys.readouterr().err
     assert not Path(PAGE).exists()
     assert main(["claims"]) == 0
     assert main(["claims", "--check"]) == 0
-    (tmp_path / PAGE).write_text("by hand")
-    assert main(["claims", "--check"]) == 1
+    for name in (PAGE, published.PAGE):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace(" | ", " |  ", 1), encoding="utf-8")
+        assert main(["claims", "--check"]) == 1
+        assert f"{name} is not" in capsys.readouterr().err
+        assert main(["claims"]) == 0
+        assert (tmp_path / name).read_text(encoding="utf-8") == text

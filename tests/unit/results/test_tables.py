@@ -9,6 +9,7 @@ from dfml.catalogue import METHODS
 from dfml.errors import DfmlError
 from dfml.results.collect import collect_records, read_results_csv
 from dfml.results.labels import method_label, real_images_note
+from dfml.results.published import DECLARED
 from dfml.results.stage import TABLES, make_tables
 from support.manifests import inversion, models, result, speed, write, zoo
 from support.results import GRID, write_demo, write_record
@@ -21,6 +22,7 @@ def build(folder, records, *, grid=GRID, shots=(1,), zoos=(), inversions=(), spe
         zoos=zoos,
         inversions=inversions,
         speeds=speeds,
+        published=DECLARED,
         grid=grid,
         ways=5,
         shots=list(shots),

@@ -1,15 +1,10 @@
-"""Escapes and footnotes of Markdown and LaTeX; the README block."""
+"""Escapes and footnotes of Markdown, LaTeX and HTML."""
 
 import pandas as pd
-import pytest
 
-from dfml.cli.publish import update_readme
-from dfml.errors import FileFormatError
 from dfml.results.tables.page import to_html
 from dfml.results.tables.table import Column, Footnotes, Table, TableCell, TableSection
 from dfml.results.tables.writing import to_markdown, to_tex, write_table
-
-BEGIN, END = "<!-- table:main:begin -->", "<!-- table:main:end -->"
 
 
 def table(rows, columns=None, **changes) -> Table:
@@ -64,37 +59,6 @@ def test_footnotes_share_letters_and_go_past_z():
 def test_csv_keeps_full_precision(tmp_path):
     write_table(table([]), tmp_path)
     assert (tmp_path / "t.csv").read_text() == f"x\n{1 / 3!r}\n"
-
-
-class TestReadme:
-    def files(self, folder, text):
-        (folder / "README.md").write_text(text)
-        (folder / "main.md").write_text("| a |\n|---|\n| 1 |\n")
-        return folder / "README.md", folder / "main.md"
-
-    def test_block_is_replaced_and_the_rest_kept(self, tmp_path):
-        readme, block = self.files(tmp_path, f"# Title\n\n{BEGIN}\nold\n{END}\n\nEnd.\n")
-        assert update_readme(readme, block) is True
-        assert readme.read_text() == f"# Title\n\n{BEGIN}\n\n| a |\n|---|\n| 1 |\n\n{END}\n\nEnd.\n"
-
-    def test_second_time_changes_nothing(self, tmp_path):
-        readme, block = self.files(tmp_path, f"{BEGIN}{END}\n")
-        assert update_readme(readme, block) is True
-        before = readme.stat().st_mtime_ns
-        assert update_readme(readme, block) is False
-        assert readme.stat().st_mtime_ns == before
-
-    @pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}"])
-    def test_wrong_markers_are_refused(self, tmp_path, text):
-        readme, block = self.files(tmp_path, text)
-        with pytest.raises(FileFormatError, match=r"README\.md: needs the line"):
-            update_readme(readme, block)
-        assert readme.read_text() == text
-
-    def test_missing_table_is_refused(self, tmp_path):
-        readme, _ = self.files(tmp_path, f"{BEGIN}{END}")
-        with pytest.raises(FileFormatError, match=r"nothing\.md"):
-            update_readme(readme, tmp_path / "nothing.md")
 
 
 class TestHtml:

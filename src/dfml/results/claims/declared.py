@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from dfml.artefacts.base import Text
 from dfml.catalogue import METHODS
-from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
-from dfml.settings import DisagreementError, Name, Problem, RowName, Section, nearest, unknown
+from dfml.results.declared import read_declared
+from dfml.settings import DisagreementError, Name, Problem, RowName, Section, unknown
 
 
 def _method(name: str) -> str:
@@ -159,51 +158,17 @@ def load_claims(path: Path, *, root: Path) -> Claims:
     Raises:
         ConfigError: the file cannot be read or a value is wrong; one line each, with file and key.
     """
-    try:
-        claims = Claims.model_validate(read_yaml(path))
-    except ValidationError as error:
-        problems = [line for detail in _causes(error) for line in _explain(detail)]
-    else:
-        problems = [
-            f"experiments.{name}.files: there is no {file}"
-            for name, experiment in claims.experiments.items()
-            for file in experiment.files
-            if not (root / file).is_file()
-        ]
-        if not problems:
-            return claims
-    raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    claims = read_declared(path, Claims, parts=(Claim, Study, Comparison, SpeedTest, Side))
+    if missing := [
+        f"{path}: experiments.{name}.files: there is no {file}"
+        for name, experiment in claims.experiments.items()
+        for file in experiment.files
+        if not (root / file).is_file()
+    ]:
+        raise ConfigError("\n".join(missing))
+    return claims
 
 
 def number(value: float) -> str:
     """A number as a reader wants it: no trailing zeros, a real minus sign."""
     return f"{value:.10g}".replace("-", "−")
-
-
-def _causes(error: ValidationError) -> list[Any]:
-    """What pydantic found, but for a list that it calls too short because of what is wrong inside."""
-    details = error.errors(include_url=False)
-    places = [detail["loc"] for detail in details]
-    return [
-        detail
-        for detail in details
-        if not any(place[: len(detail["loc"])] == detail["loc"] != place for place in places)
-    ]
-
-
-def _explain(detail: Any) -> Iterator[str]:
-    """Pydantic's finding as ``key: what is wrong``."""
-    key = ".".join(str(part) for part in detail["loc"])
-    fault = detail.get("ctx", {}).get("error")
-    if isinstance(fault, DisagreementError):
-        yield from (f"{f'{key}.' if key else ''}{problem.key}: {problem.message}" for problem in fault.problems)
-    elif fault is not None:
-        yield f"{key}: {fault}"
-    elif detail["type"] == "extra_forbidden":
-        meant = nearest(str(detail["loc"][-1]), _KEYS)
-        yield f"{key}: unknown key" + (f"; did you mean `{meant}`?" if meant else "")
-    else:
-        yield f"{key or 'the file'}: {detail['msg'].lower()}"
-
-
-_KEYS = sorted({key for part in (Claims, Claim, Study, Comparison, SpeedTest, Side) for key in part.model_fields})
