@@ -90,7 +90,7 @@ def test_the_default_experiment(fresh):
     readers = {
         (job.rule, job.outputs[0].split("/")[4] if job.rule == "meta_learn" else "")
         for job in jobs
-        if any("/images/" in path or path.startswith("resources/") for path in job.inputs)
+        if any("/images/" in path or path.startswith("resources/embedded") for path in job.inputs)
     }
     assert readers == {
         ("prepare_images", ""),

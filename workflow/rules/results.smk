@@ -20,7 +20,7 @@ rule make_results:
         zoos=ZOOS,
         inversions=INVERSIONS,
         speeds=SPEEDS,
-        published="docs/published.yaml",
+        published="resources/published.yaml",
     output:
         multiext("<results>/tables/main", ".csv", ".md", ".tex"),
         report(

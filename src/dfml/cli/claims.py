@@ -1,4 +1,4 @@
-"""`dfml claims`: what `docs/` declares in YAML and the committed results say about it, written into its pages."""
+"""`dfml claims`: what is declared in YAML, and the committed results say about it, written into pages of `docs/`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(console: Console, *, check: bool) -> int:
     }
     for page, (old, new) in pages.items():
         if check and old != new:
-            raise DfmlError(f"{page} is not what the YAML files and results below docs give: run dfml claims")
+            raise DfmlError(f"{page} is not what its YAML file and the committed results give: run dfml claims")
         if old != new:
             atomic_write(page, new.encode("utf-8"))
         console.print(f"{page} is up to date.")

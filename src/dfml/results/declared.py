@@ -1,4 +1,4 @@
-"""Reading the files of declarations below `docs/`, by closed models, with one line for each fault. Torch-free."""
+"""Files of declarations, such as `docs/claims.yaml`, by closed models, with a line for each fault. Torch-free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracies that others have published, `docs/published.yaml`: never mixed with measured ones. Torch-free."""
+"""Accuracies that others have published, `resources/published.yaml`: never mixed with measured ones. Torch-free."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfml.catalogue import METHODS
 from dfml.results.declared import read_declared
 from dfml.settings import DisagreementError, Name, Problem, Section, unknown
 
-DECLARED = Path("docs/published.yaml")
+DECLARED = Path("resources/published.yaml")
 PAGE = Path("docs/published.md")
 
 

@@ -43,8 +43,8 @@ def make_tables(
     """The whole rule: write every table of TABLES into the folder ``output``; returns the files.
 
     ``results`` is results.csv; ``zoos``, ``inversions`` and ``speeds`` are zoo.json, inversion.json and speed.json
-    files (none is fine, the table then says so); ``published`` is docs/published.yaml; ``grid`` has the rows of the
-    tables in order (:func:`dfml.results.grid.read_grid`). Raises DfmlError when a file is malformed or results.csv
+    files (none is fine, the table then says so); ``published`` is resources/published.yaml; ``grid`` has the rows of
+    the tables in order (:func:`dfml.results.grid.read_grid`). Raises DfmlError when a file is malformed or results.csv
     holds a cell that the grid does not run.
     """
     cells, frame = read_grid(grid), read_results_csv(results)

@@ -65,7 +65,8 @@ def test_verdicts_follow_what_is_published(shelf, tmp_path, monkeypatch):
         (tmp_path / name).touch()
     shelf.rename(shelf.with_name("mine"))
     (tmp_path / "docs").mkdir()
-    for name in ("docs/published.yaml", "docs/published.md"):
+    (tmp_path / "resources").mkdir()
+    for name in ("resources/published.yaml", "docs/published.md"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     test = "{experiment: mine, of: free, pool: single, rule: finetune, at_least: 30, seeds: 3}"
     claim = f"{{id: good, says: It is good., source: ours, budget: none, compare: [{test}]}}"

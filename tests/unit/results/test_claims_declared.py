@@ -158,6 +158,7 @@ def test_the_command_writes_the_page_and_checks_it(tmp_path, monkeypatch, capsys
         path.touch()
     (tmp_path / "docs").mkdir()
     (tmp_path / DECLARED).write_text(yaml.safe_dump(RIGHT))
+    (tmp_path / "resources").mkdir()
     for name in (published.DECLARED, published.PAGE):
         (tmp_path / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -123,7 +123,7 @@ def _notes(rows: Sequence[object]) -> list[str]:
     if not rows:
         return [
             "Nobody has published 5-way meta-test accuracies, that are known to us, on exactly the data sets of one of "
-            "these pools at its shots under their names here (docs/published.yaml)."
+            "these pools at its shots under their names here (resources/published.yaml)."
         ]
     return [
         "Published: quoted from the source in the footnote, not measured here. It differs from ours in zoo, budget, "
