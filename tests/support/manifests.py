@@ -215,7 +215,7 @@ def images(**changes) -> dict:
     splits = ("meta_train", "meta_val", "meta_test")
     return {
         "format": "dfml.images",
-        "version": 1,
+        "version": 2,
         "dataset": "icons_colour",
         "source": "embedded",
         "licence": "CC0-1.0",
@@ -223,6 +223,8 @@ def images(**changes) -> dict:
         "channels": 3,
         "mean": [0.5, 0.5, 0.5],
         "std": [0.25, 0.25, 0.25],
+        "normalisation": "measured",
+        "copies": {"same_files": 1, "same_pixels": 2, "across_splits": 1, "dropped": {"meta_train": ["ant/1.png"]}},
         "splits": {
             split: {"file": f"{split}.npz", "sha256": "0" * 64, "names": ["ant", "bee"], "counts": [3, 2]}
             for split in splits

@@ -9,7 +9,10 @@ from typing import get_args
 
 from dfml.artefacts.images import MANIFEST, ImagesManifest
 from dfml.data.sources.embedded import FILES
-from dfml.data.sources.folder import list_classes
+from dfml.data.listing import check_listing
+from dfml.data.known import KNOWN
+from dfml.data.sources.opening import fingerprint
+from dfml.data.splits import split_files
 from dfml.errors import DataError, FileFormatError
 from dfml.catalogue import entry
 from dfml.files.atomic import bring_to_present
@@ -144,28 +147,44 @@ def table_grid():
 
 
 def image_sources(wildcards):
-    """Files that a data set is made from; the images of a folder are watched by `image_listing`."""
+    """Files that a data set is made from; the images of a folder or an archive are watched by `image_listing`."""
     dataset = settings.datasets[wildcards.dataset]
     if dataset.source == "embedded":
         stem = FILES[wildcards.dataset]
         return [f"{EMBEDDED}/{stem}.npz", f"config/splits/{stem}.json"]
-    return [os.path.expanduser(dataset.split)] if dataset.split else []
+    if dataset.source in KNOWN:
+        return [f"config/splits/{dataset.source}.json"]
+    return [str(file) for file in split_files(Path(dataset.split).expanduser())] if dataset.split else []
 
 
 @cache
-def folder_digest(path):
-    """Digest of the names and sizes of a folder's images."""
-    classes = list_classes(Path(path).expanduser())
-    return digest_json({name: [[f.name, f.stat().st_size] for f in files] for name, files in classes.items()})
+def copy_digest(path, source):
+    """Digest of the names and sizes of all that lies at a path; what names alone show to be wrong is an error."""
+    check_listing(Path(path).expanduser(), source)
+    return fingerprint(Path(path).expanduser())
 
 
 def image_listing(wildcards):
-    """Digest of the images a user's folder holds, so that added or replaced ones are seen; None for embedded data."""
-    path = settings.datasets[wildcards.dataset].path
+    """Digest of what a data set's path holds, so that added or replaced images are seen; None for embedded data.
+
+    A dry run plans without a copy of a public data set, so that a configuration can be looked at before one has it.
+    """
+    dataset = settings.datasets[wildcards.dataset]
+    if dataset.path is None:
+        return None
+    known = KNOWN.get(dataset.source)
+    if known and workflow.dryrun and not Path(dataset.path).expanduser().exists():
+        return None
     try:
-        return path and folder_digest(path)
+        return copy_digest(dataset.path, dataset.source)
     except DataError as error:
-        raise SystemExit(f"datasets.{wildcards.dataset}: {error}") from None
+        needed = f"; needed is {known.layouts} (from {known.page})" if known else ""
+        raise SystemExit(f"datasets.{wildcards.dataset}: {error}{needed}") from None
+
+
+def is_evaluated(wildcards):
+    """Whether a data set is in a pool; others are only asked, and may be pictures without classes."""
+    return any(wildcards.dataset in settings.pools[pool].datasets for pool in POOLS)
 
 
 def pool_zoos(*names):

@@ -1,5 +1,5 @@
 # Room DATA. Images of every data set, cut into meta-train, meta-val and meta-test classes.
-# Reads: resources/embedded and config/splits, or a folder of the user. Makes: <results>/images
+# Reads: resources/embedded and config/splits, or a folder or an archive of the user. Makes: <results>/images
 
 
 localrules:
@@ -21,7 +21,7 @@ rule prepare_images:
         "<logs>/prepare_images/{dataset}.benchmark.tsv"
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=2000,
         runtime=60,
@@ -29,6 +29,7 @@ rule prepare_images:
         code=code("prepare_images"),
         settings=dataset_settings,
         listing=image_listing,
+        evaluated=is_evaluated,
     script:
         "../scripts/prepare_images.py"
 

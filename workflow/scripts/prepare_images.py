@@ -18,6 +18,8 @@ def _main(snakemake: Any, job: Job) -> None:
         # Only checks that later stages can work, so no params: a change must not prepare the images again.
         minimum_images=job.untracked.images_per_class,
         minimum_classes=job.untracked.ways,
+        evaluated=snakemake.params.evaluated,
+        workers=snakemake.threads,
     )
 
 

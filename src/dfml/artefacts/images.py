@@ -1,10 +1,10 @@
 """``images.json``: what is written beside prepared images, and checked when it is read. Torch-free."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from dfml.artefacts.base import Artefact, Closed, Name, Positive, Text
+from dfml.artefacts.base import Artefact, Closed, Count, Name, Positive, Text
 from dfml.errors import DataError
 
 MANIFEST = "images.json"
@@ -16,7 +16,7 @@ class SplitEntry(Closed):
 
     file: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    names: list[Name] = Field(min_length=1)
+    names: list[Name]
     counts: list[Positive]
 
     @model_validator(mode="after")
@@ -26,11 +26,31 @@ class SplitEntry(Closed):
         return self
 
 
+class Copies(Closed):
+    """Images that stood in the source more than once: numbers of groups, and what was left out.
+
+    Attributes:
+        same_files: Groups of files of the same bytes.
+        same_pixels: Groups of images of the same pixels at the side used, those of the same bytes among them.
+        across_splits: Groups of the same pixels in more than one split.
+        dropped: Images of meta-train and of meta-val that meta-test shows too, by their path in the source.
+    """
+
+    same_files: Count
+    same_pixels: Count
+    across_splits: Count
+    dropped: dict[Literal["meta_train", "meta_val"], list[Text]]
+
+
 class ImagesManifest(Artefact):
-    """The prepared images of one data set; mean and standard deviation per channel, in units of [0, 1]."""
+    """The prepared images of one data set; mean and standard deviation per channel, in units of [0, 1].
+
+    These are the published ones where the data set has any (`dfml.data.known`), else measured on meta-train. Pictures
+    without classes are in meta-train alone, and the other splits are empty. Of embedded images `copies` is None.
+    """
 
     FORMAT: ClassVar = "dfml.images"
-    VERSION: ClassVar = 1
+    VERSION: ClassVar = 2
     MAKER: ClassVar = "the rule prepare_images"
 
     dataset: Name
@@ -40,12 +60,16 @@ class ImagesManifest(Artefact):
     channels: Positive
     mean: list[float] = Field(min_length=1)
     std: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    normalisation: Literal["measured", "published"]
+    copies: Copies | None
     splits: dict[str, SplitEntry]
 
     @model_validator(mode="after")
     def _splits_are_beside_it(self) -> "ImagesManifest":
         if set(self.splits) != set(SPLITS):
             raise ValueError(f"needs exactly the splits {', '.join(SPLITS)}")
+        if not self.splits["meta_train"].names:
+            raise ValueError("meta_train has no classes")
         for split, entry in self.splits.items():
             # A name of the writer's choice could lead anywhere.
             if entry.file != f"{split}.npz":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from dfml.catalogue import METHODS, entry, section_key
+from dfml.data.known import KNOWN
 from dfml.data.settings import EMBEDDED
 from dfml.inversion.settings import InversionSettings
 from dfml.metalearning.settings import BankReplaySettings
@@ -44,7 +45,7 @@ def disagreements(config: "Experiment") -> Iterator[Problem]:
     yield from _choice(config)
     yield from _replay_fits_the_bank(config)
     yield from _methods(config)
-    yield from _embedded_sizes(config)
+    yield from _known_sizes(config)
     if not wrong_names:
         yield from _unlabelled(config)
         yield from _something_runs(config)
@@ -59,7 +60,12 @@ def _choice(config: "Experiment") -> Iterator[Problem]:
 def _names(config: "Experiment") -> Iterator[Problem]:
     for name, dataset in config.datasets.items():
         if dataset.source == "embedded" and name not in EMBEDDED:
-            message = f"not an embedded data set; {unknown(name, EMBEDDED)}. Your own images need `source: folder`"
+            remedy = (
+                f"a copy of that public data set needs `source: {name}` and `path`"
+                if name in KNOWN
+                else f"{unknown(name, EMBEDDED)}. Your own images need `source: folder`"
+            )
+            message = f"not an embedded data set; {remedy}"
             yield Problem(f"datasets.{name}", message)
     for pool, chosen in config.pools.items():
         for name in chosen.datasets:
@@ -206,7 +212,7 @@ def _unlabelled(config: "Experiment") -> Iterator[Problem]:
             yield Problem(f"{_key(method)}.dataset", f"`{name}` is not under `datasets`; {remedy}", ("datasets",))
 
 
-def _embedded_sizes(config: "Experiment") -> Iterator[Problem]:
+def _known_sizes(config: "Experiment") -> Iterator[Problem]:
     """More ways than classes, and fewer images than an episode needs; a folder is counted when it is read."""
     shots, evaluation = max(config.shots), config.evaluation
     episodes: dict[str, tuple[str, int]] = {evaluation.split: ("evaluation.queries", evaluation.queries)}
@@ -219,11 +225,8 @@ def _embedded_sizes(config: "Experiment") -> Iterator[Problem]:
         queries, key = max((config.options(m)["queries"], _key(m)) for m in supervised)
         episodes["meta_train"] = (f"{key}.queries", queries)
     used = {name for pool in running for name in config.pools[pool].datasets}
-    for name in sorted(used & set(config.datasets) & set(EMBEDDED)):
-        if config.datasets[name].source != "embedded":
-            continue
-        for split in ("meta_train", "meta_val", "meta_test"):
-            size = EMBEDDED[name][split]
+    for name in sorted(used & set(config.datasets)):
+        for split, size in (config.datasets[name].sizes(name) or {}).items():
             if (split in episodes or split == "meta_train") and config.ways > size.classes:
                 message = f"{config.ways} ways, but `{name}` has {size.classes} {split} classes; use fewer"
                 yield Problem("ways", message, ("pools", "evaluation.validation_episodes"))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfml.artefacts.images import MANIFEST, SPLITS, ImagesManifest, SplitEntry
+from dfml.artefacts.images import MANIFEST, SPLITS, Copies, ImagesManifest, SplitEntry
 from dfml.errors import DataError, FileFormatError
 from dfml.files.arrays import read_arrays, texts, whole
 from dfml.files.atomic import atomic_write
@@ -78,10 +78,18 @@ class ClassImages:
 
         Returns:
             Images, uint8 ``[N, channels, side, side]``, and offsets, int64 ``[classes + 1]``: class ``c`` is
-            rows ``offsets[c]`` to ``offsets[c + 1]``.
+            rows ``offsets[c]`` to ``offsets[c + 1]``. The images are no copy, and not to be changed, if the classes
+            lie one after the other in one tensor, as those that are prepared or loaded do.
         """
         offsets = torch.zeros(self.classes + 1, dtype=torch.int64)
         offsets[1:] = torch.tensor(self.counts).cumsum(0)
+        first, last = self.images[0], self.images[-1]
+        places = [images.data_ptr() - first.data_ptr() for images in self.images]
+        size = first[0].numel()
+        one = all(images.is_contiguous() for images in self.images)
+        one = one and places == [size * start for start in offsets[:-1].tolist()]
+        if one and first.untyped_storage().data_ptr() == last.untyped_storage().data_ptr():
+            return first.as_strided((int(offsets[-1]), *first.shape[1:]), first.stride()), offsets
         return torch.cat(self.images), offsets
 
 
@@ -91,10 +99,11 @@ def channel_statistics(images: ClassImages) -> tuple[list[float], list[float]]:
     The sums are integers, so the result does not depend on the order of the images. The deviation is at
     least one grey level: a constant channel can still be normalised.
     """
-    x, _ = images.packed()
     means, deviations = [], []
-    for channel in x.unbind(1):
-        histogram = torch.bincount(channel.flatten(), minlength=256).tolist()
+    for channel in range(images.channels):
+        # Class by class: counting takes eight bytes for every pixel.
+        counted = [torch.bincount(x[:, channel].flatten(), minlength=256) for x in images.images]
+        histogram = torch.stack(counted).sum(0).tolist()
         count = sum(histogram)
         mean = sum(level * n for level, n in enumerate(histogram)) / count
         square = sum(level * level * n for level, n in enumerate(histogram)) / count
@@ -103,40 +112,52 @@ def channel_statistics(images: ClassImages) -> tuple[list[float], list[float]]:
     return means, deviations
 
 
-def save_images(folder: Path, splits: Mapping[str, ClassImages], *, source: str) -> None:
+def save_images(
+    folder: Path,
+    splits: Mapping[str, ClassImages],
+    *,
+    source: str,
+    normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
+    copies: Copies | None = None,
+) -> None:
     """Write ``{split}.npz`` for each split and then ``images.json``, which describes them.
 
     Args:
         folder: Where the files go; made if absent.
-        splits: All three splits, by name.
-        source: Where the images came from (``embedded`` or ``folder``); only recorded.
+        splits: All three splits by name, or meta-train alone for pictures without classes.
+        source: Where the images came from (a key `source` of the configuration); only recorded.
+        normalisation: Published mean and standard deviation per channel; None to measure them on meta-train.
+        copies: What stood in the source more than once; only recorded.
 
     Raises:
         DataError: a split is missing, or the splits differ in shape.
         DfmlError: the disk is full.
     """
-    if set(splits) != set(SPLITS):
+    if set(splits) not in ({"meta_train"}, set(SPLITS)):
         raise DataError(f"{folder}: needs exactly the splits {', '.join(SPLITS)}, got {', '.join(splits)}")
     if len({(s.side, s.channels) for s in splits.values()}) != 1:
         raise DataError(f"{folder}: the splits differ in side or channels")
     folder.mkdir(parents=True, exist_ok=True)
     described = {}
-    for split in SPLITS:
-        images, path = splits[split], folder / f"{split}.npz"
-        _write_npz(path, images)
-        described[split] = SplitEntry(
-            file=path.name, sha256=sha256_file(path), names=list(images.names), counts=list(images.counts)
-        )
     train = splits["meta_train"]
-    mean, std = channel_statistics(train)
+    for split in SPLITS:
+        images, path = splits.get(split), folder / f"{split}.npz"
+        none = np.empty((0, train.channels, train.side, train.side), np.uint8)
+        x = images.packed()[0].numpy() if images else none
+        names, counts = (images.names, images.counts) if images else ((), ())
+        _write_npz(path, x, names, counts, dataset=train.dataset, split=split, licence=train.licence)
+        described[split] = SplitEntry(file=path.name, sha256=sha256_file(path), names=list(names), counts=list(counts))
+    mean, std = normalisation or channel_statistics(train)
     ImagesManifest(
         dataset=train.dataset,
         source=source,
         licence=train.licence,
         side=train.side,
         channels=train.channels,
-        mean=mean,
-        std=std,
+        mean=list(mean),
+        std=list(std),
+        normalisation="published" if normalisation else "measured",
+        copies=copies,
         splits=described,
     ).save(folder / MANIFEST)
 
@@ -146,6 +167,7 @@ def load_images(path: Path) -> ClassImages:
 
     Raises:
         FileFormatError: the file is missing, truncated or not one of ours.
+        DataError: it is an empty split of pictures without classes.
     """
     remedy = "delete its folder and run the rule prepare_images again"
     arrays = read_arrays(path, _ARRAYS, remedy=remedy)
@@ -158,6 +180,10 @@ def load_images(path: Path) -> ClassImages:
     if (version := whole(arrays["version"])) != _VERSION:
         raise FileFormatError(f"{path} has format version {version}, expected {_VERSION}; {remedy}")
     x, y, names = arrays["x"], arrays["y"], facts["names"]
+    if len(x) == len(y) == len(names) == 0:
+        raise DataError(
+            f"{path} has no classes: pictures without classes can be asked, but nothing is evaluated on them"
+        )
     sound = x.dtype == np.uint8 and x.ndim == 4 and y.dtype == np.int64 and y.shape == x.shape[:1] and x.size > 0
     sound = sound and all(len(facts[key]) == 1 for key in ("dataset", "split", "licence"))
     sound = sound and all(is_name(name) for name in [*facts["dataset"], *names])
@@ -184,17 +210,39 @@ def class_images(
     return ClassImages(dataset=dataset, split=split, names=ordered, images=tensors, licence=licence)
 
 
-def _write_npz(path: Path, images: ClassImages) -> None:
+def packed_images(dataset: str, split: str, x: np.ndarray, counts: Mapping[str, int], licence: str) -> ClassImages:
+    """Classes that lie one after the other in ``x`` (uint8 ``[N, channels, side, side]``); no image is copied.
+
+    Args:
+        dataset: Name of the data set.
+        split: Which one.
+        x: Images of all classes.
+        counts: Images of every class by name, sorted.
+        licence: Under which terms the images may be used.
+    """
+    images = list(torch.from_numpy(x).split(list(counts.values())))
+    return ClassImages(dataset=dataset, split=split, names=tuple(counts), images=images, licence=licence)
+
+
+def _write_npz(
+    path: Path,
+    x: np.ndarray,
+    names: Sequence[str],
+    counts: Sequence[int],
+    *,
+    dataset: str,
+    split: str,
+    licence: str,
+) -> None:
     """Write one split, uncompressed so that it loads quickly; the same images give the same bytes."""
-    x, _ = images.packed()
     arrays = {
         "format": np.array(_FORMAT),
         "version": np.array(_VERSION),
-        "dataset": np.array(images.dataset),
-        "split": np.array(images.split),
-        "licence": np.array(images.licence),
-        "names": np.array(images.names),
-        "x": x.numpy(),
-        "y": np.repeat(np.arange(images.classes, dtype=np.int64), images.counts),
+        "dataset": np.array(dataset),
+        "split": np.array(split),
+        "licence": np.array(licence),
+        "names": np.array(names, dtype=np.str_),
+        "x": x,
+        "y": np.repeat(np.arange(len(names), dtype=np.int64), np.array(counts, dtype=np.int64)),
     }
     atomic_write(path, lambda partial: np.savez(partial, allow_pickle=False, **arrays))

@@ -1,14 +1,27 @@
 """From a source of images to the files that zoo training and evaluation read."""
 
+import logging
 from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Protocol
 
-from dfml.data.images import SPLITS, class_images, save_images
+from dfml.data.copies import without_copies
+from dfml.data.images import SPLITS, class_images, packed_images, save_images
+from dfml.data.known import KNOWN, KnownDataset
+from dfml.data.listing import find_pictures
+from dfml.data.packing import pack
 from dfml.data.sources import embedded
-from dfml.data.sources import folder as folder_source
-from dfml.data.splits import ClassSplit, read_split, seeded_split
+from dfml.data.sources.layouts import Layout
+from dfml.data.sources.opening import open_store
+from dfml.data.sources.store import Store
+from dfml.data.splits import ClassSplit, images_of_whole_copy, read_split, seeded_split
 from dfml.errors import DataError
+
+PILE = "pictures"
+_LICENCE = "not known to dfml: images of the user's folder"
+_FOLDER_PARTS = {"train": "meta_train", "val": "meta_val", "test": "meta_test"}
+_SHOWN = 20
+_log = logging.getLogger(__name__)
 
 
 class Settings(Protocol):
@@ -31,46 +44,117 @@ def prepare_images(
     splits: Path = Path("config/splits"),
     minimum_images: int = 2,
     minimum_classes: int = 1,
+    evaluated: bool = True,
+    workers: int = 1,
 ) -> None:
     """Write ``meta_train.npz``, ``meta_val.npz``, ``meta_test.npz`` and ``images.json`` of one data set.
 
     Classes are sorted by name within a split. Images inside a class keep the order of the source: of the
-    array for embedded data, of the sorted file names for a folder.
+    array for embedded data, of the sorted file names for any other, part by part where there are several.
 
     Args:
         name: Name of the data set; for embedded data, which one.
         settings: Its configuration. A relative ``path`` or ``split`` is relative to the working directory.
         folder: Where the files go.
         resources: Folder of the embedded ``.npz`` files (``resources/embedded``).
-        splits: Folder of the committed class splits of embedded data.
+        splits: Folder of the committed class splits.
         minimum_images: Fewest images a class of any split may have, such as shots + queries.
         minimum_classes: Fewest classes a split may have, such as ways.
+        evaluated: Whether models are trained and learners evaluated on it. Of one that is only asked, the minima do not
+            matter, and it may be pictures without classes.
+        workers: Threads that decode; they change nothing but the time.
 
     Raises:
         DataError: the images or the split are missing, damaged or too few.
         FileFormatError: a file of ours is.
     """
+    least = (minimum_images, minimum_classes) if evaluated else (1, 1)
     if settings.source == "embedded":
         arrays = embedded.read_embedded(name, resources)
-        licence = embedded.LICENCE
         stem = embedded.FILES[name]
         split = read_split(splits / f"{stem}.json", list(arrays), dataset=stem)
-        _check(name, split, arrays, minimum_images, minimum_classes)
-    else:
-        files = folder_source.list_classes(Path(settings.path or "").expanduser())
-        split = _folder_split(settings, list(files))
-        # Before any image is decoded, which may take minutes: a mistake in the split shows at once.
-        _check(name, split, files, minimum_images, minimum_classes)
-        arrays = folder_source.read_classes({c: files[c] for c in split.names}, side=settings.side)
-        licence = folder_source.LICENCE
-    images = {part: class_images(name, part, arrays, getattr(split, part), licence) for part in SPLITS}
-    save_images(folder, images, source=settings.source)
+        _check(name, split, arrays, *least)
+        images = {part: class_images(name, part, arrays, getattr(split, part), embedded.LICENCE) for part in SPLITS}
+        save_images(folder, images, source=settings.source)
+        return
+    known = KNOWN.get(settings.source)
+    store = open_store(Path(settings.path or "").expanduser())
+    store, layout = find_pictures(store, settings.source)
+    layout.warn()
+    if not evaluated and settings.split is None and not known and len(layout.classes) < len(SPLITS):
+        _prepare_pile(name, settings, folder, store, layout, workers)
+        return
+    if layout.pile and not layout.classes:
+        raise DataError(
+            f"{store.where} has {len(layout.pile)} images and no class folders; put the images of each class into a "
+            "folder named after it (pictures without classes can only be asked by unlabelled_heads)"
+        )
+    split = _known_split(settings.source, known, layout, splits) if known else _folder_split(settings, store, layout)
+    # Before any image is decoded, which may take minutes: a mistake in the split shows at once.
+    _check(name, split, layout.classes, *least)
+    parts = [part for part in SPLITS for c in getattr(split, part) for _ in layout.classes[c]]
+    packed = pack(store, {c: layout.classes[c] for c in split.names}, side=settings.side, workers=workers)
+    packed, copies = without_copies(packed, parts)
+    _check(name, split, {c: range(count) for c, count in packed.counts.items()}, *least)
+    licence = known.licence if known else _LICENCE
+    images, start = {}, 0
+    for part in SPLITS:
+        counts = {c: packed.counts[c] for c in getattr(split, part)}
+        end = start + sum(counts.values())
+        images[part] = packed_images(name, part, packed.x[start:end], counts, licence)
+        start = end
+    save_images(
+        folder, images, source=settings.source, normalisation=known.normalisation if known else None, copies=copies
+    )
 
 
-def _folder_split(settings: Settings, names: list[str]) -> ClassSplit:
+def _prepare_pile(name: str, settings: Settings, folder: Path, store: Store, layout: Layout, workers: int) -> None:
+    """All pictures as one class of meta-train."""
+    pictures = sorted([*layout.pile, *(path for images in layout.classes.values() for path in images)])
+    packed = pack(store, {PILE: pictures}, side=settings.side, workers=workers)
+    images = packed_images(name, "meta_train", packed.x, packed.counts, _LICENCE)
+    save_images(folder, {"meta_train": images}, source=settings.source)
+
+
+def _known_split(source: str, known: KnownDataset, layout: Layout, splits: Path) -> ClassSplit:
+    """The official split, if the copy is whole."""
+    path = splits / f"{source}.json"
+    wanted = images_of_whole_copy(path)
+    found = {name: len(images) for name, images in layout.classes.items()}
+    short = [
+        f"{name} ({found.get(name, 0)} of {count})" for name, count in wanted.items() if found.get(name, 0) < count
+    ]
+    if short:
+        images = sum(min(found.get(name, 0), count) for name, count in wanted.items())
+        raise DataError(
+            f"this copy of {known.label} is not whole: {images} of {known.total} images, fewer than there should be in "
+            f"{_some(short)}; complete it, or read what is there by `source: folder` with `split: {path}`"
+        )
+    more = [f"{name} ({found[name]}, not {count})" for name, count in wanted.items() if found[name] > count]
+    if more:
+        _log.warning("classes with more images than %s has: %s", known.label, _some(more))
+    if unused := sorted(set(found) - set(wanted)):
+        _log.warning("classes that the split of %s leaves out: %s", known.label, _some(unused))
+    split = read_split(path, list(layout.classes), dataset=source)
+    folders = {_FOLDER_PARTS.get(part, ""): set(names) for part, names in layout.parts.items()}
+    if any(names != set(getattr(split, part)) for part, names in folders.items() if part):
+        _log.warning("the copy's own parts have other classes than the split of %s, which is used", known.label)
+    return split
+
+
+def _folder_split(settings: Settings, store: Store, layout: Layout) -> ClassSplit:
+    """The split of the configuration, or that of the layout, or one that is drawn."""
     if settings.split is not None:
-        return read_split(Path(settings.split).expanduser(), names)
-    return seeded_split(names, seed=settings.split_seed, fractions=settings.fractions)
+        return read_split(Path(settings.split).expanduser(), list(layout.classes))
+    if not layout.parts:
+        return seeded_split(list(layout.classes), seed=settings.split_seed, fractions=settings.fractions)
+    if set(layout.parts) != set(_FOLDER_PARTS):
+        raise DataError(
+            f"{store.where} has the parts {', '.join(layout.parts)} of different classes; a class split needs train, "
+            "val and test: add what is missing, or name a split file by `split`"
+        )
+    _log.info("the class split is that of the folders or lists train, val and test")
+    return ClassSplit(**{_FOLDER_PARTS[part]: names for part, names in layout.parts.items()})
 
 
 def _check(
@@ -90,3 +174,8 @@ def _check(
             f"{name}: every class needs at least {minimum_images} images; too few in: {', '.join(short)}; "
             "lower `shots` or `evaluation.queries`, add images or take these classes out of the split"
         )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -3,14 +3,30 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from unicodedata import normalize
 
+from dfml.artefacts.images import SPLITS
 from dfml.compute.seeds import numpy_rng
-from dfml.errors import DataError
-from dfml.files.reading import is_name, read_json
+from dfml.data.sources.lists import CLASS_COLUMNS, LARGEST_LIST, read_rows
+from dfml.errors import DataError, FileFormatError
+from dfml.files.reading import LARGEST_JSON, is_name, parse_json, read_at_most
 
 FORMAT = "dfml.split"
 VERSION = 1
 _SHOWN = 20
+_CSV_PARTS = ("train", "val", "test")
+_PART_OF = {
+    **dict(zip(_CSV_PARTS, SPLITS, strict=True)),
+    **{split: split for split in SPLITS},
+    "valid": "meta_val",
+    "validation": "meta_val",
+}
+_SHAPE = (
+    'a split file is JSON {"format": "dfml.split", "version": 1, "dataset": …, "meta_train": [classes], "meta_val": '
+    '[…], "meta_test": […]}, or CSV with a first line `label,split` and one line per class; docs/adding.md, "Your own '
+    'images", shows both'
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +39,7 @@ class ClassSplit:
 
     def __post_init__(self) -> None:
         owner: dict[str, str] = {}
-        for split in ("meta_train", "meta_val", "meta_test"):
+        for split in SPLITS:
             names = getattr(self, split)
             if not names:
                 raise DataError(f"class split: {split} has no classes; every split needs at least one")
@@ -42,28 +58,25 @@ class ClassSplit:
 
 
 def read_split(path: Path, available: Sequence[str], *, dataset: str | None = None) -> ClassSplit:
-    """Read a committed class split.
+    """Read a class split. Names are compared in Unicode's form NFC, and returned as the data spells them.
 
     Args:
-        path: JSON file ``{"format": "dfml.split", "version": 1, "dataset": ..., "meta_train": [...], ...}``.
+        path: JSON file ``{"format": "dfml.split", "version": 1, "dataset": ..., "meta_train": [...], ...}``; a CSV file
+            whose first line names the columns ``label`` and ``split``, with one line per class; or a folder with
+            ``train.csv``, ``val.csv`` and ``test.csv``, each with a column ``label``.
         available: Class names that the data has. Classes not named in the split are left out.
-        dataset: When given, the data set that the file must be for.
+        dataset: When given, the data set that a JSON file must be for.
 
     Raises:
-        FileFormatError: the file is missing, not JSON or of another version.
+        FileFormatError: the file is missing, or no split file.
         DataError: a list is missing or wrong, classes repeat, or the data lacks some of them.
     """
-    content = read_json(path, format=FORMAT, version=VERSION)
-    if dataset is not None and content.get("dataset") != dataset:
-        raise DataError(f"{path}: is the split of {content.get('dataset')!r}, not of {dataset!r}")
-    lists = {}
-    for split in ("meta_train", "meta_val", "meta_test"):
-        names = content.get(split)
-        if not isinstance(names, list) or not all(isinstance(name, str) and is_name(name) for name in names):
-            raise DataError(f"{path}: {split!r} must be a list of class names")
-        lists[split] = tuple(names)
+    spelt = {normalize("NFC", name): name for name in available}
+    lists = _listed(path) if path.is_dir() or path.suffix.lower() == ".csv" else _declared(path, dataset)
+    # A class that the data lacks keeps its name, which the message quotes.
+    known = {split: tuple(spelt.get(normalize("NFC", name), name) for name in names) for split, names in lists.items()}
     try:
-        found = ClassSplit(**lists)
+        found = ClassSplit(**known)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     unknown = sorted(set(found.names) - set(available))
@@ -74,6 +87,70 @@ def read_split(path: Path, available: Sequence[str], *, dataset: str | None = No
             "correct the names, or take them out of the split"
         )
     return found
+
+
+def split_files(path: Path) -> list[Path]:
+    """The files that a class split is read from: of a folder its three lists."""
+    return [path / f"{name}.csv" for name in _CSV_PARTS] if path.is_dir() else [path]
+
+
+def images_of_whole_copy(path: Path) -> dict[str, int]:
+    """How many images every class of a whole copy has, which the committed splits of public data sets say.
+
+    Raises:
+        FileFormatError: the file is missing or damaged.
+    """
+    content = _content(path)
+    names = [name for split in SPLITS for name in content[split]]
+    told: Any = content.get("images")
+    return {name: told if isinstance(told, int) else told[name] for name in names}
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = parse_json(read_at_most(path, LARGEST_JSON))
+    except OSError as error:
+        raise FileFormatError(f"cannot read the class split {path} ({error.strerror}); {_SHAPE}") from error
+    except ValueError as error:
+        raise FileFormatError(f"{path} is no class split ({error}); {_SHAPE}") from error
+    told = (content.get("format"), content.get("version")) if isinstance(content, dict) else None
+    if told != (FORMAT, VERSION):
+        raise FileFormatError(f"{path} is no class split of this version (its format and version: {told}); {_SHAPE}")
+    return dict(content)
+
+
+def _declared(path: Path, dataset: str | None) -> dict[str, tuple[str, ...]]:
+    content = _content(path)
+    if dataset is not None and content.get("dataset") != dataset:
+        raise DataError(f"{path}: is the split of {content.get('dataset')!r}, not of {dataset!r}")
+    lists = {}
+    for split in SPLITS:
+        names = content.get(split)
+        if not isinstance(names, list) or not all(isinstance(name, str) and is_name(name) for name in names):
+            raise DataError(f"{path}: {split!r} must be a list of class names")
+        lists[split] = tuple(names)
+    return lists
+
+
+def _listed(path: Path) -> dict[str, tuple[str, ...]]:
+    """Class names by split of CSV lists, each name once."""
+    lists: dict[str, dict[str, None]] = {split: {} for split in SPLITS}
+    for file in split_files(path):
+        columns = (CLASS_COLUMNS,) if path.is_dir() else (CLASS_COLUMNS, ("split", "part", "subset"))
+        try:
+            rows = read_rows(read_at_most(file, LARGEST_LIST), str(file), columns)
+        except OSError as error:
+            raise FileFormatError(f"cannot read the class split {file} ({error.strerror}); {_SHAPE}") from error
+        except DataError as error:
+            raise FileFormatError(f"{error}; {_SHAPE}") from None
+        for name, *told in rows:
+            part = (told[0] if told else file.stem).lower()
+            if part not in _PART_OF:
+                raise DataError(f"{file}: {name!r} is in the split {part!r}; write train, val or test")
+            if not is_name(name):
+                raise DataError(f"{file}: {name!r} is no name of a class")
+            lists[_PART_OF[part]][name] = None
+    return {split: tuple(names) for split, names in lists.items()}
 
 
 def seeded_split(names: Sequence[str], *, seed: int, fractions: Sequence[float]) -> ClassSplit:

@@ -1,1 +1,1 @@
-"""Where real images come from: each source returns uint8 arrays ``[n, 3, side, side]`` by class name."""
+"""Where real images come from: embedded arrays, and stores of files with what layouts and lists make of them."""

@@ -1,99 +1,114 @@
-"""A directory with one sub-folder of ordinary image files per class."""
+"""Ordinary image files: which are read, how one becomes an array, and folders of them."""
 
 import logging
-import warnings
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
+from dfml.data.sources.store import LARGEST_FILE, Content, Stored
 from dfml.errors import DataError
-from dfml.files.reading import LONGEST_NAME, is_name
+from dfml.files.reading import read_at_most
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
-LICENCE = "not known to dfml: images of the user's folder"
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 # Decoders for these, whatever a file is called: Pillow knows others, one of which hands the file to Ghostscript.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF")
-_SHOWN = 20
+# Pillow warns of more and refuses twice as many.
+MOST_PIXELS = 89_478_485
+# Levels of folders below a data set's own; a link that leads back up would have no end.
+_DEEPEST = 6
+# What EXIF's orientation asks for.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _log = logging.getLogger(__name__)
 
 
-def list_classes(root: Path) -> dict[str, list[Path]]:
-    """Image files of every class, without opening them.
+class Folder:
+    """All visible files below a directory; links are followed."""
 
-    Classes are the direct sub-folders of ``root`` and images the files directly inside with a known
-    extension (case does not matter), both sorted by code point. Names that begin with a dot are ignored.
+    def __init__(self, root: Path) -> None:
+        self.where = root
+        files: list[Stored] = []
+        folders: list[str] = []
+        try:
+            self._collect("", files, folders, 0)
+        except OSError as error:
+            raise DataError(
+                f"{error.filename or root} cannot be listed ({error.strerror}); make it readable"
+            ) from error
+        self.files, self.folders = tuple(sorted(files)), frozenset(folders)
 
-    Raises:
-        DataError: ``root`` is no directory, or there are no sub-folders or no images in them.
-    """
-    if not root.is_dir():
-        raise DataError(f"{root} is not a directory; `path` must name one with a sub-folder for each class")
-    folders = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=_name)
-    if not folders:
-        raise DataError(f"{root} has no sub-folders; put the images of each class into one named after it")
-    if odd := [folder.name for folder in folders if not is_name(folder.name)]:
-        raise DataError(
-            f"{root}: names of classes have up to {LONGEST_NAME} characters, all printable; rename {', '.join(odd)}"
-        )
-    classes = {folder.name: _images(folder) for folder in folders}
-    if not any(classes.values()):
-        raise DataError(
-            f"{root}: its sub-folders hold no image files ({', '.join(sorted(EXTENSIONS))}); "
-            "`path` must be the folder directly above the class folders"
-        )
-    return classes
+    def _collect(self, inside: str, files: list[Stored], folders: list[str], depth: int) -> None:
+        with os.scandir(self.where / inside) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                path = f"{inside}{entry.name}"
+                if entry.is_dir():
+                    folders.append(path)
+                    if depth < _DEEPEST:
+                        self._collect(f"{path}/", files, folders, depth + 1)
+                elif entry.is_file():
+                    files.append(Stored(path, entry.stat().st_size))
 
-
-def read_classes(files: Mapping[str, Sequence[Path]], *, side: int) -> dict[str, np.ndarray]:
-    """Decode the images of every class.
-
-    Every image becomes 8-bit RGB: turned as its EXIF orientation says, transparency laid over white, 16-bit
-    grey scaled to 8 bits, the first frame of an animation. It is then resized to ``side`` x ``side`` with an
-    area-aware bilinear filter; the aspect ratio is not kept.
-
-    Args:
-        files: At least one image file for each class name.
-        side: Height and width of the result, in pixels.
-
-    Returns:
-        uint8 ``[n, 3, side, side]`` by class name, in the order of ``files``.
-
-    Raises:
-        DataError: images cannot be read; all are tried and up to 20 of them named.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    broken: list[str] = []
-    for name, paths in files.items():
-        images = []
+    def read(self, paths: Collection[str]) -> Iterator[tuple[str, Content]]:
+        """Contents of these files in their order; an OSError names the file as a DataError."""
         for path in paths:
             try:
-                images.append(read_image(path, side=side))
-            except Exception as error:  # a decoder given damaged bytes raises almost anything
-                broken.append(f"{path} ({type(error).__name__}: {error})")
-        if images:
-            arrays[name] = np.stack(images)
-        _log.info("class %s: %d images", name, len(images))
-    if broken:
-        more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-        raise DataError(f"images that cannot be read: {', '.join(broken[:_SHOWN])}{more}; replace or remove them")
-    return arrays
+                yield path, read_at_most(self.where / path, LARGEST_FILE)
+            except OSError as error:
+                raise DataError(f"{self.where / path} cannot be read ({error.strerror}); mend or remove it") from error
 
 
-def read_image(path: Path, *, side: int) -> np.ndarray:
-    """One image file as uint8 ``[3, side, side]``; see `read_classes` for what is done to it.
+def is_image(path: str) -> bool:
+    """Whether a file's extension is that of an image that is read; case does not matter."""
+    return os.path.splitext(path)[1].lower() in EXTENSIONS
+
+
+def read_image(file: Path | BinaryIO, *, side: int) -> np.ndarray:
+    """One image as uint8 ``[3, side, side]``.
+
+    It becomes 8-bit RGB: turned as its EXIF orientation says, if that can be read, transparency laid over white, 16-bit
+    grey scaled to 8 bits, the first frame of an animation. It is then resized to ``side`` x ``side`` with an area-aware
+    bilinear filter; the aspect ratio is not kept. JPEG of more than four times the side is decoded at half, a quarter
+    or an eighth of its size, which is never below twice the side.
 
     Raises:
         Exception: whatever the decoder makes of a damaged file.
     """
-    with warnings.catch_warnings():
-        # A hundred megapixels or so; Pillow itself refuses twice as many.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=FORMATS) as opened:
-            image = _as_rgb(ImageOps.exif_transpose(opened))
+    with Image.open(file, formats=FORMATS) as opened:
+        if opened.width * opened.height > MOST_PIXELS:
+            raise ValueError(f"{opened.width} x {opened.height} pixels are more than {MOST_PIXELS}")
+        opened.draft(None, (2 * side, 2 * side))
+        opened.load()
+        image = _as_rgb(opened)
+        if turn := _turn(opened):
+            image = image.transpose(turn)
+    return as_square(image, side)
+
+
+def as_square(image: Image.Image, side: int) -> np.ndarray:
+    """An RGB image resized to uint8 ``[3, side, side]``."""
     resized = image.resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(resized, dtype=np.uint8).transpose(2, 0, 1)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception as error:  # a block of any bytes; the pixels are whole and were decoded before
+        _log.debug("EXIF that cannot be read (%s): the image is not turned", error)
+        return None
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
@@ -107,12 +122,3 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
-
-
-def _images(folder: Path) -> list[Path]:
-    files = (p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and not p.name.startswith("."))
-    return sorted((p for p in files if p.is_file()), key=_name)
-
-
-def _name(path: Path) -> str:
-    return path.name

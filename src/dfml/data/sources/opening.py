@@ -1,0 +1,78 @@
+"""Which store a path of the configuration means, and a digest of what lies there that opens no image."""
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from dfml.data.sources.archives import Tar, Zip
+from dfml.data.sources.folder import EXTENSIONS, Folder
+from dfml.data.sources.store import ARCHIVES, Content, Store, Stored, is_archive
+from dfml.errors import DataError
+from dfml.files.reading import digest_json
+
+# Files beside images that say which class they are of; files of CIFAR-100 have no extension.
+_TOLD = (".csv", ".mat")
+_PICKLED = frozenset({"train", "test", "meta"})
+
+
+class _Several:
+    """Archives that lie side by side and are read as if they were one."""
+
+    def __init__(self, where: Path, stores: Sequence[Store]) -> None:
+        self.where = where
+        self._stores = stores
+        self.files = tuple(sorted(chain.from_iterable(store.files for store in stores)))
+        self.folders = frozenset(chain.from_iterable(store.folders for store in stores))
+        paths = [file.path for file in self.files]
+        if len(set(paths)) < len(paths):
+            names = ", ".join(store.where.name for store in stores)
+            raise DataError(f"{where}: {names} hold files of the same names; let `path` name one of them")
+
+    def read(self, paths: Collection[str]) -> Iterator[tuple[str, Content]]:
+        wanted = set(paths)
+        for store in self._stores:
+            yield from store.read([file.path for file in store.files if file.path in wanted])
+
+
+def open_store(path: Path) -> Store:
+    """The folder or archive that ``path`` names, or the archives in a folder that holds no images.
+
+    Raises:
+        DataError: it is not there, is neither, or is damaged.
+    """
+    if path.is_dir():
+        folder = Folder(path)
+        return folder if _holds_images(folder) else _archives_of(folder) or folder
+    if not path.exists():
+        raise DataError(f"{path} does not exist; `path` must name a folder of images or an archive of them")
+    if not path.is_file() or not is_archive(path):
+        raise DataError(f"{path} is neither a folder nor an archive ({', '.join(ARCHIVES)}); `path` must name one")
+    return Zip(path) if path.name.lower().endswith(".zip") else Tar(path)
+
+
+def fingerprint(path: Path) -> str:
+    """Digest of names and sizes of all files that the images of a data set may be made from.
+
+    Neither images nor archives are opened, so that it costs next to nothing.
+
+    Raises:
+        DataError: the folder cannot be listed.
+    """
+    if not path.is_dir():
+        return digest_json([path.name, path.stat().st_size])
+    return digest_json([file for file in Folder(path).files if _matters(file)])
+
+
+def _holds_images(folder: Folder) -> bool:
+    suffixes = {Path(file.path).suffix.lower() for file in folder.files}
+    return bool(suffixes & EXTENSIONS)
+
+
+def _archives_of(folder: Folder) -> Store | None:
+    stores = [open_store(folder.where / f.path) for f in folder.files if "/" not in f.path and is_archive(f.path)]
+    return stores[0] if len(stores) == 1 else _Several(folder.where, stores) if stores else None
+
+
+def _matters(file: Stored) -> bool:
+    path = Path(file.path)
+    return path.suffix.lower() in {*EXTENSIONS, *_TOLD} or is_archive(path) or path.name in _PICKLED
