@@ -92,7 +92,7 @@ def read_image(file: Path | BinaryIO, *, side: int) -> np.ndarray:
         opened.draft(None, (2 * side, 2 * side))
         opened.load()
         image = _as_rgb(opened)
-        if turn := _turn(opened):
+        if (turn := _turn(opened)) is not None:
             image = image.transpose(turn)
     return as_square(image, side)
 
