@@ -17,7 +17,9 @@ from dfml.artefacts.record import Record
 from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS
 from dfml.config.load import load_config
 from dfml.data.images import load_images
-from dfml.data.sources.folder import list_classes, read_classes
+from dfml.data.listing import find_pictures
+from dfml.data.packing import pack
+from dfml.data.sources.opening import open_store
 from dfml.data.splits import read_split
 from dfml.errors import DfmlError
 from dfml.files.atomic import write_json
@@ -50,6 +52,9 @@ from support.specimens import (
     write_generator,
     write_images,
     write_learner,
+    write_listed_pictures,
+    write_pickled_cifar,
+    write_picture_archives,
     write_receipt,
     write_results,
     write_split,
@@ -105,8 +110,9 @@ def _read_learner(folder: Path) -> None:
     load_learner(folder, steps=1, learning_rate=0.1, device=CPU)
 
 
-def _read_class_folders(folder: Path) -> None:
-    read_classes(list_classes(folder), side=16)
+def _read_pictures(path: Path, source: str = "folder") -> None:
+    store, layout = find_pictures(open_store(path), source)
+    pack(store, layout.classes, side=16)
 
 
 def _read_checkpoint(folder: Path) -> None:
@@ -227,11 +233,36 @@ ARTEFACTS = (
     Artefact(
         "class_folders",
         write_class_folders,
-        _read_class_folders,
+        _read_pictures,
         {
             "ant/a.png": (change_bytes, change_png, change_png, change_png),
             **{f"bee/{name}": (change_bytes,) for name in ("c.jpg", "d.gif", "e.tif", "f.webp", "g.bmp")},
         },
         share=25,
+    ),
+    Artefact(
+        "picture_archives",
+        write_picture_archives,
+        _all_of(
+            lambda folder: _read_pictures(folder / "a.zip"),
+            lambda folder: _read_pictures(folder / "b.tar"),
+            lambda folder: _read_pictures(folder / "c.tar.gz"),
+        ),
+        {"a.zip": BLIND_AND_ARCHIVE, "b.tar": (change_bytes,), "c.tar.gz": (change_bytes,)},
+        share=40,
+    ),
+    Artefact(
+        "pickled_cifar",
+        write_pickled_cifar,
+        lambda folder: _read_pictures(folder, "cifar_fs"),
+        dict.fromkeys(("meta", "train", "test"), (change_bytes,)),
+        share=40,
+    ),
+    Artefact(
+        "listed_pictures",
+        write_listed_pictures,
+        _all_of(_read_pictures, lambda folder: read_split(folder, NAMES)),
+        {f"{part}.csv": BLIND_AND_TEXT for part in ("train", "val", "test")},
+        share=30,
     ),
 )

@@ -1,6 +1,8 @@
 """Small pictures to put into folders and archives."""
 
 import io
+import pickle
+import struct
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -54,3 +56,31 @@ def class_files(counts: Mapping[str, int], *, below: str = "", first: int = 0) -
     """So many different pictures of every class, by path below ``below``."""
     names = [f"{below}{name}/{i}.png" for name, count in counts.items() for i in range(count)]
     return {name: encoded(photo(first + number, 20)) for number, name in enumerate(names)}
+
+
+class _OfPython2(pickle._Pickler):
+    """Writes bytes as Python 2 wrote its text, which CIFAR's authors used."""
+
+    dispatch = pickle._Pickler.dispatch.copy()
+
+    def save_text(self, content: bytes) -> None:
+        self.write(b"T" + struct.pack("<i", len(content)) + content)
+
+    dispatch[bytes] = save_text
+
+
+def pickled(content: object) -> bytes:
+    """A pickle as of Python 2."""
+    stream = io.BytesIO()
+    _OfPython2(stream, protocol=2).dump(content)
+    return stream.getvalue()
+
+
+def pickled_cifar(classes: int, images: int) -> dict[str, bytes]:
+    """The three files of CIFAR-100's authors, with so many images of every class in each part."""
+    files = {"meta": pickled({b"fine_label_names": [f"class{c}".encode() for c in range(classes)]})}
+    for seed, part in enumerate(("train", "test")):
+        labels = list(range(classes)) * images
+        pixels = np.random.default_rng(seed).integers(0, 256, (len(labels), 3072), dtype=np.uint8)
+        files[part] = pickled({b"fine_labels": labels, b"data": pixels})
+    return files

@@ -25,6 +25,7 @@ from support import manifests, results
 from support.cells import INVERSION
 from support.inversion import recovered
 from support.learners import save_learner
+from support.pictures import class_files, encoded, photo, pickled_cifar, write_files, write_tar, write_zip
 from support.zoo import CPU, SIDE, pattern_images, random_model, random_network, write_random_zoo
 
 NAMES = ("ant", "bee", "cat", "dog")
@@ -84,6 +85,27 @@ def write_class_folders(folder: Path, which: int) -> None:
         Image.fromarray(pixels).convert(mode).save(path)
     for name, options in (("bee/e.tif", {"compression": "tiff_lzw"}), ("bee/f.webp", {}), ("bee/g.bmp", {})):
         Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(folder / name, **options)
+
+
+def write_picture_archives(folder: Path, which: int) -> None:
+    """The same pictures in archives of three kinds."""
+    files = class_files({"ant": 2, "bee": 1 + which}, below="im/", first=10 * which)
+    write_zip(folder / "a.zip", files)
+    write_tar(folder / "b.tar", files)
+    write_tar(folder / "c.tar.gz", files)
+
+
+def write_pickled_cifar(folder: Path, which: int) -> None:
+    """CIFAR-100 of a few images, as its authors give it."""
+    write_files(folder, pickled_cifar(classes=2 + which, images=3))
+
+
+def write_listed_pictures(folder: Path, which: int) -> None:
+    """Pictures in one folder, and a list for each part."""
+    names = NAMES[:3] if which == 0 else NAMES[1:]
+    for number, (part, name) in enumerate(zip(("train", "val", "test"), names, strict=True)):
+        file = f"images/{part}{which}.png"
+        write_files(folder, {file: encoded(photo(number)), f"{part}.csv": f"filename,label\n{file},{name}\n".encode()})
 
 
 def write_split(folder: Path, which: int) -> None:

@@ -1,34 +1,12 @@
-import pickle
-import struct
-
 import numpy as np
 import pytest
 
 from dfml.data.listing import find_pictures
 from dfml.data.sources.opening import open_store
 from dfml.errors import DataError
-from support.pictures import write_files, write_tar
+from support.pictures import pickled, write_files, write_tar
 
 NAMES = [b"apple", b"tank"]
-
-
-class OfPython2(pickle._Pickler):
-    """Writes bytes as Python 2 wrote its text, which CIFAR's authors used."""
-
-    dispatch = pickle._Pickler.dispatch.copy()
-
-    def save_text(self, content):
-        self.write(b"T" + struct.pack("<i", len(content)) + content)
-
-    dispatch[bytes] = save_text
-
-
-def pickled(content):
-    import io
-
-    stream = io.BytesIO()
-    OfPython2(stream, protocol=2).dump(content)
-    return stream.getvalue()
 
 
 def part(labels, seed, **changes):
@@ -47,10 +25,8 @@ def files(**changes):
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_the_authors_archive_and_what_it_unpacks_to(tmp_path, packed):
-    if packed:
-        path = write_tar(tmp_path / "cifar-100-python.tar.gz", files())
-    else:
-        path = write_files(tmp_path, files())
+    archive = tmp_path / "cifar-100-python.tar.gz"
+    path = write_tar(archive, files()) if packed else write_files(tmp_path, files())
     store, layout = find_pictures(open_store(path), "cifar_fs")
     assert {name: len(images) for name, images in layout.classes.items()} == {"apple": 2, "tank": 3}
     contents = dict(store.read(layout.classes["tank"]))
@@ -68,7 +44,9 @@ class Evil:
 @pytest.mark.parametrize("train", [{b"fine_labels": Evil()}, Evil(), np.array([Evil()], dtype=object)])
 def test_code_in_a_pickle_is_not_run(tmp_path, train, capsys):
     path = write_tar(tmp_path / "a.tar.gz", files(train=train))
-    with pytest.raises(DataError, match=r"is not the pickle of CIFAR-100's authors \(UnpicklingError: it wants .*\.print"):
+    with pytest.raises(
+        DataError, match=r"is not the pickle of CIFAR-100's authors \(UnpicklingError: it wants .*\.print"
+    ):
         find_pictures(open_store(path), "cifar_fs")
     assert capsys.readouterr().out == ""
 

@@ -83,7 +83,11 @@ def drawing(*lines):
 
 
 def test_what_merely_resembles_a_picture_stays(tmp_path):
-    plain = {f"{c}/plain{i}.png": encoded(Image.new("RGB", (20, 20), (9 * i, 7, n))) for n, c in enumerate(PART) for i in (1, 2)}
+    plain = {
+        f"{c}/plain{i}.png": encoded(Image.new("RGB", (20, 20), (9 * i, 7, n)))
+        for n, c in enumerate(PART)
+        for i in (1, 2)
+    }
     strokes = [(10, 10, 50, 12), (10, 12, 10, 52), (50, 12, 50, 52), (10, 52, 50, 52), (20, 30, 40, 30)]
     drawings = {"a/box.png": drawing(*strokes[:4]), "c/box.png": drawing(*strokes)}
     shifted = {"b/shifted.png": encoded(photo(21, 80).crop((8, 8, 72, 72)))}

@@ -101,7 +101,9 @@ def test_every_orientation_is_that_of_pillow(tmp_path, orientation, extension):
     exif[0x0112] = orientation
     path = saved(tmp_path / f"x.{extension}", photo(1, 32), exif=exif)
     with Image.open(path) as opened:
-        expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB").resize((16, 16), Image.Resampling.BILINEAR))
+        expected = np.asarray(
+            ImageOps.exif_transpose(opened).convert("RGB").resize((16, 16), Image.Resampling.BILINEAR)
+        )
     assert np.array_equal(read_image(path, side=16).transpose(1, 2, 0), expected)
 
 
@@ -115,7 +117,7 @@ def test_large_jpeg_is_read_smaller_and_looks_the_same(tmp_path):
 
 
 def test_files_of_a_folder_are_sorted_and_visible(tmp_path):
-    write_files(tmp_path, {name: b"x" for name in ("b/2.png", "b/10.png", ".cache/y.png", "b/.z.png", "a/deep/x.txt")})
+    write_files(tmp_path, dict.fromkeys(("b/2.png", "b/10.png", ".cache/y.png", "b/.z.png", "a/deep/x.txt"), b"x"))
     (tmp_path / "empty").mkdir()
     folder = Folder(tmp_path)
     assert [file.path for file in folder.files] == ["a/deep/x.txt", "b/10.png", "b/2.png"]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dfml.artefacts.images import MANIFEST, ImagesManifest
-from dfml.data.images import ClassImages, class_images, load_images, save_images
+from dfml.data.images import ClassImages, class_images, load_images, packed_images, save_images
 from dfml.errors import DataError, FileFormatError
 from dfml.files.reading import sha256_file
 
@@ -74,6 +74,26 @@ def test_packed_rows_follow_the_offsets():
         assert torch.equal(x[offsets[c] : offsets[c + 1]], expected)
 
 
+def test_classes_of_one_tensor_are_packed_without_a_copy(saved):
+    x = np.arange(5 * 3 * 4 * 4, dtype=np.uint8).reshape(5, 3, 4, 4)
+    images = packed_images("toy", "meta_val", x, {"ant": 2, "bee": 3}, "")
+    assert images.counts == (2, 3)
+    assert images.packed()[0].data_ptr() == torch.from_numpy(x).data_ptr()
+    assert np.array_equal(images.packed()[0].numpy(), x)
+    loaded = load_images(saved / "meta_test.npz")
+    assert loaded.packed()[0].data_ptr() == loaded.images[0].data_ptr()
+    turned = ClassImages("toy", "meta_val", ("ant", "bee"), images.images[::-1], "")
+    assert np.array_equal(turned.packed()[0].numpy(), np.concatenate([x[2:], x[:2]]))
+    part = ClassImages("toy", "meta_val", ("ant",), images.images[1:], "")
+    assert np.array_equal(part.packed()[0].numpy(), x[2:])
+
+
+def test_a_published_normalisation_is_written_as_it_is(tmp_path):
+    save_images(tmp_path, all_splits(), source="cub", normalisation=((0.5, 0.4, 0.3), (0.1, 0.2, 0.3)))
+    manifest = ImagesManifest.load(tmp_path / MANIFEST)
+    assert (manifest.mean, manifest.std, manifest.normalisation) == ([0.5, 0.4, 0.3], [0.1, 0.2, 0.3], "published")
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(FileFormatError, match=r"meta_val\.npz is missing"):
         load_images(tmp_path / "meta_val.npz")
@@ -117,7 +137,7 @@ def test_foreign_files(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("version", np.array(2), "version 2, expected 1"),
+        ("version", np.array(1), "version 1, expected 2"),
         ("x", np.zeros((5, 3, 4, 4), np.float32), "inconsistent"),
         ("y", np.array([0, 0, 1, 1]), "inconsistent"),
         ("y", np.array([0, 1, 0, 1, 1]), "inconsistent"),
@@ -153,7 +173,9 @@ def test_unsound_images_are_refused():
 
 def test_splits_must_be_complete_and_alike(tmp_path):
     with pytest.raises(DataError, match="exactly the splits"):
-        save_images(tmp_path, {"meta_train": make()}, source="folder")
+        save_images(tmp_path, {"meta_train": make(), "meta_test": make("meta_test")}, source="folder")
+    with pytest.raises(DataError, match="exactly the splits"):
+        save_images(tmp_path, {"meta_val": make("meta_val")}, source="folder")
     with pytest.raises(DataError, match="differ in side"):
         save_images(tmp_path, all_splits() | {"meta_val": make("meta_val", side=8)}, source="folder")
     assert not list(tmp_path.iterdir())

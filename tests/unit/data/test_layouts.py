@@ -21,7 +21,7 @@ def found(root, files, **options):
 
 
 def test_class_folders_are_sorted_and_filtered(tmp_path):
-    files = {name: b"x" for name in ("b/2.png", "b/10.PNG", "b/1.Jpg", "b/.hidden.png", "a/x.tiff", ".cache/y.png")}
+    files = dict.fromkeys(("b/2.png", "b/10.PNG", "b/1.Jpg", "b/.hidden.png", "a/x.tiff", ".cache/y.png"), b"x")
     layout = found(tmp_path, files)
     assert names(layout) == {"a": ["x.tiff"], "b": ["1.Jpg", "10.PNG", "2.png"]}
     assert list(layout.classes) == ["a", "b"]
@@ -65,7 +65,9 @@ def test_parts_of_the_same_classes_are_merged_in_their_order(tmp_path):
 
 def test_parts_with_some_classes_in_common_are_refused(tmp_path):
     files = class_files({"ant": 1, "bee": 1}, below="train/") | class_files({"bee": 1, "cat": 1}, below="test/")
-    with pytest.raises(DataError, match=r"train, test share some of their classes only \(bee; not in all of them: ant, cat"):
+    with pytest.raises(
+        DataError, match=r"train, test share some of their classes only \(bee; not in all of them: ant, cat"
+    ):
         found(tmp_path, files)
 
 

@@ -11,6 +11,7 @@ from dfml.data.prepare import prepare_images
 from dfml.data.sources.embedded import read_embedded
 from dfml.data.splits import read_split
 from dfml.errors import DataError
+from support.pictures import class_files, write_files, write_zip
 from support.repository import ROOT
 
 RESOURCES = ROOT / "resources" / "embedded"
@@ -105,5 +106,66 @@ def test_a_home_directory_is_expanded(tmp_path, animals, monkeypatch):
 
 
 def test_a_missing_path_names_it(tmp_path):
-    with pytest.raises(DataError, match=r"nowhere is not a directory"):
+    with pytest.raises(DataError, match=r"nowhere does not exist"):
         prepare_images("mine", folder_settings(tmp_path / "nowhere"), tmp_path / "out", resources=RESOURCES)
+
+
+def splits_of(out):
+    return {part: entry.names for part, entry in ImagesManifest.load(out / MANIFEST).splits.items()}
+
+
+def test_folders_of_different_classes_are_the_split(tmp_path):
+    files = {}
+    for number, part in enumerate(("train", "val", "test")):
+        files |= class_files({f"{part}{c}": 2 for c in "ab"}, below=f"{part}/", first=10 * number)
+    root = write_files(tmp_path / "im", files)
+    prepare_images("mine", folder_settings(root), tmp_path / "out", resources=RESOURCES)
+    expected = {"meta_train": ["traina", "trainb"], "meta_val": ["vala", "valb"], "meta_test": ["testa", "testb"]}
+    assert splits_of(tmp_path / "out") == expected
+    archive = write_zip(tmp_path / "im.zip", files)
+    prepare_images("mine", folder_settings(archive), tmp_path / "zip", resources=RESOURCES, workers=2)
+    for name in ("meta_train.npz", "meta_val.npz", "meta_test.npz", "images.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "zip" / name).read_bytes()
+    own = {"meta_train": ["testa", "vala"], "meta_val": ["valb"], "meta_test": ["traina"]}
+    file = tmp_path / "split.json"
+    file.write_text(json.dumps({"format": "dfml.split", "version": 1, "dataset": "mine"} | own))
+    prepare_images("mine", folder_settings(root, split=str(file)), tmp_path / "own", resources=RESOURCES)
+    assert splits_of(tmp_path / "own") == own
+
+
+def test_two_parts_are_no_split(tmp_path):
+    files = class_files({"a": 2, "b": 2}, below="train/") | class_files({"c": 2, "d": 2}, below="test/", first=9)
+    with pytest.raises(
+        DataError, match=r"has the parts train, test of different classes; a class split needs train, val"
+    ):
+        prepare_images(
+            "mine", folder_settings(write_files(tmp_path / "im", files)), tmp_path / "out", resources=RESOURCES
+        )
+
+
+@pytest.mark.parametrize(
+    "files", [class_files({"all": 5}), {path[4:]: x for path, x in class_files({"all": 5}).items()}]
+)
+def test_pictures_without_classes_can_be_asked_and_nothing_else(tmp_path, files):
+    settings = folder_settings(write_files(tmp_path / "pile", files))
+    prepare_images(
+        "pile", settings, tmp_path / "out", resources=RESOURCES, evaluated=False, minimum_images=16, minimum_classes=5
+    )
+    images = load_images(tmp_path / "out" / "meta_train.npz")
+    assert (images.names, images.counts) == (("pictures",), (5,))
+    manifest = ImagesManifest.load(tmp_path / "out" / MANIFEST)
+    assert splits_of(tmp_path / "out") == {"meta_train": ["pictures"], "meta_val": [], "meta_test": []}
+    with pytest.raises(DataError, match="pile: meta_val has 0 classes, but 1 are needed"):
+        manifest.check_enough(minimum_classes=1, minimum_images=1)
+    with pytest.raises(DataError, match=r"meta_test\.npz has no classes"):
+        load_images(tmp_path / "out" / "meta_test.npz")
+    with pytest.raises(DataError, match=r"no class folders|at least three classes"):
+        prepare_images("pile", settings, tmp_path / "other", resources=RESOURCES)
+
+
+def test_what_is_only_asked_may_be_small(tmp_path, animals):
+    options = {"resources": RESOURCES, "minimum_images": 20, "minimum_classes": 5}
+    with pytest.raises(DataError, match=r"at least 20 images|5 are needed"):
+        prepare_images("mine", folder_settings(animals), tmp_path / "out", **options)
+    prepare_images("mine", folder_settings(animals), tmp_path / "out", evaluated=False, **options)
+    assert len(splits_of(tmp_path / "out")["meta_train"]) == 4

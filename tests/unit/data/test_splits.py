@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfml.data.splits import ClassSplit, read_split, seeded_split
+from dfml.data.splits import ClassSplit, read_split, seeded_split, split_files
 from dfml.errors import DataError, FileFormatError
 from support.repository import ROOT
 
@@ -77,6 +77,59 @@ def test_a_foreign_file_is_refused(tmp_path, changes):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(FileFormatError):
         read_split(tmp_path / "toy.json", ANIMALS)
+
+
+def test_a_missing_folder_or_a_file_of_another_kind_is_never_to_be_deleted(tmp_path):
+    path = tmp_path / "s.json"
+    for content in (b"filename,label\n0.png,ant\n", b"", b"[]", b"{", b"\xff"):
+        path.write_bytes(content)
+        with pytest.raises(
+            FileFormatError, match=r'is no class split.*"dfml\.split".*label,split.*docs/adding\.md'
+        ) as caught:
+            read_split(path, ANIMALS)
+        assert "delete" not in str(caught.value)
+
+
+def test_a_csv_file_names_the_split_of_every_class(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text("Label,n,split\ncat,1,train\nbee,2,valid\n\ndog,3,meta_test\nant,4,train\ncat,5,train\n")
+    assert read_split(path, ANIMALS) == ClassSplit(("ant", "cat"), ("bee",), ("dog",))
+
+
+def test_a_folder_of_lists_of_images_is_a_split(tmp_path):
+    for part, names in (("train", ("cat", "ant", "cat")), ("val", ("bee",)), ("test", ("dog",))):
+        rows = "".join(f"{i}.jpg,{name}\n" for i, name in enumerate(names))
+        (tmp_path / f"{part}.csv").write_text("filename,label\n" + rows)
+    assert read_split(tmp_path, ANIMALS) == ClassSplit(("ant", "cat"), ("bee",), ("dog",))
+    assert [file.name for file in split_files(tmp_path)] == ["train.csv", "val.csv", "test.csv"]
+    (tmp_path / "val.csv").unlink()
+    with pytest.raises(FileFormatError, match=r"cannot read the class split .*val\.csv \(No such file"):
+        read_split(tmp_path, ANIMALS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("filename,label\n0.png,ant\n", r"s\.csv has no column 'split'.*a split file is JSON"),
+        ("label,split\nant,dev\n", r"'ant' is in the split 'dev'; write train, val or test"),
+        ("label,split\nant,train\nbee,val\nant,test\n", r"'ant' is in meta_train and again in meta_test"),
+        ("label,split\nant,train\n", "meta_val has no classes"),
+        ("label,split\n,train\n", "'' is no name of a class"),
+    ],
+)
+def test_a_wrong_csv_file_is_refused(tmp_path, text, message):
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises((DataError, FileFormatError), match=message) as caught:
+        read_split(tmp_path / "s.csv", ANIMALS)
+    assert "delete" not in str(caught.value)
+
+
+def test_names_are_compared_in_one_unicode_form(tmp_path):
+    path = written(tmp_path, meta_val=["caf\u00e9"])
+    assert read_split(path, ["ant", "cat", "dog", "cafe\u0301"]).meta_val == ("cafe\u0301",)
+    assert read_split(written(tmp_path, meta_val=["cafe\u0301"]), ["ant", "cat", "dog", "caf\u00e9"]).meta_val == (
+        "caf\u00e9",
+    )
 
 
 @given(

@@ -9,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dfml.data.sources.folder import list_classes, read_classes
+from dfml.data.packing import pack
+from dfml.data.sources.layouts import find_classes
+from dfml.data.sources.opening import open_store
 from dfml.errors import DataError
 from dfml.jobs.checkpoint import Checkpoint
 
@@ -32,7 +34,8 @@ def folder(tmp_path):
 
 
 def read(folder):
-    return read_classes(list_classes(folder), side=16)
+    store = open_store(folder)
+    return pack(store, find_classes(store).classes, side=16)
 
 
 @pytest.mark.parametrize("size", [(10_000, 10_000), (2**31 - 1, 2**31 - 1), (0, 5)])
@@ -59,7 +62,7 @@ def test_postscript_named_as_a_picture_is_not_run(folder):
 def test_a_class_that_cannot_be_printed(folder, name):
     (folder / name).mkdir()
     with pytest.raises(DataError, match=r"names of classes have .* all printable; rename a"):
-        list_classes(folder)
+        find_classes(open_store(folder))
 
 
 STATE = {"weights": torch.arange(500.0), "history": [0.5, 0.25], "done": 3}
