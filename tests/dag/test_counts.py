@@ -65,7 +65,7 @@ def expected_jobs(config) -> dict[str, int]:
     } | dict.fromkeys(ONCE, 1)
 
 
-@pytest.mark.parametrize("name", ["smoke", "paper"])
+@pytest.mark.parametrize("name", ["smoke", "paper", "paper_cpu"])
 def test_a_configuration_asks_for_its_grid(fresh, name):
     from dfml.config.load import load_config
 

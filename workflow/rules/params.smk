@@ -14,7 +14,7 @@ def plain(section, **options):
 
 def dataset_settings(wildcards):
     """Where the images of a data set come from."""
-    return plain(settings.datasets[wildcards.dataset])
+    return plain(settings.datasets[wildcards.dataset], exclude={"epochs"})  # of its zoos
 
 
 def network_settings(wildcards):
@@ -25,7 +25,7 @@ def network_settings(wildcards):
 def zoo_settings(wildcards):
     """Zoo training without the recipe of the other family of networks."""
     family = settings.networks[wildcards.architecture].family
-    return plain(settings.zoo, exclude={"resnet" if family == "conv4" else "conv4"})
+    return plain(settings.zoo_of(wildcards.dataset), exclude={"resnet" if family == "conv4" else "conv4"})
 
 
 SECTION_OF_INVERTER = {"gen_ce": "per_model", "gen_bn": "per_model"}

@@ -106,6 +106,11 @@ class Experiment(Section):
         """The network that a method trains."""
         return _changed(self.learner, self.changes(method, of="learner"))
 
+    def zoo_of(self, dataset: str) -> ZooSettings:
+        """How the models on a data set are trained."""
+        own = {"epochs": self.datasets[dataset].epochs}
+        return self.zoo if own["epochs"] is None else changed(self.zoo, {**own, "conv4": own, "resnet": own})
+
     def bank_of(self, method: str) -> str:
         """Name of the bank that a method starts from, if it does: the inverter's, or that of the inverter's variant."""
         inverter = entry(method).inverter or self.inversion_of(method).inverter

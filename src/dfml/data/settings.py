@@ -44,6 +44,12 @@ class DatasetSettings(Section):
         description="Folder source: shares of meta-train, meta-val and meta-test classes in the split that is drawn.",
     )
 
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        description="Training epochs of the models on this data set, whatever their network; null: as below `zoo`.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _side_of_the_source(cls, data: Any) -> Any:

@@ -12,7 +12,9 @@ from support.repository import ROOT
 
 DEFAULT = ROOT / "config" / "config.yaml"
 FILES = sorted(DEFAULT.parent.glob("*.yaml"))
-OVERLAYS = [path for path in FILES if path != DEFAULT]
+# Like a study it gives only what it changes of the default file.
+PAPER_CPU = DEFAULT.parent / "paper_cpu.yaml"
+OVERLAYS = [path for path in FILES if path not in (DEFAULT, PAPER_CPU)]
 NAMED = ("datasets", "networks", "pools")
 
 
@@ -62,7 +64,7 @@ def test_each_has_results_of_its_own():
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
+@pytest.mark.parametrize("path", [DEFAULT, *OVERLAYS], ids=name)
 def test_every_method_runs_somewhere(path):
     config = load_config([path])
     methods = section_of_methods()
@@ -80,6 +82,15 @@ def test_methods_are_compared_on_three_pools_over_three_seeds():
     assert {(c.pool, c.shots, c.seed) for c in config.cells()} == one_shot | {("single", 5, seed) for seed in range(3)}
     assert all(set(config.selected(pool)) == section_of_methods() for pool in config.pools)
     assert len(config.pools["multi_domain"].datasets) == len(config.pools["multi_architecture"].networks) == 3
+
+
+def test_models_of_a_data_set_may_have_epochs_of_their_own():
+    config = load_config([ROOT / "config" / "paper.yaml"])
+    of = {name: config.zoo_of(name) for name in config.datasets}
+    epochs = {name: {zoo.conv4.epochs or zoo.epochs, zoo.resnet.epochs or zoo.epochs} for name, zoo in of.items()}
+    assert epochs == {"cifar_fs": {60}, "mini_imagenet": {60}, "cub": {100}}
+    own = of["cub"].model_dump(exclude={"epochs": True, "conv4": {"epochs"}, "resnet": {"epochs"}})
+    assert own == config.zoo.model_dump(exclude={"epochs": True, "conv4": {"epochs"}, "resnet": {"epochs"}})
 
 
 def section_of_methods() -> set[str]:
@@ -103,7 +114,7 @@ def stack(study: Path) -> list[Path]:
     return [DEFAULT, *(ROOT / file for file in files.split())]
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=name)
+@pytest.mark.parametrize("study", [*STUDIES, PAPER_CPU], ids=name)
 def test_a_study_is_valid_as_its_command_says(study):
     files = stack(study)
     assert files[-1] == study

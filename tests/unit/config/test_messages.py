@@ -36,7 +36,8 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
         "`emoji`, `glyphs`. Your own images need `source: folder`",
         "datasets.mine.path: a `folder` data set needs the directory with one sub-folder per class",
         "datasets.mine.side: expected a whole number from 16 to 224, divisible by 4, got `30`",
-        "epochs: unknown key here; `epochs` is a key of `zoo`, `zoo.conv4`, `zoo.resnet`: move it there",
+        "epochs: unknown key here; `epochs` is a key of `datasets.<name>`, `zoo`, `zoo.conv4`, `zoo.resnet`: "
+        "move it there",
         "evaluation.validation_episodes: `select: val_best` needs meta-val episodes; use at least 1, or `select: last`",
         "pools.single.datasets: `icons` is not under `datasets`; add `icons: {}`",
         "pools.single.methods: `average` is not in the top-level `methods`; add it there or remove it here",
