@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from dfml.cli import claims, publish, restore, snapshot, verify
+from dfml.cli import claims, data, publish, restore, snapshot, verify
+from dfml.data.known import KNOWN
 from dfml.errors import DfmlError
 
 
@@ -24,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dfml", description="Keep, bring back, check and publish results.")
+    parser = argparse.ArgumentParser(
+        prog="dfml", description="Images of data sets; keep, bring back, check and publish results."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, text: str, run: Callable[[argparse.Namespace, Console], int]) -> argparse.ArgumentParser:
@@ -59,10 +62,23 @@ def _parser() -> argparse.ArgumentParser:
     copied.add_argument("experiment", help="folder below results/")
     judged = add(
         "claims",
-        "Write docs/claims.md: what the published results say about the claims of docs/claims.yaml.",
+        "Write what results and YAML files say into docs/claims.md and docs/published.md.",
         lambda own, console: claims.run(console, check=own.check),
     )
     judged.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
+    images = commands.add_parser("data", help="Images of data sets: what is there, can it be read, get it.")
+    actions = images.add_subparsers(dest="action", required=True, metavar="ACTION")
+    looked = actions.add_parser("status", help="which data sets are there, and what to put where; opens no image")
+    looked.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="as for snakemake")
+    looked.set_defaults(run=lambda own, console: data.status(console, configfiles=own.configfile))
+    read = actions.add_parser("check", help="read every image of a folder or archive as a run would; keeps nothing")
+    read.add_argument("path", metavar="PATH")
+    read.add_argument("--source", choices=["folder", *KNOWN], default="folder", help="which data set it is a copy of")
+    read.add_argument("--side", type=int, help="height and width in pixels; by default that of the data set")
+    read.set_defaults(run=lambda own, console: data.check(console, own.path, source=own.source, side=own.side))
+    got = actions.add_parser("get", help="download a public data set to data/NAME, where torchvision can")
+    got.add_argument("name", metavar="NAME", help=f"one of {', '.join(data.DOWNLOADERS)}")
+    got.set_defaults(run=lambda own, console: data.get(console, own.name))
     return parser
 
 

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Mapping, Sized
 from pathlib import Path
-from typing import Protocol
 
 from dfml.data.copies import without_copies
 from dfml.data.images import SPLITS, class_images, packed_images, save_images
 from dfml.data.known import KNOWN, KnownDataset
 from dfml.data.listing import find_pictures
 from dfml.data.packing import pack
+from dfml.data.settings import DatasetSettings
 from dfml.data.sources import embedded
 from dfml.data.sources.layouts import Layout
 from dfml.data.sources.opening import open_store
@@ -24,20 +24,9 @@ _SHOWN = 20
 _log = logging.getLogger(__name__)
 
 
-class Settings(Protocol):
-    """What is read of the configuration of a data set (`dfml.data.settings.DatasetSettings`)."""
-
-    source: str
-    path: str | None
-    side: int
-    split: str | None
-    split_seed: int
-    fractions: tuple[float, float, float]
-
-
 def prepare_images(
     name: str,
-    settings: Settings,
+    settings: DatasetSettings,
     folder: Path,
     *,
     resources: Path,
@@ -108,7 +97,9 @@ def prepare_images(
     )
 
 
-def _prepare_pile(name: str, settings: Settings, folder: Path, store: Store, layout: Layout, workers: int) -> None:
+def _prepare_pile(
+    name: str, settings: DatasetSettings, folder: Path, store: Store, layout: Layout, workers: int
+) -> None:
     """All pictures as one class of meta-train."""
     pictures = sorted([*layout.pile, *(path for images in layout.classes.values() for path in images)])
     packed = pack(store, {PILE: pictures}, side=settings.side, workers=workers)
@@ -142,7 +133,7 @@ def _known_split(source: str, known: KnownDataset, layout: Layout, splits: Path)
     return split
 
 
-def _folder_split(settings: Settings, store: Store, layout: Layout) -> ClassSplit:
+def _folder_split(settings: DatasetSettings, store: Store, layout: Layout) -> ClassSplit:
     """The split of the configuration, or that of the layout, or one that is drawn."""
     if settings.split is not None:
         return read_split(Path(settings.split).expanduser(), list(layout.classes))
