@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from dfml.data.images import SPLITS, ClassImages, save_images
+from support.pictures import class_files, write_files
 
 
 def test_misspelt_keys_are_named_before_the_dag(fresh):
@@ -116,3 +117,45 @@ def test_episodes_that_prepared_images_cannot_give_are_refused(fresh):
     assert "d (19)" in refused.output
     assert "evaluation.queries" in refused.output
     assert "Building DAG" not in refused.output
+
+
+def on_public(workflow, path):
+    """Let the workflow run one method on a copy of CIFAR-FS."""
+    workflow.configure(
+        datasets={"mine": {"source": "cifar_fs", "path": str(path)}},
+        pools={"single": {"datasets": ["mine"]}, "multi_architecture": {"methods": []}},
+        methods=["random"],
+        seeds=[0],
+    )
+
+
+def test_a_public_data_set_is_planned_without_its_images_and_wanted_before_anything_runs(fresh, tmp_path):
+    on_public(fresh, tmp_path / "cifar100")
+    assert fresh.dry_run().jobs["prepare_images"] == 1
+    refused = fresh.snakemake("--cores", "1")
+    assert refused.status == 1
+    assert f"datasets.mine: {tmp_path / 'cifar100'} does not exist" in refused.output
+    assert "cifar-100-python.tar.gz" in refused.output
+    assert "https://www.cs.toronto.edu/~kriz/cifar.html" in refused.output
+    assert "Traceback" not in refused.output
+    assert not list((fresh.folder / "results").glob("*/images"))
+
+
+def test_an_archive_is_watched_without_being_opened(fresh, tmp_path):
+    path, prepare = tmp_path / "cifar.zip", ("--until", "prepare_images")
+    path.write_bytes(b"no archive at all")
+    on_public(fresh, path)
+    fresh.pretend_all_is_done(*prepare)
+    assert fresh.dry_run(*prepare).jobs["prepare_images"] == 0
+    path.write_bytes(b"another size")
+    assert fresh.dry_run(*prepare).jobs["prepare_images"] == 1
+
+
+def test_parts_that_share_some_classes_are_refused_before_anything_runs(fresh, tmp_path):
+    files = class_files({"ant": 1, "bee": 1}, below="train/") | class_files({"bee": 1, "cat": 1}, below="test/")
+    on_public(fresh, write_files(tmp_path / "im", files))
+    refused = fresh.snakemake("-n")
+    assert refused.status == 1
+    assert "datasets.mine:" in refused.output
+    assert "share some of their classes only (bee; not in all of them: ant, cat)" in refused.output
+    assert "Traceback" not in refused.output

@@ -131,13 +131,12 @@ def save_images(
 
     Raises:
         DataError: a split is missing, or the splits differ in shape.
-        DfmlError: the disk is full.
+        DfmlError: the disk is full, or writing is not permitted.
     """
     if set(splits) not in ({"meta_train"}, set(SPLITS)):
         raise DataError(f"{folder}: needs exactly the splits {', '.join(SPLITS)}, got {', '.join(splits)}")
     if len({(s.side, s.channels) for s in splits.values()}) != 1:
         raise DataError(f"{folder}: the splits differ in side or channels")
-    folder.mkdir(parents=True, exist_ok=True)
     described = {}
     train = splits["meta_train"]
     for split in SPLITS:

@@ -32,11 +32,12 @@ def atomic_write(path: Path | str, data: bytes | Callable[[Path], object]) -> No
     the same name, which some formats store and others go by, in a hidden folder of its own
     beside the file: two processes that write one file do not meet.
 
-    Raises DfmlError when the disk is full; the old file, if any, is left intact.
+    Raises DfmlError when the disk is full or writing is not permitted; the old file, if any, is left intact.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _full_disk_said(path), _private_folder(path) as (folder, mode), _full_disk_said(path):
+    with _failed_write_said(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _failed_write_said(path), _private_folder(path) as (folder, mode), _failed_write_said(path):
         partial = folder / path.name
         if callable(data):
             data(partial)
@@ -64,18 +65,26 @@ def before_each_write(check: Callable[[], object]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _full_disk_said(path: Path) -> Iterator[None]:
-    """Turn what a full disk makes of writing `path` into one clear error; ask while the disk is still as full."""
+def _failed_write_said(path: Path) -> Iterator[None]:
+    """Turn what a full disk or a locked folder makes of writing `path` into one clear error.
+
+    Asked while the disk is still as full.
+    """
     try:
         yield
     except DfmlError:
         raise
     except Exception as error:
-        if not _disk_is_full(error, path.parent):
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise DfmlError(
+                f"no permission to write {path} ({error.strerror}); make its folder writable and run again"
+            ) from error
+        folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+        if not _disk_is_full(error, folder):
             raise
-        free = shutil.disk_usage(path.parent).free / MEBIBYTE
+        free = shutil.disk_usage(folder).free / MEBIBYTE
         raise DfmlError(
-            f"the disk is full: could not write {path} ({free:.1f} MiB free in {path.parent}); "
+            f"the disk is full: could not write {path} ({free:.1f} MiB free in {folder}); "
             "free some space and run again, what was finished before is kept"
         ) from error
 

@@ -121,12 +121,23 @@ def test_a_full_disk_found_at_the_end_is_one_clear_error(tmp_path, monkeypatch, 
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
+@pytest.mark.parametrize("step", ["mkdtemp", "fsync", "mkdir"])
+def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path, monkeypatch, code, step):
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr({"mkdtemp": tempfile, "fsync": os, "mkdir": Path}[step], step, refuse)
+    with pytest.raises(DfmlError, match=r"no permission to write .*new/b\.bin \(.*make its folder writable"):
+        atomic_write(tmp_path / "new" / "b.bin", b"new")
+
+
 def test_other_errors_stay_what_they_are(tmp_path, monkeypatch):
     def refuse(handle):
-        raise PermissionError(errno.EACCES, "no")
+        raise OSError(errno.EIO, "no")
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(PermissionError):
+    with pytest.raises(OSError):
         atomic_write(tmp_path / "b.bin", b"new")
 
 

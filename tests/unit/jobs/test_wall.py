@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dfml.data.sources.opening import open_store
 from dfml.errors import DfmlError
 from dfml.jobs.wall import WallError, data_free_wall, real_image_folders
+from support.pictures import write_tar, write_zip
 
 
 @pytest.fixture
@@ -51,6 +53,18 @@ def test_no_way_of_reading_passes(images, read):
     with data_free_wall([images]), pytest.raises(WallError, match="behind the data-free wall"):
         read(images)
     read(images)
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
+def test_an_archive_of_images_is_behind_the_wall(tmp_path, name):
+    path = (write_zip if name.endswith("zip") else write_tar)(tmp_path / name, {"ant/0.png": b"x"})
+    roots = real_image_folders("demo", {"mine": str(path)})
+    store = open_store(path)
+    with data_free_wall(roots), pytest.raises(WallError, match="behind the data-free wall"):
+        open_store(path)
+    with data_free_wall(roots), pytest.raises(WallError, match="behind the data-free wall"):
+        list(store.read(["ant/0.png"]))
+    assert dict(store.read(["ant/0.png"])) == {"ant/0.png": b"x"}
 
 
 def test_the_error_is_shown_to_users():
