@@ -122,8 +122,8 @@ KNOWN = {
         side=84,
         sizes=_sizes((64, 31), (16, 39), (20, 34)),
         total=8_242,
-        origin="no few-shot standard: drawn once with seed 0, without the background class and `Faces_easy`, which "
-        "shows the pictures of `Faces` again",
+        origin="no few-shot standard: drawn once with seed 0, without the background class and the easy faces, which "
+        "are the pictures of the faces again",
         layouts=_FOLDERS,
         licence="CC BY 4.0",
         page="https://data.caltech.edu/records/mzrjq-6wc02",

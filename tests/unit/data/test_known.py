@@ -178,3 +178,12 @@ def test_copies_are_in_the_manifest_and_counts_are_checked_again(tmp_path, lilli
     left = load_images(tmp_path / "out" / "meta_train.npz").images[1]
     expected = [np.asarray(photo(2 + i, 20).resize((16, 16), 2)) for i in range(2)]
     assert np.array_equal(left.numpy().transpose(0, 2, 3, 1), np.stack(expected))
+
+
+def test_the_documentation_says_the_same():
+    text = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
+    for name, known in KNOWN.items():
+        sizes = " / ".join(str(known.sizes[part].classes) for part in SPLITS)
+        normalisation = "published" if known.normalisation else "measured"
+        facts = f"{sizes} | {known.total:,} | {known.side} | {normalisation} | {known.origin} |"
+        assert f"| `{name}` | [{known.label}]({known.page}) | {facts}\n" in text
