@@ -173,7 +173,3 @@ class TestPage:
         page = claims_page(house)
         assert "It is better. **Not run.**" in page
         assert "- one: not committed. `./run.sh snakemake`, then `./run.sh dfml publish one`; a minute." in page
-        declared = read_yaml(house / "docs/claims.yaml")
-        declared["experiments"]["one"]["waits_for"] = "No images."
-        (house / "docs/claims.yaml").write_text(yaml.safe_dump(declared))
-        assert "- one: cannot be run yet. No images." in claims_page(house)

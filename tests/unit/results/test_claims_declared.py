@@ -118,7 +118,7 @@ class TestCommitted:
     def test_every_experiment_is_needed(self):
         assert {name for claim in self.claims.claims for name in claim.experiments} == set(self.claims.experiments)
 
-    @pytest.mark.parametrize("name", [name for name, own in claims.experiments.items() if not own.waits_for])
+    @pytest.mark.parametrize("name", claims.experiments)
     def test_an_experiment_runs_what_claims_want_of_it(self, name):
         experiment = self.claims.experiments[name]
         config = load_config([ROOT / "config" / "config.yaml", *(ROOT / file for file in experiment.files)])

@@ -29,7 +29,6 @@ class Study(Section):
 
     files: tuple[Text, ...] = Field((), strict=False, description="Laid over config/config.yaml, the last one wins.")
     cost: Text = Field(description="What a run takes, in words.")
-    waits_for: Text = Field("", description="Why it cannot be run yet; empty: it can.")
     known: bool = Field(False, description="Whether its results were there when claims were first declared about it.")
 
     @property

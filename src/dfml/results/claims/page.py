@@ -141,10 +141,9 @@ def _origin(name: str, claims: Claims, shelf: Shelf) -> str:
     try:
         return f"- {name}: [results.csv](results/{name}/results.csv), {shelf.origin(name)}.{known}"
     except NotMeasuredError:
-        pass
-    if experiment.waits_for:
-        return f"- {name}: cannot be run yet. {experiment.waits_for}"
-    return f"- {name}: not committed. `{experiment.command}`, then `./run.sh dfml publish {name}`; {experiment.cost}."
+        return (
+            f"- {name}: not committed. `{experiment.command}`, then `./run.sh dfml publish {name}`; {experiment.cost}."
+        )
 
 
 def _cell(text: str) -> str:
