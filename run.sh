@@ -24,6 +24,23 @@ CDPATH='' cd -- "$(dirname -- "$0")"
 root=$(pwd -P)
 stamp=.venv/.set-up-from
 
+# Snakemake gives the interpreter's path to a shell without quotes, and PATH is split at colons.
+unsafe='[][:cntrl:] "$&'\''()*:;<>?`{|}\\[]'
+case $root in
+  *$unsafe*)
+    plain=${root%%$unsafe*}
+    rest=${root#"$plain"}
+    odd=${rest%"${rest#?}"}
+    case $odd in
+      ' ') odd='a blank' ;;
+      [[:cntrl:]]) odd='a tab, a line break or another control character' ;;
+      *) odd="the character $odd" ;;
+    esac
+    fail "the path of this folder has $odd in it, where no job could be started; give it another path: \
+$(printf '%s' "$root" | tr '[:cntrl:]' '?')"
+    ;;
+esac
+
 # What the environment was made from. Entry points hold the folder's own path, so a moved copy counts as new.
 wanted() {
   printf '%s\n' "$root"

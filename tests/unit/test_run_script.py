@@ -66,7 +66,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path) -> House:
-    return House(tmp_path / "a house")
+    return House(tmp_path / "a-house")
 
 
 def test_installs_once_and_then_says_nothing(house):
@@ -121,6 +121,30 @@ def test_two_at_once_install_once(house):
     assert [process.returncode for process in running] == [0, 0]
     assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
     assert said.count("Installing") == 1
+
+
+ODD = {" ": "a blank", "$": "the character $", "\n": "control character", "\t": "control character"}
+
+
+@pytest.mark.parametrize("odd", [*"\"$&'()*:;<>?`{|}[]\\ \t\n"])
+def test_a_path_in_which_no_job_could_start_is_refused_at_once(tmp_path, odd):
+    house = House(tmp_path / f"my{odd}projects" / "clöne")
+    run = house.run("true")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert f"has {ODD.get(odd, f'the character {odd}')}" in run.stderr.replace("a tab, a line break or another ", "")
+    assert run.stderr.count("\n") == 1
+    assert house.calls() == []
+    assert not (house.folder / ".setup.lock").exists()
+
+
+# Every character that can stand in a name and is not refused. A job's interpreter is named to a shell like this.
+ALLOWED = "a#b!c~d%20e=f,g+h@i^j-k_l.mé日"
+
+
+def test_any_other_path_is_taken(tmp_path):
+    house = House(tmp_path / ALLOWED)
+    run = house.run("sh", "-c", 'bash -c "$VIRTUAL_ENV/bin/python -c \'print(1)\'"')
+    assert (run.returncode, run.stdout) == (0, "1\n")
 
 
 def test_runs_a_command_from_the_root_with_its_words_and_status(house, tmp_path):
