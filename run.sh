@@ -20,9 +20,19 @@ case ${1-} in
   -*) usage >&2; exit 2 ;;
 esac
 
-CDPATH='' cd -- "$(dirname -- "$0")"
+script=$0
+while [ -h "$script" ]; do
+  target=$(readlink -- "$script")
+  case $target in
+    /*) script=$target ;;
+    *) script=$(dirname -- "$script")/$target ;;
+  esac
+done
+CDPATH='' cd -P -- "$(dirname -- "$script")"
 root=$(pwd -P)
 stamp=.venv/.set-up-from
+[ -f requirements.lock ] && [ -f pyproject.toml ] ||
+  fail "$root is not the repository: leave run.sh there, and call it by its path or through a symbolic link."
 
 # Snakemake gives the interpreter's path to a shell without quotes, and PATH is split at colons.
 unsafe='[][:cntrl:] "$&'\''()*:;<>?`{|}\\[]'

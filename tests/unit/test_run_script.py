@@ -155,6 +155,58 @@ def test_runs_a_command_from_the_root_with_its_words_and_status(house, tmp_path)
     assert house.run("pytest", cwd=tmp_path).stdout == "from the environment\n"
 
 
+@pytest.fixture
+def elsewhere(tmp_path) -> Path:
+    """A folder for links, reached through a link itself, as a home on another disk is."""
+    (tmp_path / "disk" / "user" / "bin").mkdir(parents=True)
+    (tmp_path / "home").symlink_to(tmp_path / "disk" / "user")
+    return tmp_path / "home" / "bin"
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        ["{house}/run.sh"],
+        ["../../../a-house/run.sh"],  # relative to where its folder is, not to the name by which that is reached
+        ["second", "./third link", "{house}/run.sh"],
+        ["folder/run.sh"],
+    ],
+    ids=["absolute", "relative", "chain", "through a folder"],
+)
+@pytest.mark.parametrize("by", ["path", "PATH", "relative path"])
+def test_a_link_is_followed_and_nothing_is_left_beside_it(house, elsewhere, chain, by):
+    (elsewhere / "folder").symlink_to(house.folder)
+    names = ["dfml", *(target.removeprefix("./") for target in chain[:-1])]
+    for name, target in zip(names, chain, strict=True):
+        (elsewhere / name).symlink_to(target.format(house=house.folder))
+    before = sorted(elsewhere.iterdir())
+    called = {"path": str(elsewhere / "dfml"), "PATH": "dfml", "relative path": "bin/dfml"}[by]
+    environment = house.environment()
+    environment["PATH"] += f":{elsewhere}"
+    run = subprocess.run(
+        ["sh", "-c", f"{called} pwd"], cwd=elsewhere.parent, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, f"{house.folder}\n")
+    assert sorted(elsewhere.iterdir()) == before
+
+
+@pytest.mark.parametrize("how", ["copy", "hard link", "link to a copy"])
+def test_a_copy_elsewhere_is_refused_and_leaves_nothing(house, elsewhere, how):
+    called = elsewhere / "run.sh"
+    if how == "hard link":
+        called.hardlink_to(house.folder / "run.sh")
+    else:
+        shutil.copy(house.folder / "run.sh", called)
+    if how == "link to a copy":
+        called = elsewhere / "dfml"
+        called.symlink_to("run.sh")
+    before = sorted(elsewhere.iterdir())
+    run = subprocess.run([called, "true"], env=house.environment(), capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "bin is not the repository" in run.stderr and run.stderr.count("\n") == 1
+    assert sorted(elsewhere.iterdir()) == before
+
+
 def test_without_a_command_runs_the_workflow_and_prints_where_results_are(house):
     run = house.run()
     assert run.returncode == 0
