@@ -20,6 +20,7 @@ case ${1-} in
   -*) usage >&2; exit 2 ;;
 esac
 
+from=$(pwd -P)
 script=$0
 while [ -h "$script" ]; do
   target=$(readlink -- "$script")
@@ -114,12 +115,39 @@ set_up() {
   exec 9>&-
 }
 
+# Commands run in the repository, so a configuration file that is named from elsewhere gets its whole path.
+if [ "$from" != "$root" ]; then
+  for word; do
+    shift
+    case $word in
+      *.yaml | *.yml | *.json)
+        file=${word#--*=}
+        option=${word%"$file"}
+        case $file in
+          /*) ;;
+          *)
+            if [ -e "$from/$file" ]; then
+              [ ! -e "$file" ] || fail "$file is in $from and in $root; give the whole path of the one that is meant."
+              word=$option$from/$file
+            fi
+            ;;
+        esac
+        ;;
+    esac
+    set -- "$@" "$word"
+  done
+fi
+
 is_current || set_up
 VIRTUAL_ENV=$root/.venv
 PATH=$VIRTUAL_ENV/bin:$PATH
 export VIRTUAL_ENV PATH
 unset PYTHONHOME
 
+# Snakemake reads these files before the workflow can check them, and ends with a traceback where it cannot.
+case "${1-} $*" in
+  "snakemake "*--configf*) python -m dfml.config.command_line "$@" ;;
+esac
 [ "$#" -eq 0 ] || exec "$@"
 
 experiment=$(sed -n 's/^experiment:[[:space:]]*\([a-z0-9_]*\).*/\1/p' config/config.yaml)

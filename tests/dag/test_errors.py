@@ -1,5 +1,8 @@
 """What is wrong is said before anything runs, in words that name the key or folder."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +72,21 @@ def test_the_default_file_is_held_to_the_same(fresh, content, message):
     wrong = fresh.snakemake("-n")
     assert wrong.status == 1
     assert wrong.output.splitlines()[-1] == f"config/config.yaml{message}"
+    assert "Traceback" not in wrong.output
+
+
+@pytest.mark.parametrize(
+    ("here", "arguments"),
+    [("fresh", ("--directory", "{there}")), ("elsewhere", ("-s", "{root}/workflow/Snakefile"))],
+    ids=["--directory", "--snakefile"],
+)
+def test_another_working_directory_is_refused_in_one_line(fresh, tmp_path, here, arguments):
+    there = tmp_path / "elsewhere"
+    shutil.copytree(fresh.folder / "config", there / "config")
+    words = [word.format(there=there, root=fresh.folder) for word in arguments]
+    wrong = replace(fresh, folder=tmp_path / here).snakemake("-n", *words, PYTHONPATH=str(fresh.folder / "src"))
+    assert wrong.status == 1
+    assert f"call {fresh.folder}/run.sh snakemake" in wrong.output.splitlines()[-1]
     assert "Traceback" not in wrong.output
 
 

@@ -13,7 +13,12 @@ from support.repository import ROOT
 UV = """#!/bin/sh
 echo "uv $*" >>calls
 case $1 in
-  venv) sleep 0.3; mkdir -p .venv/bin; ln -sf "$PYTHON" .venv/bin/python ;;
+  venv)
+    sleep 0.3
+    mkdir -p .venv/bin
+    printf '#!/bin/sh\nexec "%s" "$@"\n' "$PYTHON" >.venv/bin/python
+    chmod +x .venv/bin/python
+    ;;
 esac
 """
 SNAKEMAKE = """#!/bin/sh
@@ -143,7 +148,7 @@ ALLOWED = "a#b!c~d%20e=f,g+h@i^j-k_l.mé日"
 
 def test_any_other_path_is_taken(tmp_path):
     house = House(tmp_path / ALLOWED)
-    run = house.run("sh", "-c", 'bash -c "$VIRTUAL_ENV/bin/python -c \'print(1)\'"')
+    run = house.run("sh", "-c", "bash -c \"$VIRTUAL_ENV/bin/python -c 'print(1)'\"")
     assert (run.returncode, run.stdout) == (0, "1\n")
 
 
@@ -184,7 +189,12 @@ def test_a_link_is_followed_and_nothing_is_left_beside_it(house, elsewhere, chai
     environment = house.environment()
     environment["PATH"] += f":{elsewhere}"
     run = subprocess.run(
-        ["sh", "-c", f"{called} pwd"], cwd=elsewhere.parent, env=environment, capture_output=True, text=True, check=False
+        ["sh", "-c", f"{called} pwd"],
+        cwd=elsewhere.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (run.returncode, run.stdout) == (0, f"{house.folder}\n")
     assert sorted(elsewhere.iterdir()) == before
@@ -205,6 +215,56 @@ def test_a_copy_elsewhere_is_refused_and_leaves_nothing(house, elsewhere, how):
     assert (run.returncode, run.stdout) == (1, "")
     assert "bin is not the repository" in run.stderr and run.stderr.count("\n") == 1
     assert sorted(elsewhere.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--configfile", "my.yaml"], "--configfile {there}/my.yaml"),
+        (["--configfile=my.yaml", "-n"], "--configfile={there}/my.yaml -n"),
+        (
+            ["--configfile", "config/config.yaml", "sub/its own.json"],
+            "--configfile config/config.yaml {there}/sub/its own.json",
+        ),
+        (["--configfile", "/x/my.yaml", "./my.yaml"], "--configfile /x/my.yaml {there}/./my.yaml"),
+        (["--config", "seeds=[0]", "zoo={a: b}"], "--config seeds=[0] zoo={a: b}"),
+        (["--configfile", "nowhere.yaml"], "--configfile nowhere.yaml"),
+    ],
+)
+def test_a_configuration_file_may_be_named_from_where_it_is_called(house, tmp_path, words, expected):
+    there = tmp_path / "notes"
+    (there / "sub").mkdir(parents=True)
+    for name in ("my.yaml", "sub/its own.json"):
+        (there / name).write_text("seeds: [0]\n")
+    run = house.run("echo", *words, cwd=there)
+    assert (run.returncode, run.stdout) == (0, expected.replace("{there}", str(there)) + "\n")
+
+
+def test_a_file_that_is_here_and_there_is_not_guessed(house, tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").touch()
+    run = house.run("echo", "config/config.yaml", cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert f"in {tmp_path} and in {house.folder}; give the whole path" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("experiment: ü\n".encode("latin-1"), "mine.yaml: not a text file in UTF-8"),
+        (None, "mine.yaml: there is no such configuration file"),
+        (b"ways: 5\nways: 6\n", "mine.yaml, line 2: `ways` is given twice"),
+        (b"- a list\n", "mine.yaml: expected keys at the top level"),
+    ],
+)
+def test_snakemake_is_not_started_on_a_file_that_it_could_not_read(house, content, said):
+    if content:
+        (house.folder / "mine.yaml").write_bytes(content)
+    run = house.run("snakemake", "-n", "--configfile", "mine.yaml")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert said in run.stderr.splitlines()[-1]
+    assert "Traceback" not in run.stderr
+    assert [call for call in house.calls() if call.startswith("snakemake")] == []
 
 
 def test_without_a_command_runs_the_workflow_and_prints_where_results_are(house):

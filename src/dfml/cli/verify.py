@@ -12,6 +12,7 @@ from rich.console import Console
 
 from dfml.artefacts.receipt import Receipt
 from dfml.cli.tools import Output, planned_outputs, require_repository
+from dfml.config.command_line import check_words
 from dfml.errors import DfmlError, FileFormatError, printable
 from dfml.files.atomic import PARTIAL
 from dfml.files.reading import sha256_file
@@ -124,6 +125,7 @@ def show(findings: Sequence[Finding], console: Console) -> None:
 def run(configuration: Sequence[str], console: Console) -> int:
     """The command; returns its exit code, 1 if a file is wrong or missing."""
     require_repository()
+    check_words(configuration)
     findings = verify(configuration)
     show(findings, console)
     wrong = [finding for finding in findings if finding.kind in WRONG]

@@ -34,8 +34,7 @@ def load_config(paths: Sequence[Path]) -> Config:
 def check_files(paths: Iterable[Path | str]) -> None:
     """Read files that Snakemake reads as well, for what it passes over in silence, such as keys given twice.
 
-    Paths below the working directory are named relative to it. What is no regular file is left out: a pipe can be read
-    only once, and Snakemake says itself which file is missing.
+    Paths below the working directory are named relative to it. Pipes are left out, which can be read only once.
 
     Raises:
         ConfigError: the problems of all files, each with its line.
@@ -45,7 +44,7 @@ def check_files(paths: Iterable[Path | str]) -> None:
     shown = dict.fromkeys(path.relative_to(here) if path.is_relative_to(here) else path for path in map(Path, paths))
     wrong = []
     for path in shown:
-        if path.is_file():
+        if not (path.is_fifo() or path.is_char_device() or path.is_socket()):
             try:
                 read_yaml(path)
             except ConfigError as error:

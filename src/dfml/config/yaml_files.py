@@ -52,6 +52,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def given_twice(text: str, key: str) -> list[str]:
+    """A line for every key that stands twice in a mapping of the text; ``key`` is where the text is the value of."""
+    try:
+        return list(_given_twice(yaml.compose(text, yaml.SafeLoader), (key,)))
+    except yaml.YAMLError:
+        return []  # Snakemake takes it for plain text
+
+
 def _read(path: Path) -> str:
     try:
         text = read_at_most(path, LARGEST_YAML).decode("utf-8-sig")
@@ -60,7 +68,7 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         others = [str(other) for other in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
         meant = nearest(str(path), others)
-        remedy = f"did you mean {meant}?" if meant else "check the path; it is relative to the working directory"
+        remedy = f"did you mean {meant}?" if meant else f"check the path; it is relative to {Path.cwd()}"
         raise ConfigError(f"{path}: there is no such configuration file; {remedy}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not a text file in UTF-8; save it as UTF-8 YAML") from None
