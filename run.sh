@@ -20,6 +20,11 @@ case ${1-} in
   -*) usage >&2; exit 2 ;;
 esac
 
+# What they change is Python here too: packages found before the locked ones, warnings as errors, no docstrings.
+for name in $(env | sed -n 's/^\(PYTHON[A-Z0-9_]\{1,\}\)=.*/\1/p'); do
+  unset "$name"
+done
+
 from=$(pwd -P)
 script=$0
 while [ -h "$script" ]; do
@@ -142,7 +147,6 @@ is_current || set_up
 VIRTUAL_ENV=$root/.venv
 PATH=$VIRTUAL_ENV/bin:$PATH
 export VIRTUAL_ENV PATH
-unset PYTHONHOME
 
 # Snakemake reads these files before the workflow can check them, and ends with a traceback where it cannot.
 case "${1-} $*" in

@@ -107,6 +107,29 @@ def test_a_moved_copy_and_a_lost_interpreter_get_a_new_environment(house, tmp_pa
     assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PYTHONPATH": "{there}"},
+        {"PYTHONHOME": "{there}"},
+        {"PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error", "PYTHONINSPECT": "1"},
+        {"PYTHONPLATLIBDIR": "lib-other", "PYTHONSAFEPATH": "1", "PYTHONSTARTUP": "{there}/yaml.py"},
+        {"PYTHONUSERBASE": "{there}", "PYTHON_GIL": "1", "PYTHON312_HOME": "{there}"},
+    ],
+    ids=lambda variables: "+".join(variables),
+)
+def test_no_variable_of_python_reaches_the_environment(house, tmp_path, variables):
+    (tmp_path / "yaml.py").write_text("raise SystemExit('the wrong one')\n")
+    variables = {name: value.format(there=tmp_path) for name, value in variables.items()}
+    code = (
+        "import os, sys, yaml; print(*(name for name in os.environ if name.startswith('PYTHON')), sys.flags.optimize)"
+    )
+    for _ in range(2):  # while it is set up, and after that
+        run = house.run("python", "-c", code, **variables)
+        assert (run.returncode, run.stdout) == (0, "PYTHON 0\n"), run.stderr
+    assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
+
+
 def test_a_failed_installation_is_told_and_tried_again(house):
     house.executable(".uv/bin/uv", UV + '[ "$2" != sync ]\n')
     failed = house.run("echo", "reached")
