@@ -79,11 +79,38 @@ find_python() {
   fail "Python 3.11, 3.12 or 3.13 is needed and none was found on PATH; install one, then run this again."
 }
 
+# Of pip's own settings only those count that say how an index is reached: others (user, target, prefix, constraint, …)
+# would send uv elsewhere or refuse it.
+fetch_uv() {
+  .uv/bin/python - <<'PYTHON'
+import ast, os, subprocess, sys
+
+reach = """index-url extra-index-url no-index find-links trusted-host proxy cert client-cert timeout default-timeout
+retries keyring-provider cache-dir no-cache-dir use-feature use-deprecated""".split()
+pip = [sys.executable, "-m", "pip"]
+kept = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith("PIP_") or value and name[4:].lower().replace("_", "-") in [*reach, "config-file"]
+}
+listed = subprocess.run([*pip, "config", "list"], env=kept, stdout=subprocess.PIPE, text=True).stdout
+for section in ("install.", "global."):
+    for line in listed.splitlines():
+        key, _, value = line.partition("=")
+        name = key[len(section) :]
+        if key.startswith(section) and name in reach:
+            kept.setdefault("PIP_" + name.upper().replace("-", "_"), ast.literal_eval(value))
+kept |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+asked = "install -qq --only-binary :all: --require-hashes -r installer.lock".split()
+os.execve(sys.executable, [*pip, *asked], kept)
+PYTHON
+}
+
 install() {
   had=$(cat "$stamp" 2>/dev/null) || had=
   if [ ! -x .uv/bin/uv ]; then
     "$python" -m venv --clear .uv
-    PIP_DISABLE_PIP_VERSION_CHECK=1 .uv/bin/python -m pip install -qq --only-binary :all: --require-hashes -r installer.lock
+    fetch_uv
   fi
   if [ ! -x .venv/bin/python ] || { [ -n "$had" ] && [ "$(printf '%s\n' "$had" | head -n 1)" != "$root" ]; }; then
     .uv/bin/uv venv -q --clear --python "$python" .venv

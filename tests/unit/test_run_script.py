@@ -1,9 +1,11 @@
 """run.sh, with stand-ins for uv and snakemake: when it installs, what it runs, what it says."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -116,7 +118,7 @@ def test_a_moved_copy_and_a_lost_interpreter_get_a_new_environment(house, tmp_pa
         {"PYTHONPLATLIBDIR": "lib-other", "PYTHONSAFEPATH": "1", "PYTHONSTARTUP": "{there}/yaml.py"},
         {"PYTHONUSERBASE": "{there}", "PYTHON_GIL": "1", "PYTHON312_HOME": "{there}"},
     ],
-    ids=lambda variables: "+".join(variables),
+    ids="+".join,
 )
 def test_no_variable_of_python_reaches_the_environment(house, tmp_path, variables):
     (tmp_path / "yaml.py").write_text("raise SystemExit('the wrong one')\n")
@@ -128,6 +130,68 @@ def test_no_variable_of_python_reaches_the_environment(house, tmp_path, variable
         run = house.run("python", "-c", code, **variables)
         assert (run.returncode, run.stdout) == (0, "PYTHON 0\n"), run.stderr
     assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
+
+
+WHEEL = {
+    "uv-1.data/scripts/uv": UV,
+    "uv-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: uv\nVersion: 1\n",
+    "uv-1.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "uv-1.dist-info/RECORD": "",
+}
+
+
+@pytest.fixture(scope="module")
+def pip_folder(tmp_path_factory) -> Path:
+    """A fresh `.uv`, since making one takes seconds, and beside it an index with a stand-in for uv."""
+    folder = tmp_path_factory.mktemp("pip")
+    subprocess.run([sys.executable, "-m", "venv", folder / ".uv"], check=True)
+    (folder / "index").mkdir()
+    wheel = folder / "index/uv-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in WHEEL.items():
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = 0o100755 << 16
+            archive.writestr(entry, text)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (folder / "installer.lock").write_text(f"uv==1 --hash=sha256:{digest}\n")
+    (folder / "constraints.txt").write_text("uv==0.1\n")
+    return folder
+
+
+REACH = {"no-index": "true", "find-links": "{index}"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variables", "section", "settings"),
+    [
+        ({"PIP_USER": "1"}, "global", REACH),
+        ({}, "global", REACH | {"user": "true"}),
+        ({}, "install", REACH | {"user": "yes", "dry-run": "true"}),
+        ({"PIP_TARGET": "{index}/x"}, "install", REACH | {"prefix": "{index}/y"}),
+        ({"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "{index}"}, "global", {"target": "{index}/x", "require-hashes": "no"}),
+        ({"PIP_NO_BINARY": ":all:", "PIP_ROOT": "{index}/x", "PIP_LOG": "/proc/no/log"}, "global", REACH),
+        ({"PIP_CONSTRAINT": "{index}/../constraints.txt", "PIP_PYTHON": "/no/python"}, "global", REACH),
+    ],
+)
+def test_pips_own_settings_send_nothing_elsewhere(house, pip_folder, tmp_path, variables, section, settings):
+    """A stand-in index is found through what says how it is reached, by a variable or by the file."""
+    shutil.rmtree(house.folder / ".uv")
+    shutil.copy(pip_folder / "installer.lock", house.folder)
+    house.executable(
+        "bin/python3", f'#!/bin/sh\n[ "$2" = venv ] && exec cp -R "{pip_folder}/.uv" .\nexec "$PYTHON" "$@"\n'
+    )
+    lines = [f"{name} = {value}" for name, value in settings.items()]
+    text = "\n".join([f"[{section}]", *lines, ""]).format(index=pip_folder / "index")
+    (tmp_path / ".config/pip").mkdir(parents=True)
+    (tmp_path / ".config/pip/pip.conf").write_text(text)
+    given = {name: value.format(index=pip_folder / "index") for name, value in variables.items()}
+    outer = {name for name in os.environ if name.startswith("PIP_")} - given.keys()
+    run = house.run("true", HOME=str(tmp_path), **dict.fromkeys(outer, ""), **given)
+    assert run.returncode == 0, run.stderr
+    assert (house.folder / ".uv/bin/uv").is_file()
+    assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
+    assert [path.name for path in (pip_folder / "index").iterdir()] == ["uv-1-py3-none-any.whl"]
 
 
 def test_a_failed_installation_is_told_and_tried_again(house):
