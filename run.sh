@@ -57,15 +57,22 @@ $(printf '%s' "$root" | tr '[:cntrl:]' '?')"
     ;;
 esac
 
+# What compiled packages of the environment's Python are built for. It is a link that goes to another Python when the
+# system's changes, or to none.
+built_for() {
+  .venv/bin/python -c 'from importlib.machinery import EXTENSION_SUFFIXES as s; print(s[0])' 2>/dev/null || echo nothing
+}
+
 # What the environment was made from. Entry points hold the folder's own path, so a moved copy counts as new.
 wanted() {
   printf '%s\n' "$root"
+  built_for
   cksum requirements.lock
   cksum pyproject.toml
 }
 
 is_current() {
-  [ -x .venv/bin/python ] && [ -f "$stamp" ] && [ "$(wanted)" = "$(cat "$stamp")" ]
+  [ -f "$stamp" ] && [ "$(wanted)" = "$(cat "$stamp")" ]
 }
 
 # Prints the first interpreter of a supported version; a shim without a version behind it fails and is passed over.
@@ -112,13 +119,14 @@ install() {
     "$python" -m venv --clear .uv
     fetch_uv
   fi
-  if [ ! -x .venv/bin/python ] || { [ -n "$had" ] && [ "$(printf '%s\n' "$had" | head -n 1)" != "$root" ]; }; then
+  if [ "$(built_for)" = nothing ] ||
+    { [ -n "$had" ] && [ "$(printf '%s\n' "$had" | head -n 2)" != "$(wanted | head -n 2)" ]; }; then
     .uv/bin/uv venv -q --clear --python "$python" .venv
     had=
   fi
   rm -f "$stamp"
   # Only a changed lock touches the packages: other processes may be at work in the environment.
-  if [ "$(printf '%s\n' "$had" | head -n 2)" != "$(wanted | head -n 2)" ]; then
+  if [ "$(printf '%s\n' "$had" | head -n 3)" != "$(wanted | head -n 3)" ]; then
     echo "Installing the environment into .venv (the first time: about 3 GB to download, some minutes)." >&2
     .uv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock
   fi

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,39 @@ def test_pips_own_settings_send_nothing_elsewhere(house, pip_folder, tmp_path, v
     assert (house.folder / ".uv/bin/uv").is_file()
     assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
     assert [path.name for path in (pip_folder / "index").iterdir()] == ["uv-1-py3-none-any.whl"]
+
+
+OTHER = """#!/bin/sh
+case $2 in
+  *EXTENSION_SUFFIXES*) {says} ;;
+  *) exec "$PYTHON" "$@" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    "says",
+    ["echo .cpython-310-x86_64-linux-gnu.so", "echo .cpython-314t-darwin.so", "exit 127", "kill -ILL $$"],
+    ids=["older", "newer, of another system", "a lost library", "another processor"],
+)
+def test_another_python_behind_the_link_gets_a_new_environment(house, says):
+    house.run("true")
+    house.calls()
+    house.executable(".venv/bin/python", OTHER.format(says=says))
+    run = house.run("python", "-c", "print('runs')")
+    assert (run.returncode, run.stdout) == (0, "runs\n"), run.stderr
+    assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
+    assert house.run("true").stderr == ""
+    assert house.calls() == []
+
+
+def test_a_newer_python_of_the_same_kind_keeps_the_environment(house):
+    house.run("true")
+    house.calls()
+    suffix = EXTENSION_SUFFIXES[0]
+    house.executable(".venv/bin/python", OTHER.format(says=f"echo {suffix}"))
+    assert house.run("true").stderr == ""
+    assert house.calls() == []
 
 
 def test_a_failed_installation_is_told_and_tried_again(house):
