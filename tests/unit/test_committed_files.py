@@ -1,6 +1,7 @@
 """What is committed belongs to no machine, names no package index and refers only to documents that exist."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,35 @@ def dead_links(texts: dict[str, str], root: Path) -> list[str]:
 @pytest.mark.parametrize("pattern", [MACHINE_PATH, INDEX, TRACE], ids=["machine path", "package index", "trace"])
 def test_committed_files_do_not_name(pattern):
     assert findings(pattern, committed_texts()) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"core.autocrlf": "true"},
+        {"core.autocrlf": "false", "core.eol": "crlf"},
+        {"core.autocrlf": "input"},
+        {"core.attributesFile": "{folder}/attributes"},
+        {"core.autocrlf": "true", "core.attributesFile": "{folder}/attributes"},
+    ],
+    ids="+".join,
+)
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked archive is no clone")
+def test_a_clone_has_the_same_bytes_whatever_git_is_told_of_ends_of_lines(tmp_path, settings):
+    (tmp_path / "attributes").write_text("* text eol=crlf\n*.npz text\n")
+    given = [word for key, value in settings.items() for word in ("-c", f"{key}={value.format(folder=tmp_path)}")]
+    staged = [line.split(maxsplit=3) for line in git("ls-files", "-s").splitlines()]
+    names = "".join(f"{name}\n" for *_, name in staged)
+    git(*given, "checkout-index", "--stdin", f"--prefix={tmp_path}/clone/", text=names)
+    paths = "".join(f"{tmp_path}/clone/{name}\n" for *_, name in staged)
+    kept = git("hash-object", "--no-filters", "--stdin-paths", text=paths).split()
+    assert [name for (_, blob, _, name), own in zip(staged, kept, strict=True) if own != blob] == []
+
+
+def git(*arguments: str, text: str = "") -> str:
+    """What git says in the repository."""
+    command = ["git", "-C", str(ROOT), "-c", "core.quotePath=false", *arguments]
+    return subprocess.run(command, input=text, check=True, capture_output=True, text=True).stdout
 
 
 def test_no_relative_link_is_dead():

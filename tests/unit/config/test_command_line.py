@@ -101,4 +101,4 @@ def test_another_folder_is_refused_with_the_right_one(files, here):
 @pytest.mark.parametrize("odd", [*"\"$&'()*:;<>?`{|}[]\\ \t\n", "\udcff"])
 def test_an_interpreter_that_no_shell_could_be_told_is_refused(files, odd):
     with pytest.raises(ConfigError, match="no job could be started"):
-        check_place(files, files, f"/home/my{odd}envs/bin/python")
+        check_place(files, files, f"/opt/my{odd}envs/bin/python")
