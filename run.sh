@@ -140,10 +140,17 @@ set_up() {
     fail "$python has no venv module; install it (Debian and Ubuntu: apt-get install python3-venv), then run this again."
   # The lock belongs to the open file, so it ends with this shell however that ends: none can be left behind.
   exec 9>.setup.lock
-  "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 9>&9 2>/dev/null || {
-    echo "Waiting for another run.sh that is setting the environment up." >&2
-    "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' 9>&9
-  }
+  "$python" - 9>&9 <<'PYTHON'
+import fcntl, sys
+
+try:
+    fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("Waiting for another run.sh that is setting the environment up.", file=sys.stderr, flush=True)
+    fcntl.flock(9, fcntl.LOCK_EX)
+except OSError as error:
+    print(f"This file system has no locks ({error.strerror}): let one run.sh at a time set up.", file=sys.stderr)
+PYTHON
   if ! is_current; then
     # A subshell of its own, since -e is off inside a condition.
     set +e

@@ -273,6 +273,34 @@ def test_any_other_path_is_taken(tmp_path):
     assert (run.returncode, run.stdout) == (0, "1\n")
 
 
+WITHOUT_LOCKS = """
+import errno, fcntl, os, sys
+
+def flock(*_):
+    raise OSError(errno.{error}, os.strerror(errno.{error}))
+
+fcntl.flock = flock
+exec(sys.stdin.read())
+"""
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "ENOTSUP", "ENOLCK", "EINVAL"])
+def test_a_file_system_without_locks_is_no_hindrance(house, error):
+    (house.folder / "bin/locks.py").write_text(WITHOUT_LOCKS.format(error=error))
+    house.executable(
+        "bin/python3",
+        f"""#!/bin/sh
+[ "$1" != - ] || set -- "{house.folder}/bin/locks.py"
+exec "$PYTHON" "$@"
+""",
+    )
+    run = house.run("echo", "reached")
+    assert (run.returncode, run.stdout) == (0, "reached\n")
+    assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
+    assert "has no locks" in run.stderr.splitlines()[0]
+    assert "Waiting" not in run.stderr and "Traceback" not in run.stderr
+
+
 def test_runs_a_command_from_the_root_with_its_words_and_status(house, tmp_path):
     run = house.run("sh", "-c", 'pwd; printf "%s|" "$@" "$VIRTUAL_ENV"; exit 7', "x", "a  b", "*", cwd=tmp_path)
     assert run.returncode == 7
