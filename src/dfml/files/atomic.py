@@ -44,11 +44,23 @@ def atomic_write(path: Path | str, data: bytes | Callable[[Path], object]) -> No
         else:
             partial.write_bytes(data)
         with partial.open("rb") as stream:
-            os.fchmod(stream.fileno(), mode)  # some writers keep others out whatever the umask
+            with _where_possible():
+                os.fchmod(stream.fileno(), mode)  # some writers keep others out whatever the umask
             os.fsync(stream.fileno())
         for check in _checks:
             check()
         os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def _where_possible() -> Iterator[None]:
+    """Go on where a file system has no modes or no locks, as some of networks; a lock that is taken still fails."""
+    try:
+        yield
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass
 
 
 _checks: list[Callable[[], object]] = []
@@ -100,7 +112,7 @@ def _private_folder(path: Path) -> Iterator[tuple[Path, int]]:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent))
         with contextlib.suppress(FileNotFoundError):
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            with contextlib.suppress(OSError):  # a file system without locks: nothing is ever taken for abandoned
+            with _where_possible():  # without locks nothing is ever taken for abandoned
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if (folder / _LOCK).exists():
                 break
@@ -162,21 +174,23 @@ def try_lock(name: str) -> int | None:
     """Take the machine-wide lock `name` without waiting.
 
     Returns a file descriptor, None if the lock is taken. The lock lasts until the descriptor is
-    closed or the process ends, however it ends.
+    closed or the process ends, however it ends. On a file system without locks nothing is ever taken.
     """
     folder = Path(tempfile.gettempdir()) / "dfml-locks"
     if not folder.is_dir():
         folder.mkdir(exist_ok=True)
-        folder.chmod(0o1777)  # devices are shared with other users of the machine
+        with _where_possible():
+            folder.chmod(0o1777)  # devices are shared with other users of the machine
     path, flags = folder / f"{name}.lock", os.O_RDONLY | os.O_NOFOLLOW
     try:
         handle = os.open(path, flags | os.O_CREAT, 0o644)
     except PermissionError:  # made by another user: may be opened but not created
         handle = os.open(path, flags)
-    with contextlib.suppress(PermissionError):
+    with _where_possible():
         os.fchmod(handle, 0o644)  # whatever the umask, others must be able to see that it is taken
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with _where_possible():
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         return None

@@ -106,6 +106,44 @@ def test_who_may_read_a_file_is_for_the_umask_to_say_and_not_for_its_writer(tmp_
     assert [path.stat().st_mode & 0o777 for path in sorted(tmp_path.iterdir())] == [mode, mode]
 
 
+NOT_HERE = ("EPERM", "ENOTSUP", "ENOSYS", "EACCES", "EINVAL")
+
+
+@pytest.mark.parametrize("code", NOT_HERE)
+@pytest.mark.parametrize("data", [b"content", lambda path: path.write_bytes(b"content")], ids=["bytes", "writer"])
+def test_a_file_system_without_modes_takes_files(tmp_path, monkeypatch, code, data):
+    refuse(monkeypatch, code, "os.fchmod", "os.chmod")
+    atomic_write(tmp_path / "a.bin", data)
+    assert (tmp_path / "a.bin").read_bytes() == b"content"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    handle = try_lock("device")
+    assert handle is not None and try_lock("device") is None
+    os.close(handle)
+
+
+@pytest.mark.parametrize("code", [*NOT_HERE, "ENOLCK"])
+def test_a_file_system_without_locks_takes_files_and_nothing_is_taken(tmp_path, monkeypatch, code):
+    refuse(monkeypatch, code, "fcntl.flock")
+    atomic_write(tmp_path / "a.bin", b"content")
+    atomic_write(tmp_path / "a.bin", b"again")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    handles = [try_lock("device"), try_lock("device")]
+    assert None not in handles
+    for handle in handles:
+        os.close(handle)
+
+
+def refuse(monkeypatch, code, *calls):
+    """Have calls of the system fail as a file system makes them that does not know them."""
+
+    def fail(*_, **__):
+        raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+
+    for call in calls:
+        monkeypatch.setattr(call, fail)
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_found_at_the_end_is_one_clear_error(tmp_path, monkeypatch, code):
     path = tmp_path / "b.bin"
