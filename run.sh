@@ -185,6 +185,18 @@ if [ "$from" != "$root" ]; then
   done
 fi
 
+can_write() {
+  { mkdir -p "$1" && probe=$(mktemp "$1/.dfml.XXXXXX") && rm "$probe"; } 2>/dev/null
+}
+
+# A home that is missing or cannot be written, as on compute nodes and in containers, has no place for caches.
+if ! can_write "${XDG_CACHE_HOME:-${HOME:-/dev/null}/.cache}"; then
+  XDG_CACHE_HOME=$root/.cache
+  MPLCONFIGDIR=$XDG_CACHE_HOME/matplotlib
+  export XDG_CACHE_HOME MPLCONFIGDIR
+fi
+[ -z "${UV_CACHE_DIR-}" ] || can_write "$UV_CACHE_DIR" || unset UV_CACHE_DIR
+
 is_current || set_up
 VIRTUAL_ENV=$root/.venv
 PATH=$VIRTUAL_ENV/bin:$PATH

@@ -301,6 +301,40 @@ exec "$PYTHON" "$@"
     assert "Waiting" not in run.stderr and "Traceback" not in run.stderr
 
 
+CACHES = 'echo "${XDG_CACHE_HOME-}|${UV_CACHE_DIR-}|${MPLCONFIGDIR-}" >>caches'
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HOME": "/dev/null"},
+        {"HOME": "/proc/1/no/such/home"},
+        {"HOME": ""},
+        {"HOME": "/sys"},
+        {"HOME": "/proc", "UV_CACHE_DIR": "/proc/uv"},
+        {"XDG_CACHE_HOME": "/dev/null/cache"},
+    ],
+    ids=str,
+)
+def test_without_a_home_to_write_to_caches_are_in_the_repository(house, variables):
+    house.executable(".uv/bin/uv", f"{UV}\n{CACHES}\n")
+    run = house.run("sh", "-c", CACHES, **{"XDG_CACHE_HOME": "", "UV_CACHE_DIR": "", **variables})
+    assert (run.returncode, run.stderr.count("\n")) == (0, 1)
+    caches = house.folder / ".cache"
+    assert set((house.folder / "caches").read_text().splitlines()) == {f"{caches}||{caches}/matplotlib"}
+
+
+@pytest.mark.parametrize("variables", [{}, {"XDG_CACHE_HOME": "{home}/other"}, {"UV_CACHE_DIR": "{home}/uv"}], ids=str)
+def test_caches_that_can_be_written_stay_where_they_are(house, tmp_path, variables):
+    given = {name: value.format(home=tmp_path) for name, value in variables.items()}
+    nothing = {"XDG_CACHE_HOME": "", "UV_CACHE_DIR": "", "MPLCONFIGDIR": ""}
+    house.run("sh", "-c", CACHES, **(nothing | {"HOME": str(tmp_path)} | given))
+    said = (house.folder / "caches").read_text()
+    assert said == f"{given.get('XDG_CACHE_HOME', '')}|{given.get('UV_CACHE_DIR', '')}|\n"
+    assert not (house.folder / ".cache").exists()
+    assert list(tmp_path.rglob(".dfml.*")) == []
+
+
 def test_runs_a_command_from_the_root_with_its_words_and_status(house, tmp_path):
     run = house.run("sh", "-c", 'pwd; printf "%s|" "$@" "$VIRTUAL_ENV"; exit 7', "x", "a  b", "*", cwd=tmp_path)
     assert run.returncode == 7
