@@ -34,6 +34,27 @@ def problems(existing: Existing, text: str, folder: Path) -> list[str]:
     return [f"line {line}: {problem}" for line, problem in sorted(found)]
 
 
+def commands_of(name: str, text: str) -> Iterator[tuple[int, str]]:
+    """Lines that a reader would give to a shell: of a Markdown text, or of the comments of another one."""
+    if name.endswith(".md"):
+        document = read_markdown(text)
+        lines = [*document.codes]
+        for block in document.blocks:
+            lines += [(block.line + n, line) for n, line in enumerate(block.text.splitlines(), 1)]
+    else:
+        lines = [(n, line.partition("#")[2]) for n, line in enumerate(text.splitlines(), 1)]
+    for number, line in lines:
+        start = re.match(r"\s*(?:\$ )?(?:[A-Z_]+=\S* )?(?:\./)?([\w.-]+) \S", line)
+        if start and start.group(1) in PROGRAMS | {"run.sh"}:
+            yield number, line
+
+
+def unquoted(command: str) -> list[str]:
+    """Signs outside quotes that zsh, or bash with `failglob`, takes for a pattern of file names."""
+    bare = re.sub(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.|(?:^|\s)#.*|\s\[[A-Z].*""", "", command)
+    return re.findall(r"[\[\]*?]|\{[^}\s]*(?:,|\.\.)[^}\s]*\}|(?<==)\{", bare)
+
+
 def check_code(existing: Existing, code: str) -> Iterator[str]:
     """What inline code names: a command, a `key: value`, a path, a dotted or a plain name."""
     words = code.split()

@@ -7,8 +7,8 @@ import yaml
 
 from support.existing import Existing
 from support.markdown import newest_section, read_markdown
-from support.repository import ROOT
-from support.truth import check_commands, problems
+from support.repository import ROOT, committed_texts
+from support.truth import check_commands, commands_of, problems, unquoted
 
 DOCUMENTS = (
     "README.md",
@@ -143,6 +143,48 @@ def test_notices_what_does_not_exist(house, text, problem):
 def test_paths_may_start_from_the_document(house):
     assert problems(house, "`unit/`, `unit/test_zoo.py`", house.root / "tests") == []
     assert problems(house, "`unit/test_zoos.py`", house.root / "tests") != []
+
+
+def test_commands_mean_the_same_in_every_shell():
+    """What stands unquoted in brackets is to zsh, the shell of macOS, a pattern that has to match a file."""
+    found = {
+        f"{name}:{line}": command
+        for name, text in committed_texts().items()
+        if name.endswith((".md", ".yaml", ".yml", ".smk")) and not name.startswith("resources/")
+        for line, command in commands_of(name, text)
+        if unquoted(command)
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`./run.sh snakemake --config seeds=[0]`",
+        "```\nsnakemake -n --config zoo={models: 3}\n```",
+        "```sh\nDFML_X=1 pip install -e .[dev]\n```",
+        "```console\n$ dfml publish results/*\n```",
+        "| a | `dvc exp run -S config/config.yaml:seeds=[1]` |",
+        '`pytest "a b" tests/test_x.py::test[one]`',
+    ],
+)
+def test_a_pattern_for_the_shell_is_noticed(text):
+    assert [unquoted(command) for _, command in commands_of("a.md", text)] != []
+    assert all(unquoted(command) for _, command in commands_of("a.md", text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`./run.sh snakemake --config 'seeds=[0]' \"zoo={models: 3}\"`",
+        "`pytest -m 'not slow' # all [of them]`",
+        "`./run.sh COMMAND [ARG]`, `free-{a,b}`, `x[0]`, `a *b*`",
+        "```yaml\nseeds: [0]\n```",
+        "`snakemake --config seeds=\\[0\\]`",
+    ],
+)
+def test_what_is_quoted_passes(text):
+    assert [command for _, command in commands_of("a.md", text) if unquoted(command)] == []
 
 
 def test_reads_inline_code_blocks_and_lines():
