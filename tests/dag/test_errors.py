@@ -123,17 +123,40 @@ def test_a_folder_of_images_is_watched_and_checked_first(fresh, folder):
     assert list((fresh.folder / "results" / "demo" / "images" / "mine").iterdir())
 
 
-def test_episodes_that_prepared_images_cannot_give_are_refused(fresh):
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["evaluation={queries: 19}"], "evaluation.queries"),
+        (
+            [
+                "pools={multi_architecture: {methods: []}}",
+                "methods=[random,supervised_maml]",
+                "supervised_maml={queries: 19}",
+            ],
+            "supervised_maml.queries",
+        ),
+        (
+            [
+                "pools={multi_architecture: {methods: []}}",
+                "methods=[supervised_anil]",
+                "variants={supervised_anil-many: {queries: 19}}",
+            ],
+            "variants.supervised_anil-many.queries",
+        ),
+    ],
+    ids=["evaluation", "method", "variant"],
+)
+def test_episodes_that_prepared_images_cannot_give_are_refused(fresh, words, key):
     folder = fresh.folder / "results" / "demo" / "images" / "icons_colour"
     splits = {}
     for split in SPLITS:
-        images = [torch.zeros(count, 3, 16, 16, dtype=torch.uint8) for count in (20, 20, 20, 19, 20)]
+        images = [torch.zeros(count, 3, 16, 16, dtype=torch.uint8) for count in (21, 21, 21, 19, 21)]
         splits[split] = ClassImages("icons_colour", split, tuple("abcde"), images, "CC0-1.0")
     save_images(folder, splits, source="embedded")
-    refused = fresh.snakemake("-n", "--config", "evaluation={queries: 19}")
+    refused = fresh.snakemake("-n", "--config", *words)
     assert refused.status == 1
     assert "d (19)" in refused.output
-    assert "evaluation.queries" in refused.output
+    assert key in refused.output
     assert "Building DAG" not in refused.output
 
 

@@ -15,6 +15,7 @@ from dfml.data.sources.opening import fingerprint
 from dfml.data.splits import split_files
 from dfml.errors import DataError, FileFormatError
 from dfml.catalogue import entry
+from dfml.config.checks import real_episodes
 from dfml.files.atomic import bring_to_present
 from dfml.files.reading import digest_json
 from dfml.inversion.settings import Inverter
@@ -115,10 +116,12 @@ def check_images():
     """Refuse more ways, shots or queries than images that were prepared earlier allow; new ones are checked then."""
     for dataset in {name for pool in POOLS for name in settings.pools[pool].datasets}:
         try:
-            ImagesManifest.load(Path(RESULTS, "images", dataset, MANIFEST)).check_enough(
+            images = ImagesManifest.load(Path(RESULTS, "images", dataset, MANIFEST))
+            images.check_enough(
                 minimum_classes=settings.ways,
                 minimum_images=max(settings.shots) + settings.evaluation.queries,
             )
+            images.check_episodes(real_episodes(settings, dataset))
         except FileFormatError:
             continue  # not there yet, or damaged: the jobs that make and read it say so
         except DataError as error:

@@ -30,6 +30,7 @@ rule prepare_images:
         settings=dataset_settings,
         listing=image_listing,
         evaluated=is_evaluated,
+        episodes=dataset_episodes,
     script:
         "../scripts/prepare_images.py"
 

@@ -2,6 +2,7 @@
 from typing import get_args
 
 from dfml.artefacts.base import Cell
+from dfml.artefacts.images import AllDrawn
 from dfml.catalogue import entry
 from dfml.files.reading import digest_json
 from dfml.inversion.settings import Inverter
@@ -15,6 +16,11 @@ def plain(section, **options):
 def dataset_settings(wildcards):
     """Where the images of a data set come from."""
     return plain(settings.datasets[wildcards.dataset], exclude={"epochs"})  # of its zoos
+
+
+def dataset_episodes(wildcards):
+    """The episodes that methods draw of its real images, to be refused before anything is trained."""
+    return AllDrawn(tuple(real_episodes(settings, wildcards.dataset)))
 
 
 def network_settings(wildcards):

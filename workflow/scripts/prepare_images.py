@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from dfml.artefacts.images import ImagesManifest
 from dfml.data.prepare import prepare_images
 from dfml.data.settings import DatasetSettings
 from dfml.jobs.job import Job, run_job
@@ -21,6 +22,7 @@ def _main(snakemake: Any, job: Job) -> None:
         evaluated=snakemake.params.evaluated,
         workers=snakemake.threads,
     )
+    ImagesManifest.load(Path(snakemake.output.summary)).check_episodes(snakemake.params.episodes.of)
 
 
 run_job(snakemake, _main)

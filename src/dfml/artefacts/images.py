@@ -1,5 +1,7 @@
 """``images.json``: what is written beside prepared images, and checked when it is read. Torch-free."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -9,6 +11,23 @@ from dfml.errors import DataError
 
 MANIFEST = "images.json"
 SPLITS = ("meta_train", "meta_val", "meta_test")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Episodes that are drawn of a split: images of a class, and the key that says how many queries."""
+
+    split: str
+    shots: int
+    queries: int
+    key: str
+
+
+@dataclass(frozen=True)
+class AllDrawn:
+    """All episodes that are drawn of a data set. No plain value, so no reason for a job to run again."""
+
+    of: tuple[Drawn, ...]
 
 
 class SplitEntry(Closed):
@@ -100,4 +119,19 @@ class ImagesManifest(Artefact):
                 raise DataError(
                     f"{self.dataset}: every class needs at least {minimum_images} images; {part} has too few in: "
                     f"{', '.join(short)}; lower `shots` or `evaluation.queries`"
+                )
+
+    def check_episodes(self, drawn: Iterable[Drawn]) -> None:
+        """The same for episodes that take more images of one split than evaluation does.
+
+        Raises:
+            DataError: a class has too few.
+        """
+        for episode in drawn:
+            split, needed = self.splits[episode.split], episode.shots + episode.queries
+            counts = zip(split.names, split.counts, strict=True)
+            if short := [f"{name} ({count})" for name, count in counts if count < needed]:
+                raise DataError(
+                    f"{self.dataset}: {episode.shots} shots and {episode.queries} queries take {needed} images of a "
+                    f"class; {episode.split} has too few in: {', '.join(short)}; lower `{episode.key}` or add images"
                 )

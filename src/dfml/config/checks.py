@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from dfml.artefacts.images import Drawn
 from dfml.catalogue import METHODS, entry, section_key
 from dfml.data.known import KNOWN
 from dfml.data.settings import EMBEDDED
@@ -213,30 +214,38 @@ def _unlabelled(config: "Experiment") -> Iterator[Problem]:
 
 
 def _known_sizes(config: "Experiment") -> Iterator[Problem]:
-    """More ways than classes, and fewer images than an episode needs; a folder is counted when it is read."""
-    shots, evaluation = max(config.shots), config.evaluation
-    episodes: dict[str, tuple[str, int]] = {evaluation.split: ("evaluation.queries", evaluation.queries)}
-    if evaluation.validation_episodes:
-        episodes["meta_val"] = ("evaluation.queries", evaluation.queries)
+    """More ways than classes, and fewer images than an episode needs; a folder is counted when it is read.
+
+    Every split is held to the ways and to the episodes of evaluation, drawn of it or not, as by the job that makes it.
+    """
     running = [pool for pool in config.pools if config.selected(pool)]
-    chosen = {method for pool in running for method in config.selected(pool)}
-    supervised = [method for method in config.all_methods if method in chosen and entry(method).real_images == "own"]
-    if supervised:
-        queries, key = max((config.options(m)["queries"], _key(m)) for m in supervised)
-        episodes["meta_train"] = (f"{key}.queries", queries)
     used = {name for pool in running for name in config.pools[pool].datasets}
     for name in sorted(used & set(config.datasets)):
-        for split, size in (config.datasets[name].sizes(name) or {}).items():
-            if (split in episodes or split == "meta_train") and config.ways > size.classes:
+        sizes = config.datasets[name].sizes(name) or {}
+        for split, size in sizes.items():
+            if config.ways > size.classes:
                 message = f"{config.ways} ways, but `{name}` has {size.classes} {split} classes; use fewer"
-                yield Problem("ways", message, ("pools", "evaluation.validation_episodes"))
-            key, queries = episodes.get(split, ("", 0))
-            if key and shots + queries > size.images:
+                yield Problem("ways", message, ("pools",))
+        every = [Drawn(split, max(config.shots), config.evaluation.queries, "evaluation.queries") for split in sizes]
+        for drawn in [*every, *real_episodes(config, name)] if sizes else []:
+            size, needed = sizes[drawn.split], drawn.shots + drawn.queries
+            if needed > size.images:
                 message = (
-                    f"{shots} shots and {queries} queries need {shots + queries} images per class, but the "
-                    f"smallest {split} class of `{name}` has {size.images}; use fewer queries or shots"
+                    f"{drawn.shots} shots and {drawn.queries} queries need {needed} images per class, but the "
+                    f"smallest {drawn.split} class of `{name}` has {size.images}; use fewer queries or shots"
                 )
-                yield Problem(key, message, ("shots", "pools", "methods"))
+                yield Problem(drawn.key, message, ("shots", "pools", "methods"))
+
+
+def real_episodes(config: "Experiment", dataset: str) -> Iterator[Drawn]:
+    """Episodes that methods draw of a data set's real images, as the upper bounds do."""
+    drawn = {}
+    for pool, chosen in config.pools.items():
+        for method in config.selected(pool):
+            if dataset in chosen.datasets and entry(method).real_images == "own":
+                key = f"{_key(method)}.queries"
+                drawn[key] = Drawn("meta_train", max(config.shots), config.options(method)["queries"], key)
+    yield from drawn.values()
 
 
 def _something_runs(config: "Experiment") -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from dfml.artefacts.base import Artefact, Closed
 from dfml.artefacts.cell import CellFacts, Effort, Learning
-from dfml.artefacts.images import ImagesManifest
+from dfml.artefacts.images import Drawn, ImagesManifest
 from dfml.artefacts.inversion import InversionRecord
 from dfml.artefacts.learner import LearnerManifest
 from dfml.artefacts.metrics import Metrics
@@ -170,3 +170,25 @@ def test_prepared_images_that_are_too_few(path, limits, message):
     manifest.check_enough(minimum_classes=2, minimum_images=2)
     with pytest.raises(DataError, match=f"icons_colour: .*{message}"):
         manifest.check_enough(**limits)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "said"),
+    [
+        (
+            Drawn("meta_train", 1, 3, "supervised_anil.queries"),
+            r"has too few in: .*bee \(2\).*lower `supervised_anil\.queries`",
+        ),
+        (
+            Drawn("meta_test", 5, 90, "variants.supervised_maml-many.queries"),
+            r"5 shots and 90 queries take 95 images.*meta_test",
+        ),
+        (Drawn("meta_val", 3, 15, "supervised_protonet.queries"), r"meta_val has too few in"),
+    ],
+)
+def test_prepared_images_that_are_too_few_for_a_methods_episodes(path, drawn, said):
+    write_json(path, manifests.images())
+    manifest = ImagesManifest.load(path)
+    manifest.check_episodes([Drawn("meta_train", 1, 1, "x")])
+    with pytest.raises(DataError, match=f"icons_colour: .*{said}"):
+        manifest.check_episodes([Drawn("meta_train", 1, 1, "x"), drawn])

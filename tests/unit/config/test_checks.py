@@ -24,8 +24,25 @@ def test_sizes_of_embedded_data_are_true(name):
 class TestSizes:
     def test_ways_are_bounded_by_the_smallest_split_in_use(self):
         assert problems({"ways": 17}) == ["ways: 17 ways, but `icons_colour` has 16 meta_val classes; use fewer"]
-        assert validate_config({"ways": 17, "evaluation": {"validation_episodes": 0}}).ways == 17
         assert len(problems({"ways": 21})) == 2
+
+    @pytest.mark.parametrize(
+        "evaluation", [{"validation_episodes": 0}, {"split": "meta_val"}, {"select": "last", "validation_episodes": 1}]
+    )
+    @pytest.mark.parametrize("ways", [17, 20])
+    def test_a_split_that_cannot_be_prepared_is_refused_used_or_not(self, ways, evaluation):
+        assert problems({"ways": ways, "evaluation": evaluation}) == [
+            f"ways: {ways} ways, but `icons_colour` has 16 meta_val classes; use fewer"
+        ]
+
+    @pytest.mark.parametrize(
+        ("dataset", "queries", "split"), [("icons_colour", 80, "meta_train"), ("emoji", 21, "meta_test")]
+    )
+    def test_so_are_queries(self, dataset, queries, split):
+        given = {"datasets": {dataset: {}}, "pools": {"single": {"datasets": [dataset]}}, "methods": ["random"]}
+        evaluation = {"split": "meta_val", "validation_episodes": 0, "queries": queries}
+        lines = problems({**given, "evaluation": evaluation})
+        assert any(f"smallest {split} class of `{dataset}`" in line for line in lines)
 
     def test_episodes_need_images(self):
         mapping = {
@@ -35,8 +52,9 @@ class TestSizes:
         }
         assert validate_config({**mapping, "shots": [6]})
         assert problems({**mapping, "shots": [1, 7]}) == [
-            "evaluation.queries: 7 shots and 15 queries need 22 images per class, but the smallest meta_test "
+            f"evaluation.queries: 7 shots and 15 queries need 22 images per class, but the smallest {split} "
             "class of `emoji` has 21; use fewer queries or shots"
+            for split in ("meta_test", "meta_train")
         ]
         mapping["methods"] = ["supervised_maml"]
         (line,) = problems({**mapping, "supervised_maml": {"queries": 21}})

@@ -80,4 +80,4 @@ class TestReference:
         assert "](../config/README.md)" in self.text
         assert "](../docs/configuration.md)" in by_hand
         assert "--configfile config/smoke.yaml" in by_hand
-        assert "--config seeds=[0]" in by_hand
+        assert "--config 'seeds=[0]'" in by_hand
