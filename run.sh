@@ -208,7 +208,7 @@ case "${1-} $*" in
 esac
 [ "$#" -eq 0 ] || exec "$@"
 
-experiment=$(sed -n 's/^experiment:[[:space:]]*\([a-z0-9_]*\).*/\1/p' config/config.yaml)
 snakemake --cores all
+experiment=$(python -c 'from dfml.config.load import load_config as c; print(c(["config/config.yaml"]).experiment)')
 echo "Main table: $root/results/$experiment/tables/main.md"
 echo "Report:     $root/results/$experiment/report.html"

@@ -450,13 +450,26 @@ def test_snakemake_is_not_started_on_a_file_that_it_could_not_read(house, conten
     assert [call for call in house.calls() if call.startswith("snakemake")] == []
 
 
-def test_without_a_command_runs_the_workflow_and_prints_where_results_are(house):
+@pytest.mark.parametrize(
+    ("text", "experiment"),
+    [
+        ("seeds: [0]\nexperiment: toy  # its folder\n", "toy"),
+        ('experiment: "mine"\n', "mine"),
+        ("experiment: 'mine' # in quotes\n", "mine"),
+        ("seeds: [0]\n", "demo"),
+        ('{"seeds": [0], "experiment": "flow"}\n', "flow"),
+        ("experiment:\n  folded\n", "folded"),
+        ("ways: 5\n'experiment' : >-\n  block\n", "block"),
+    ],
+)
+def test_without_a_command_runs_the_workflow_and_prints_where_results_are(house, text, experiment):
+    (house.folder / "config/config.yaml").write_text(text)
     run = house.run()
     assert run.returncode == 0
     assert house.calls()[-1] == "snakemake --cores"
     assert run.stdout.splitlines() == [
-        f"Main table: {house.folder}/results/toy/tables/main.md",
-        f"Report:     {house.folder}/results/toy/report.html",
+        f"Main table: {house.folder}/results/{experiment}/tables/main.md",
+        f"Report:     {house.folder}/results/{experiment}/report.html",
     ]
 
 

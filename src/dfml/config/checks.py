@@ -47,6 +47,7 @@ def disagreements(config: "Experiment") -> Iterator[Problem]:
     yield from _replay_fits_the_bank(config)
     yield from _methods(config)
     yield from _known_sizes(config)
+    yield from _paths(config)
     if not wrong_names:
         yield from _unlabelled(config)
         yield from _something_runs(config)
@@ -91,6 +92,21 @@ def _names(config: "Experiment") -> Iterator[Problem]:
             elif name not in config.all_methods:
                 message = f"`{name}` is not in the top-level `methods`; add it there or remove it here"
                 yield Problem(f"pools.{pool}.methods", message, ("methods",))
+
+
+def _paths(config: "Experiment") -> Iterator[Problem]:
+    """Paths of images that lead nowhere on any machine; whether something is there is seen when it is listed."""
+    used = {name for pool in config.pools if config.selected(pool) for name in config.pools[pool].datasets}
+    for name in sorted(used & set(config.datasets)):
+        for key, kind in (("path", "directory"), ("split", "file")):
+            path = getattr(config.datasets[name], key)
+            try:
+                _ = path and Path(path).expanduser().exists()
+            except (OSError, RuntimeError, ValueError) as error:
+                why = "there is no such home" if isinstance(error, RuntimeError) else error
+                yield Problem(
+                    f"datasets.{name}.{key}", f"`{path}` is not a {kind} ({why}); give its whole path", ("pools",)
+                )
 
 
 def _custom_methods(config: "Experiment") -> Iterator[Problem]:

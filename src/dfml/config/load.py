@@ -17,7 +17,7 @@ from dfml.settings import overlay
 _LONGEST_VALUE = 40
 
 
-def load_config(paths: Sequence[Path]) -> Config:
+def load_config(paths: Sequence[Path | str]) -> Config:
     """Read YAML files, later ones over earlier ones as Snakemake's `--configfile` does, and check the result.
 
     Sections merge key by key at every depth; any other value, lists included, is replaced.

@@ -81,7 +81,7 @@ def real_image_folders(
         datasets: The user's folder of every data set by name, None for an embedded one.
         but: Prepared folders that may be read; then those of the other data sets are listed one by one.
     """
-    folders = [Path(path).expanduser() for path in datasets.values() if path]
+    folders = [Path(os.path.expanduser(path)) for path in datasets.values() if path]  # also a home that is not here
     prepared = Path("results", experiment, "images")
     if but:
         return [EMBEDDED, *(prepared / name for name in datasets if prepared / name not in but), *folders]

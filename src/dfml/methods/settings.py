@@ -83,6 +83,6 @@ def missing_file(file: str) -> str:
     """What to say of a path where there is no file; nothing if there is one."""
     try:
         found = Path(file).expanduser().is_file()
-    except (OSError, RuntimeError):  # too long; the home of a user who is not there
+    except (OSError, RuntimeError, ValueError):  # too long; the home of a user who is not there; no path at all
         found = False
     return "" if found else f"there is no file `{file}` (a path is taken from the folder that snakemake starts in)"

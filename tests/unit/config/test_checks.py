@@ -1,11 +1,14 @@
 """Values that are right one by one but not together."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from dfml.config.checks import EMBEDDED
 from dfml.config.load import validate_config
 from dfml.config.root import Config
+from dfml.jobs.wall import real_image_folders
 from support.configuration import problems
 from support.repository import ROOT
 
@@ -267,6 +270,23 @@ class TestCustomMethods:
         assert line.startswith("custom_methods: expected names, each with a text, got")
         (line,) = problems({"custom_methods": {"mine": file}, "pools": {"single": {"methods": ["mien"]}}})
         assert line.startswith("pools.single.methods: unknown method `mien`; did you mean `mine`?")
+
+
+NOWHERE = ["~nobody_of_that_name/images", "~nobody_of_that_name", "a" * 5000, "~/" + "b" * 300]
+
+
+@pytest.mark.parametrize("path", NOWHERE)
+@pytest.mark.parametrize("key", ["path", "split"])
+def test_a_path_that_leads_nowhere_on_any_machine_is_named(tmp_path, key, path):
+    dataset = {"source": "folder", "path": str(tmp_path), key: path}
+    (line,) = problems({"datasets": {"mine": dataset}, "pools": {"single": {"datasets": ["mine"]}}})
+    assert line.startswith(f"datasets.mine.{key}: `{path}` is not a {'directory' if key == 'path' else 'file'} (")
+
+
+def test_such_a_path_of_a_data_set_that_no_pool_names_costs_nothing(tmp_path):
+    datasets = {"mine": {"source": "folder", "path": NOWHERE[0]}, "icons_colour": {}}
+    assert validate_config({"datasets": datasets})
+    assert real_image_folders("demo", {"mine": NOWHERE[0], "icons_colour": None})[-1] == Path(NOWHERE[0])
 
 
 def test_the_model_itself_says_what_disagrees():
