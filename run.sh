@@ -87,9 +87,9 @@ find_python() {
 }
 
 # Of pip's own settings only those count that say how an index is reached: others (user, target, prefix, constraint, …)
-# would send uv elsewhere or refuse it.
-fetch_uv() {
-  .uv/bin/python - <<'PYTHON'
+# would send a package elsewhere or refuse it.
+run_pip() {
+  .uv/bin/python - "$@" <<'PYTHON'
 import ast, os, subprocess, sys
 
 reach = """index-url extra-index-url no-index find-links trusted-host proxy cert client-cert timeout default-timeout
@@ -108,8 +108,7 @@ for section in ("install.", "global."):
         if key.startswith(section) and name in reach:
             kept.setdefault("PIP_" + name.upper().replace("-", "_"), ast.literal_eval(value))
 kept |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-asked = "install -qq --only-binary :all: --require-hashes -r installer.lock".split()
-os.execve(sys.executable, [*pip, *asked], kept)
+os.execve(sys.executable, [*pip, *sys.argv[1:]], kept)
 PYTHON
 }
 
@@ -117,7 +116,7 @@ install() {
   had=$(cat "$stamp" 2>/dev/null) || had=
   if [ ! -x .uv/bin/uv ]; then
     "$python" -m venv --clear .uv
-    fetch_uv
+    run_pip install -qq --only-binary :all: --require-hashes -r installer.lock
   fi
   if [ "$(built_for)" = nothing ] ||
     { [ -n "$had" ] && [ "$(printf '%s\n' "$had" | head -n 2)" != "$(wanted | head -n 2)" ]; }; then
@@ -130,7 +129,11 @@ install() {
     echo "Installing the environment into .venv (the first time: about 3 GB to download, some minutes)." >&2
     .uv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock
   fi
-  .uv/bin/uv pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e .
+  # uv builds nothing where its cache's file system has no locks, pip does.
+  .uv/bin/uv pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e . || {
+    echo "uv could not install the package; pip does it." >&2
+    run_pip --python .venv/bin/python install -qq --no-index --no-deps --no-build-isolation -e .
+  }
   wanted >"$stamp"
 }
 

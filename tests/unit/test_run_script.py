@@ -284,6 +284,15 @@ exec(sys.stdin.read())
 """
 
 
+@pytest.mark.parametrize("status", [0, 3])
+def test_pip_installs_the_package_where_uvs_cache_has_no_locks(house, status):
+    house.executable(".uv/bin/uv", UV + '[ "$1 $2" != "pip install" ]\n')
+    house.executable(".uv/bin/python", f'#!/bin/sh\necho "pip $*" >>calls\nexit {status}\n')
+    run = house.run("echo", "reached")
+    assert (run.returncode, run.stdout) == ((1, "") if status else (0, "reached\n"))
+    assert house.calls() == ["uv venv", "uv pip sync", "uv pip install", "pip -"]
+
+
 @pytest.mark.parametrize("error", ["ENOSYS", "ENOTSUP", "ENOLCK", "EINVAL"])
 def test_a_file_system_without_locks_is_no_hindrance(house, error):
     (house.folder / "bin/locks.py").write_text(WITHOUT_LOCKS.format(error=error))
