@@ -3,7 +3,6 @@
 Rules inside one section stand beside its keys, rules that concern one method in its own settings.
 """
 
-import ast
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+import dfml
 from dfml.artefacts.images import Drawn
 from dfml.catalogue import METHODS, entry, section_key
 from dfml.data.known import KNOWN
 from dfml.data.settings import EMBEDDED
 from dfml.inversion.settings import InversionSettings
+from dfml.jobs.code_digest import missing_imports
 from dfml.metalearning.settings import BankReplaySettings
 from dfml.methods.settings import MethodSettings, Surroundings, missing_file
 from dfml.settings import Problem, Section, unknown
@@ -118,7 +119,10 @@ def _custom_methods(config: "Experiment") -> Iterator[Problem]:
             yield Problem(key, missing)
         else:
             try:
-                ast.parse(Path(file).expanduser().read_bytes(), filename=file)
+                missing = ", ".join(missing_imports(Path(file).expanduser(), Path(dfml.__file__).parent))
+                if missing:
+                    message = f"`{file}` imports what is neither installed nor in its folder: {missing}"
+                    yield Problem(key, f"{message}; install it or put it there")
             except (SyntaxError, ValueError, OSError) as error:
                 yield Problem(key, f"`{file}` is not a Python file that can be read: {error}")
 

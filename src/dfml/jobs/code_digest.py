@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -34,22 +35,55 @@ def code_digest(module: str, package_root: Path) -> str:
 
 
 def file_digest(file: Path, package_root: Path) -> str:
-    """Return the digest of a Python file outside the package and of all it imports from the package.
+    """Return the digest of a Python file outside the package and of all it imports from the package and beside it.
 
-    What counts is the same as for :func:`code_digest`; other files that it imports do not. Raises OSError and
-    SyntaxError as reading and parsing it do.
+    What counts is the same as for :func:`code_digest`, also in modules and packages of the file's own folder. Raises
+    OSError and SyntaxError as reading and parsing does.
     """
     status = file.stat()
     own, imports = _read("", file, status.st_mtime_ns, status.st_size)
-    return _digest(imports, Path(package_root).absolute(), {"": own})
+    return _digest(imports, Path(package_root).absolute(), {"": own}, beside=file.parent)
 
 
-def _digest(names: Iterable[str], root: Path, found: dict[str, str]) -> str:
+def missing_imports(file: Path, package_root: Path) -> Iterator[str]:
+    """Modules that a file outside the package imports when it is run, and that are nowhere: `name in file`.
+
+    Looked through are the file and what it imports from its own folder; imports in functions or below a condition may
+    never run. Raises OSError and SyntaxError as reading and parsing does.
+    """
+    root = Path(package_root).absolute()
+    waiting, seen = [file], set()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for statement in ast.parse(path.read_bytes(), filename=str(path)).body:
+            named = [alias.name for alias in statement.names] if isinstance(statement, ast.Import) else []
+            if isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:
+                named = [statement.module]
+            for name in named:
+                found = _find(name, root, file.parent)
+                first = name.partition(".")[0]
+                if found is not None:
+                    waiting += [found] if first != root.name else []
+                elif first == root.name or not (file.parent.joinpath(first).is_dir() or _is_installed(first)):
+                    yield f"{name} in {path.name}"
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # a module without a description of where it is from, such as __main__
+        return True
+
+
+def _digest(names: Iterable[str], root: Path, found: dict[str, str], beside: Path | None = None) -> str:
     """Of the modules with these names, of what they import, and of what was found before."""
     waiting = list(names)
     while waiting:
         name = waiting.pop()
-        path = _find(name, root)
+        path = _find(name, root, beside)
         if name in found or path is None:
             continue
         status = path.stat()
@@ -60,11 +94,12 @@ def _digest(names: Iterable[str], root: Path, found: dict[str, str]) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def _find(name: str, root: Path) -> Path | None:
-    package, *parts = name.split(".")
-    if package != root.name:
+def _find(name: str, root: Path, beside: Path | None = None) -> Path | None:
+    """The file of a module: of the package, or else in the folder `beside`."""
+    folder = root.parent if name.partition(".")[0] == root.name else beside
+    if folder is None or not name:
         return None
-    base = root.joinpath(*parts)
+    base = folder.joinpath(*name.split("."))
     candidates = (base / "__init__.py", base.with_suffix(".py"))
     return next((path for path in candidates if path.is_file()), None)
 

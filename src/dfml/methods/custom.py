@@ -2,7 +2,8 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def load_fit(method: str, file: Path) -> Callable[[Context], Fitted]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses look their module up there
     try:
-        spec.loader.exec_module(module)
+        with _importable(file.parent):
+            spec.loader.exec_module(module)
     except DfmlError:
         raise
     except Exception as error:
@@ -37,9 +39,21 @@ def load_fit(method: str, file: Path) -> Callable[[Context], Fitted]:
         raise DfmlError(f"custom_methods.{method}: `{file}` has no function `fit`; {EXPECTED}")
 
     def checked(context: Context) -> Fitted:
-        fitted = fit(context)
+        with _importable(file.parent):  # a function may import, too
+            fitted = fit(context)
         if not isinstance(fitted, Fitted):
             raise DfmlError(f"custom_methods.{method}: `fit` of `{file}` returned {type(fitted).__name__}; {EXPECTED}")
         return fitted
 
     return checked
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let modules of a folder be imported, as those beside a script are."""
+    place = str(folder.absolute())
+    sys.path.insert(0, place)
+    try:
+        yield
+    finally:
+        sys.path.remove(place)

@@ -272,6 +272,25 @@ class TestCustomMethods:
         assert line.startswith("pools.single.methods: unknown method `mien`; did you mean `mine`?")
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"mine.py": "import absent_helper"}, "neither installed nor in its folder: absent_helper in mine.py"),
+        ({"mine.py": "import own", "own.py": "from absent_one import x, y"}, "absent_one in own.py"),
+        ({"mine.py": "from dfml.methods.bases import Fitted"}, "dfml.methods.bases in mine.py"),
+        (
+            {"mine.py": "import own", "own.py": "def broken(:"},
+            "is not a Python file that can be read: invalid syntax (own.py",
+        ),
+    ],
+)
+def test_a_method_whose_imports_lead_nowhere_is_refused_at_once(tmp_path, files, said):
+    for name, text in files.items():
+        (tmp_path / name).write_text(f"{text}\n", encoding="utf-8")
+    (line,) = problems({"custom_methods": {"mine": str(tmp_path / "mine.py")}})
+    assert line.startswith(f"custom_methods.mine: `{tmp_path}/mine.py` ") and said in line
+
+
 NOWHERE = ["~nobody_of_that_name/images", "~nobody_of_that_name", "a" * 5000, "~/" + "b" * 300]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import dfml
 from dfml.errors import DfmlError
-from dfml.jobs.code_digest import code_digest, file_digest
+from dfml.jobs.code_digest import code_digest, file_digest, missing_imports
 
 FILES = {
     "__init__.py": "",
@@ -149,3 +149,82 @@ def test_a_file_outside_counts_with_what_it_imports_from_the_package(package, tm
     other = tmp_path / "other.py"
     other.write_text(code)
     assert file_digest(other, package) == before  # its name and place do not count
+
+
+BESIDE = {
+    "helper.py": "def pick(pool):\n    return pool\n",
+    "deep.py": "from tools.inner import part\n",
+    "tools/__init__.py": "",
+    "tools/inner.py": "from .near import part\nimport pkg.zoo.store\n",
+    "tools/near.py": "part = 1\n",
+    "plain/module.py": "value = 1\n",
+    "late.py": "value = 1\n",
+    "unused.py": "value = 1\n",
+}
+MINE = """
+import helper
+from deep import part
+from plain import module
+import importlib
+
+def fit(x):
+    import late
+    return importlib.import_module("helper")
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A file of a user's own with others beside it."""
+    for name, text in {**BESIDE, "mine.py": MINE}.items():
+        path = tmp_path / "own" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "own" / "mine.py"
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_it_imports_from_its_own_folder_counts(package, mine, name):
+    before = file_digest(mine, package)
+    changed = mine.parent / name
+    changed.write_text(f'"""A remark."""\n# more\n{BESIDE[name]}')
+    assert file_digest(mine, package) == before
+    changed.write_text(f"{BESIDE[name]}changed = 1\n")
+    assert (file_digest(mine, package) != before) == (name != "unused.py")
+
+
+def test_so_does_the_package_behind_that(package, mine):
+    before = file_digest(mine, package)
+    store = package / "zoo/store.py"
+    store.write_text(store.read_text() + "changed = 1\n")
+    assert file_digest(mine, package) != before
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "said"),
+    [
+        ("mine.py", "import helpers", "helpers in mine.py"),
+        ("helper.py", "from nowhere.at_all import x", "nowhere.at_all in helper.py"),
+        ("tools/inner.py", "import pkg.zoos", "pkg.zoos in inner.py"),
+        ("deep.py", "import json, absent.part", "absent.part in deep.py"),
+    ],
+)
+def test_imports_that_lead_nowhere_are_found_before_anything_runs(package, mine, name, line, said):
+    assert list(missing_imports(mine, package)) == []
+    path = mine.parent / name
+    path.write_text(f"{line}\n{path.read_text()}")
+    assert list(missing_imports(mine, package)) == [said]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "try:\n    import absent\nexcept ImportError:\n    absent = None\n",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import absent\n",
+        "def fit(x):\n    import absent\n",
+        "import os.path, numpy.linalg, importlib.util\nfrom . import absent\n",
+    ],
+)
+def test_imports_that_may_never_run_or_are_installed_are_not_missed(package, mine, text):
+    mine.write_text(text)
+    assert list(missing_imports(mine, package)) == []

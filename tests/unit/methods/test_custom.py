@@ -1,5 +1,7 @@
 """A method in a file of the user's own: how it is loaded, and what is said when it is wrong."""
 
+import sys
+
 import pytest
 
 from dfml.errors import DfmlError
@@ -55,6 +57,39 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(zoo, tmp_path, code, said
     (line,) = str(caught.value).splitlines()
     assert line.startswith("custom_methods.mine: ") and said in line and str(tmp_path / "mine.py") in line
     assert not (tmp_path / "learner").exists()
+
+
+BESIDE = {
+    "a module": {"own_helper_a.py": "def pick(pool):\n    return pool[0]\n"},
+    "a package": {
+        "own_helper_b/__init__.py": "from own_helper_b.inner import pick\n",
+        "own_helper_b/inner.py": "def pick(pool):\n    return pool[0]\n",
+    },
+    "a chain": {
+        "own_helper_c.py": "from own_helper_d import pick\n",
+        "own_helper_d.py": "def pick(pool):\n    return pool[0]\n",
+    },
+}
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at its top", "in fit"])
+@pytest.mark.parametrize("files", BESIDE)
+def test_it_may_import_what_lies_beside_it(zoo, tmp_path, monkeypatch, files, late):
+    for name, text in BESIDE[files].items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    first = next(iter(BESIDE[files])).split("/")[0].removesuffix(".py")
+    line = f"from {first} import pick"
+    code = GOOD.replace("context.pool[Choice(0).number]", "pick(context.pool)")
+    code = code.replace("    model =", f"    {line}\n    model =") if late else f"{code}\n\n{line}\n"
+    before = list(sys.path)
+    loaded = set(sys.modules)
+    assert (run(tmp_path, zoo, code) / "learner.safetensors").is_file()
+    assert sys.path == before
+    for name in set(sys.modules) - loaded:
+        if name.startswith("own_helper"):
+            monkeypatch.delitem(sys.modules, name)
 
 
 def test_a_file_of_another_kind_is_refused(zoo, tmp_path):
