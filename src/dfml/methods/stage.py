@@ -21,6 +21,7 @@ from dfml.files.reading import digest_json, sha256_file
 from dfml.metalearning.store import save_weights
 from dfml.methods.base import Context, Fitted
 from dfml.methods.custom import load_fit
+from dfml.methods.finite import check_learner
 from dfml.methods.settings import MethodSettings
 
 
@@ -46,6 +47,8 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
     """
     context = replace(context, digest=_digest(context, code, fit if isinstance(fit, Path) else None))
     fitted: Fitted = (load_fit(context.method, fit) if isinstance(fit, Path) else _named(fit))(context)
+    for snapshot in fitted.snapshots:
+        check_learner(context, snapshot.states, snapshot.iteration)
     bank_seconds, bank_passes = _bank_cost(context.inversion)
     memory = context.job.peak_memory_mb
     if context.base is not None:

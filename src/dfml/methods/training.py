@@ -11,6 +11,7 @@ from dfml.errors import DfmlError
 from dfml.jobs.loop import Loop
 from dfml.metalearning.inner_loop import Parameters, parameters_of
 from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
+from dfml.methods.finite import check_learner
 from dfml.networks.classifier import Classifier
 
 COUNTED = ("teacher_passes", "train_episodes")
@@ -109,6 +110,11 @@ def iterate(
     kept, total = _Kept(trained, warmup), warmup + iterations
     if with_start:
         kept.add(warmup, 0.0)
+
+    def check() -> None:
+        trained.check()
+        check_learner(context, [trained.parameters], loop.done - warmup)
+
     loop = Loop(
         name=context.method,
         total=total,
@@ -117,7 +123,7 @@ def iterate(
         clock=trained.timeline,
         checkpoint=context.checkpoint,
         job=context.job,
-        check=trained.check,
+        check=check,
         keep={warmup + i for i in snapshot_iterations(iterations, snapshots)},
         kept=kept.add,
     )

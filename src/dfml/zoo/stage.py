@@ -14,7 +14,7 @@ from dfml.compute.seeds import derive_seed, numpy_rng
 from dfml.compute.timeline import WallClock
 from dfml.compute.workers import side_by_side
 from dfml.data.images import load_images
-from dfml.errors import DataError
+from dfml.errors import DataError, DfmlError
 from dfml.files.reading import digest_json, sha256_file
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
@@ -93,6 +93,7 @@ def train_zoo(
 
     Raises:
         DataError: fewer classes than ways, or a class with too few images.
+        DfmlError: a model diverged.
     """
     clock = WallClock()
     data = load_images(images)
@@ -123,6 +124,12 @@ def train_zoo(
 
     def steps(first: int) -> Iterator[dict[str, float]]:
         for state, entry in train_models(begin, range(first, count + judges), job.device):
+            if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+                rate = getattr(settings, network.family).learning_rate
+                raise DfmlError(
+                    f"zoo {dataset}/{architecture} model {entry['index']} of seed {seed} diverged, its weights are not "
+                    f"finite after the last epoch; lower `zoo.{network.family}.learning_rate` ({rate:g})"
+                )
             done.states.append(state)
             done.entries.append(entry)
             yield {"accuracy": entry["accuracy"]}

@@ -1,0 +1,41 @@
+"""What is said of a learner that diverged: running it again would give the same bits."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfml.catalogue import section_key
+from dfml.errors import DfmlError
+from dfml.methods.base import Context
+
+
+def check_learner(context: Context, states: Iterable[Mapping[str, Tensor]], iteration: int) -> None:
+    """Wait for the device; raises DfmlError if a weight of the encoders' ``states`` is not finite.
+
+    The message names the method, the ``iteration`` at which it is seen, and the rates that may be lowered.
+    """
+    weights = [tensor for state in states for tensor in state.values() if tensor.is_floating_point()]
+    if weights and not bool(torch.stack([weight.isfinite().all() for weight in weights]).all()):
+        raise DfmlError(
+            f"{context.method}: the learner diverged, its weights are not finite at iteration {iteration}; "
+            f"{_remedy(context)}"
+        )
+
+
+def _remedy(context: Context) -> str:
+    section = f"variants.{context.method}" if "-" in context.method else section_key(context.method)
+    rates = list(_rates(section, context.options))
+    if not rates:
+        return "it has no learning rate of its own: look at the models that it is made of, or at its code"
+    return f"lower {' or '.join(rates)}"
+
+
+def _rates(key: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """The learning rates of a section, each with its value."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _rates(f"{key}.{name}", value)
+        elif name.endswith("_rate") and value is not None:
+            yield f"`{key}.{name}` ({value:g})"
