@@ -1,5 +1,6 @@
 """What is wrong is said before anything runs, in words that name the key or folder."""
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -111,6 +112,16 @@ def test_a_folder_of_images_is_watched_and_checked_first(fresh, folder):
     )
     prepare = ("--until", "prepare_images")
     fresh.pretend_all_is_done(*prepare)
+    one, other = folder / "class3" / "0.png", folder / "class4" / "0.png"
+    times = one.stat().st_mtime_ns, other.stat().st_mtime_ns
+    one.rename(folder / "aside")
+    other.rename(one)
+    (folder / "aside").rename(other)
+    for path, time in zip((one, other), times, strict=True):
+        os.utime(path, ns=(time, time))
+    assert fresh.dry_run(*prepare).jobs["prepare_images"] == 1
+    fresh.pretend_all_is_done(*prepare)
+    assert fresh.dry_run(*prepare).jobs == {}
     Image.new("RGB", (16, 16)).save(folder / "class3" / "new.png")
     assert fresh.dry_run(*prepare).jobs["prepare_images"] == 1
 

@@ -162,13 +162,14 @@ def image_sources(wildcards):
 
 @cache
 def copy_digest(path, source):
-    """Digest of the names and sizes of all that lies at a path; what names alone show to be wrong is an error."""
-    check_listing(Path(path).expanduser(), source)
-    return fingerprint(Path(path).expanduser())
+    """Digest of names and contents of all that lies at a path; what names alone show to be wrong is an error."""
+    place = Path(path).expanduser()
+    check_listing(place, source)
+    return fingerprint(place, Path(".snakemake/images", f"{digest_json(str(place.absolute()))}.json"))
 
 
 def image_listing(wildcards):
-    """Digest of what a data set's path holds, so that added or replaced images are seen; None for embedded data.
+    """Digest of what a data set's path holds, so that added or changed images are seen; None for embedded data.
 
     A dry run plans without a copy of a public data set, so that a configuration can be looked at before one has it.
     """

@@ -1,4 +1,4 @@
-"""Which store a path of the configuration means, and a digest of what lies there that opens no image."""
+"""Which store a path of the configuration means, and a digest of what lies there."""
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
@@ -8,6 +8,7 @@ from dfml.data.sources.archives import Tar, Zip
 from dfml.data.sources.folder import EXTENSIONS, Folder
 from dfml.data.sources.store import ARCHIVES, Content, Store, Stored, is_archive
 from dfml.errors import DataError
+from dfml.files.contents import content_digests
 from dfml.files.reading import digest_json
 
 # Files beside images that say which class they are of; files of CIFAR-100 have no extension.
@@ -50,17 +51,19 @@ def open_store(path: Path) -> Store:
     return Zip(path) if path.name.lower().endswith(".zip") else Tar(path)
 
 
-def fingerprint(path: Path) -> str:
-    """Digest of names and sizes of all files that the images of a data set may be made from.
+def fingerprint(path: Path, memory: Path) -> str:
+    """Digest of names and contents of all files that the images of a data set may be made from.
 
-    Neither images nor archives are opened, so that it costs next to nothing.
+    ``memory`` is a file that keeps the digests of contents, so that a file is read again only when the system says that
+    it changed. Nothing is decoded or unpacked.
 
     Raises:
         DataError: the folder cannot be listed.
     """
     if not path.is_dir():
-        return digest_json([path.name, path.stat().st_size])
-    return digest_json([file for file in Folder(path).files if _matters(file)])
+        return digest_json([path.name, *content_digests([path], memory)])
+    names = [file.path for file in Folder(path).files if _matters(file)]
+    return digest_json(list(zip(names, content_digests([path / name for name in names], memory), strict=True)))
 
 
 def _holds_images(folder: Folder) -> bool:
