@@ -11,16 +11,19 @@ from dfml.errors import DfmlError
 from dfml.methods.base import Context
 
 
-def check_learner(context: Context, states: Iterable[Mapping[str, Tensor]], iteration: int) -> None:
+def check_learner(
+    context: Context, states: Iterable[Mapping[str, Tensor]], iteration: int, keys: str | None = None
+) -> None:
     """Wait for the device; raises DfmlError if a weight of the encoders' ``states`` is not finite.
 
-    The message names the method, the ``iteration`` at which it is seen, and the rates that may be lowered.
+    The message names the method, the ``iteration`` at which it is seen, and which ``keys`` to lower: by default all
+    rates of the method's section.
     """
     weights = [tensor for state in states for tensor in state.values() if tensor.is_floating_point()]
     if weights and not bool(torch.stack([weight.isfinite().all() for weight in weights]).all()):
         raise DfmlError(
             f"{context.method}: the learner diverged, its weights are not finite at iteration {iteration}; "
-            f"{_remedy(context)}"
+            f"{f'lower {keys}' if keys else _remedy(context)}"
         )
 
 

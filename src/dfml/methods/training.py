@@ -29,7 +29,7 @@ class LearnerLoop:
         learning_rate: of Adam.
         generator: source of every random choice (a CPU generator).
         stages: names of the timeline's stages.
-        remedy: which keys to lower when a loss is not finite.
+        remedy: which keys to lower when a loss or the learner is not finite.
     """
 
     MOVES: tuple[str, ...] = ("parameters", "optimiser", "generator", *COUNTED)
@@ -49,7 +49,7 @@ class LearnerLoop:
         self.optimiser = Adam([list(self.parameters.values())], [learning_rate])
         self.timeline = Timeline(context.job.device, stages)
         self.teacher_passes = self.train_episodes = 0
-        self._remedy = remedy
+        self.remedy = remedy
         self._losses: list[Tensor] = []
 
     def watch(self, *losses: Tensor) -> None:
@@ -60,7 +60,7 @@ class LearnerLoop:
         """Wait for the device; raises DfmlError if a loss watched since the last call was not finite."""
         losses, self._losses = self._losses, []
         if losses and not torch.isfinite(torch.stack(losses)).all():
-            raise DfmlError(f"{self.context.method}: a loss is not finite; lower {self._remedy}")
+            raise DfmlError(f"{self.context.method}: a loss is not finite; lower {self.remedy}")
 
 
 class Iterated(Protocol):
@@ -113,7 +113,8 @@ def iterate(
 
     def check() -> None:
         trained.check()
-        check_learner(context, [trained.parameters], loop.done - warmup)
+        keys = trained.remedy if isinstance(trained, LearnerLoop) else None
+        check_learner(context, [trained.parameters], loop.done - warmup, keys)
 
     loop = Loop(
         name=context.method,
