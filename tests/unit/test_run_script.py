@@ -17,7 +17,7 @@ UV = """#!/bin/sh
 echo "uv $*" >>calls
 case $1 in
   venv)
-    sleep 0.3
+    sleep "${UV_SECONDS-0}"
     mkdir -p .venv/bin
     printf '#!/bin/sh\nexec "%s" "$@"\n' "$PYTHON" >.venv/bin/python
     chmod +x .venv/bin/python
@@ -242,7 +242,8 @@ def test_a_failed_installation_is_told_and_tried_again(house):
 
 def test_two_at_once_install_once(house):
     command = [str(house.folder / "run.sh"), "true"]
-    running = [subprocess.Popen(command, env=house.environment(), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    slow = house.environment(UV_SECONDS="0.3")
+    running = [subprocess.Popen(command, env=slow, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = "".join(process.communicate(timeout=60)[1] for process in running)
     assert [process.returncode for process in running] == [0, 0]
     assert house.calls() == ["uv venv", "uv pip sync", "uv pip install"]
