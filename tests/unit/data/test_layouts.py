@@ -167,21 +167,25 @@ def test_flowers_in_one_folder_need_their_labels(tmp_path):
         find_pictures(store, "vgg_flower")
 
 
-def test_the_fingerprint_sees_names_and_sizes_and_opens_nothing(tmp_path):
-    root = write_files(tmp_path / "im", {"a/1.png": b"x", "b/1.png": b"x"})
-    before = fingerprint(root)
+def test_the_fingerprint_sees_names_and_contents(tmp_path):
+    root = write_files(tmp_path / "im", {"a/1.png": b"x", "b/1.png": b"y"})
+
+    def seen(path=root):
+        return fingerprint(path, tmp_path / "memory.json")
+
+    before = seen()
     write_files(root, {"a/notes.txt": b"of no matter"})
-    assert fingerprint(root) == before
-    write_files(root, {"a/1.png": b"xy"})
-    after = fingerprint(root)
-    assert after != before
+    assert seen() == before == fingerprint(root, tmp_path / "none.json")
+    write_files(root, {"a/1.png": b"y", "b/1.png": b"x"})  # the same names and sizes
+    swapped = seen()
+    assert swapped != before
     (root / "a" / "1.png").rename(root / "a" / "2.png")
-    assert fingerprint(root) != after
+    assert seen() not in (before, swapped)
     archive = tmp_path / "im.zip"
     archive.write_bytes(b"no archive at all")
-    first = fingerprint(archive)
-    archive.write_bytes(b"another size")
-    assert fingerprint(archive) != first
+    first = seen(archive)
+    archive.write_bytes(b"of the same size.")
+    assert seen(archive) != first
 
 
 def test_archives_in_a_folder_are_what_it_holds(tmp_path):
