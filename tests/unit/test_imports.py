@@ -19,12 +19,14 @@ ORDER = (
     ("inversion", "metalearning"),
     ("methods",),
     ("config", "evaluation", "results"),
+    ("use",),
     ("cli",),
 )
 LAYER = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 
 # Rules, tables and figures start in a moment because none of these imports torch, which takes seconds.
 TORCH_FREE = (
+    "dfml.cli",
     "dfml.errors",
     "dfml.evaluation.intervals",
     "dfml.settings",
@@ -60,7 +62,9 @@ def test_imports_point_one_way(package):
     wrong = [
         f"{found.importer}:{found.line} imports {found.imported}"
         for found in package.internal()
-        if LAYER.get(package.room(found.imported), 0) > LAYER.get(package.room(found.importer), 0)
+        # The package itself is the front door and leads to the last rooms.
+        if package.room(found.importer)
+        and LAYER.get(package.room(found.imported), 0) > LAYER.get(package.room(found.importer), 0)
     ]
     assert wrong == []
 

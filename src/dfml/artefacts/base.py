@@ -75,7 +75,11 @@ class Artefact(Closed):
         Raises:
             DfmlError: the disk is full.
         """
-        write_json(path, {"format": self.FORMAT, "version": self.VERSION, **self.model_dump()})
+        write_json(path, self.content())
+
+    def content(self) -> dict[str, Any]:
+        """What :meth:`save` writes, as plain values."""
+        return {"format": self.FORMAT, "version": self.VERSION, **self.model_dump()}
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -85,7 +89,11 @@ class Artefact(Closed):
             FileFormatError: missing, no JSON, of another format or version, or with wrong keys; it names the file,
                 every wrong key (five at most) and what to run again.
         """
-        content = read_json(path, format=cls.FORMAT, version=cls.VERSION, maker=cls.MAKER)
+        return cls.of(read_json(path, format=cls.FORMAT, version=cls.VERSION, maker=cls.MAKER), path)
+
+    @classmethod
+    def of(cls, content: dict[str, Any], path: Path) -> Self:
+        """From what the file at ``path`` says; raises FileFormatError for wrong keys as :meth:`load` does."""
         try:
             return cls.model_validate({key: value for key, value in content.items() if key not in _HEADER})
         except ValidationError as error:

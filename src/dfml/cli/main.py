@@ -5,16 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
-from dfml.cli import claims, data, publish, restore, snapshot, verify
+from dfml.cli import adapt, claims, data, evaluate, predict, publish, restore, snapshot, verify
 from dfml.data.known import KNOWN
 from dfml.errors import DfmlError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code: 0 if all is well, 1 with one message on stderr if not, 2 for bad usage."""
+    """Run a command.
+
+    Returns:
+        Its exit code: 0 if all is well, 1 with one message on stderr if not, 2 for bad usage, and 3 where
+        ``dfml predict`` answered for some photos and could not read others.
+    """
     chosen = _parser().parse_args(arguments)
     console = Console(highlight=False)
     try:
@@ -25,9 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="dfml", description="Images of data sets; keep, bring back, check and publish results."
-    )
+    text = "Use learners; look after images; keep, bring back, check and publish results."
+    parser = argparse.ArgumentParser(prog="dfml", description=text)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, text: str, run: Callable[[argparse.Namespace, Console], int]) -> argparse.ArgumentParser:
@@ -35,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
+    _add_uses(add)
     checked = add(
         "verify",
         "Recompute the digests of all results; say what is damaged, stale, missing or foreign.",
@@ -80,6 +86,68 @@ def _parser() -> argparse.ArgumentParser:
     got.add_argument("name", metavar="NAME", help=f"one of {', '.join(data.DOWNLOADERS)}")
     got.set_defaults(run=lambda own, console: data.get(console, own.name))
     return parser
+
+
+def _add_uses(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands that use a learner."""
+    adapted = add(
+        "adapt",
+        "Adapt a learner to the photos of a folder, one sub-folder per class, and keep the classifier in a file.",
+        lambda own, console: adapt.run(
+            console,
+            learner=own.learner,
+            folder=own.folder,
+            output=own.output,
+            rule=own.rule,
+            domain=own.domain,
+            side=own.side,
+            device=own.device,
+        ),
+    )
+    asked = add(
+        "predict",
+        "Say what is in photos. Those that cannot be read are named, and the exit code is 3 then.",
+        lambda own, console: predict.run(own.classifier, own.photos, as_csv=own.csv, device=own.device),
+    )
+    measured = add(
+        "evaluate",
+        "Measure a learner on episodes of a folder with one sub-folder of photos per class.",
+        lambda own, console: evaluate.run(
+            console,
+            learner=own.learner,
+            folder=own.folder,
+            ways=own.ways,
+            shots=own.shots,
+            domain=own.domain,
+            side=own.side,
+            device=own.device,
+            changes={"queries": own.queries, "episodes": own.episodes, "episode_seed": own.seed},
+        ),
+    )
+    for command in (adapted, measured):
+        command.add_argument("learner", type=Path, help="folder of a learner, below results/…/metalearning/")
+        command.add_argument("folder", type=Path, help="folder with one sub-folder of photos per class")
+        command.add_argument("--domain", metavar="NAME", help="whose images the photos are like")
+        command.add_argument("--side", type=int, metavar="N", help="to how many pixels, where the learner takes any")
+    adapted.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="ends in .safetensors")
+    adapted.add_argument("--rule", metavar="RULE", help="finetune, centroid_euclidean or centroid_cosine")
+    asked.add_argument("classifier", type=Path, help="file that dfml adapt wrote")
+    asked.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="picture files")
+    asked.add_argument("--csv", action="store_true", help="print CSV with the probability of every class")
+    for option, text in (("ways", "classes of an episode"), ("shots", "support photos per class")):
+        measured.add_argument(f"--{option}", type=_positive, metavar="N", help=f"{text}; as in training by default")
+    measured.add_argument("--queries", type=_positive, metavar="N", help="query photos per class")
+    measured.add_argument("--episodes", type=_positive, metavar="N", help="how many episodes")
+    measured.add_argument("--seed", type=int, metavar="N", help="of the draw of episodes")
+    for command in (adapted, asked, measured):
+        command.add_argument("--device", default="cpu", help="cpu, the default, or cuda")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("below one")
+    return number
 
 
 if __name__ == "__main__":

@@ -64,7 +64,11 @@ def read_json(path: Path | str, *, format: str, version: int, maker: str = "the 
 
     Raises FileFormatError for a file that is missing, damaged, foreign, too large, or of another version.
     """
-    obj = read_plain_json(path, maker=maker)
+    return checked_header(read_plain_json(path, maker=maker), path, format=format, version=version, maker=maker)
+
+
+def checked_header(obj: Any, path: Path | str, *, format: str, version: int, maker: str) -> dict[str, Any]:
+    """Parsed JSON of the file at `path` as it is; raises FileFormatError for another `format` or `version`."""
     found = obj.get("format") if isinstance(obj, dict) else None
     if found != format:
         raise FileFormatError(

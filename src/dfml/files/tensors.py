@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from dfml.errors import FileFormatError
+from dfml.files.reading import LARGEST_JSON, parse_json
 
 Layout = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 """Type and shape of tensors by name."""
@@ -64,3 +67,35 @@ def read_tensors(
         if tensor.is_floating_point() and not torch.stack(tensor.aminmax()).isfinite().all():
             raise FileFormatError(f"{path}: tensor {name!r} holds numbers that are not finite; {remedy}")
     return tensors
+
+
+def read_metadata(path: Path, key: str, *, remedy: str) -> Any:
+    """JSON from the metadata of a safetensors file; no tensor is read.
+
+    Raises:
+        FileFormatError: the file is missing or truncated, or what it has under ``key`` is no JSON that is read here.
+    """
+    try:
+        if not path.is_file():
+            raise FileNotFoundError("there is no such file")
+        with safe_open(path, framework="pt") as stored:
+            text = (stored.metadata() or {}).get(key)
+    except (OSError, SafetensorError) as error:
+        raise FileFormatError(f"{path}: not a readable safetensors file ({error}); {remedy}") from None
+    if text is None:
+        raise FileFormatError(f"{path}: another kind of file, with nothing under {key!r} in its metadata; {remedy}")
+    try:
+        if len(text) > LARGEST_JSON:
+            raise ValueError(f"more than {LARGEST_JSON} characters")
+        return parse_json(text.encode())
+    except ValueError as error:
+        raise FileFormatError(f"{path}: its metadata is not whole JSON ({error}); {remedy}") from None
+
+
+def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,11 +1,12 @@
 """What a method returns: an encoder (or several) and the rules by which it adapts to a new task."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from dfml.compute.placement import channels_last
@@ -86,8 +87,9 @@ class Learner:
         support, labels = channels_last(self.prepare(images)), labels.to(self.mean.device)
         ways = int(labels.max()) + 1
         if rule == "finetune":
-            adapted = self.finetuned(support, labels)
-            return lambda queries: self.finetuned_scores(
+            own = self.for_ways(ways)
+            adapted = own.finetuned(support, labels)
+            return lambda queries: own.finetuned_scores(
                 adapted, support, channels_last(self.prepare(queries)), batch_norm
             )
 
@@ -107,6 +109,21 @@ class Learner:
     def for_domain(self, dataset: str) -> "Learner":
         """The same learner for images of ``dataset``: normalised as that data set is, if the learner knows it (F19)."""
         return self._with(self.encoders, *self.domains.get(dataset, (self.mean, self.std)))
+
+    def for_ways(self, ways: int) -> "Learner":
+        """The same learner with a head for tasks of ``ways`` classes.
+
+        A head that was learned for another number of classes gives way to one of zeros: no class is preferred, and to
+        the softmax that is the same as giving every class the mean of the learned rows. Centroids need no head.
+        """
+        network = self.encoders[0]
+        if "finetune" not in self.rules or network.head.out_features == ways:
+            return self
+        network = copy.deepcopy(network)
+        network.head = nn.Linear(network.feature_size, ways, device=self.mean.device).requires_grad_(False)
+        nn.init.zeros_(network.head.weight)
+        nn.init.zeros_(network.head.bias)
+        return self._with([network], self.mean, self.std)
 
     def _with(self, encoders: Sequence[Classifier], mean: Tensor, std: Tensor) -> "Learner":
         return Learner(

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfml.networks.batch_norm_function import batch_norm
+from dfml.networks.classifier import Classifier
 
 
 class EpisodicBatchNorm2d(nn.BatchNorm2d):
@@ -29,11 +31,15 @@ class EpisodicBatchNorm2d(nn.BatchNorm2d):
             return batch_norm(x, self.weight, self.bias, self.eps)
         if self.reference_rows is None:
             return super().forward(x)
-        reference = x[: self.reference_rows]
-        # torch.var_mean is some twenty times slower on channels-last images.
-        mean = reference.mean((0, 2, 3))
-        variance = (reference - mean[:, None, None]).square().mean((0, 2, 3))
+        mean, variance = _moments(x[: self.reference_rows])
         return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False, eps=self.eps)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of every channel, ``[C]``."""
+    # torch.var_mean is some twenty times slower on channels-last images.
+    mean = x.mean((0, 2, 3))
+    return mean, (x - mean[:, None, None]).square().mean((0, 2, 3))
 
 
 def _norms(network: nn.Module) -> list[EpisodicBatchNorm2d]:
@@ -71,3 +77,28 @@ def second_derivatives(network: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.own_derivatives = False
+
+
+@torch.no_grad()
+def store_statistics(network: Classifier, images: Tensor) -> None:
+    """Give every batch norm of a network with stored statistics those of a batch of images.
+
+    What the network then answers to any image is what its episodic form answers within :func:`statistics_of_first`,
+    after these images.
+
+    Args:
+        network: in evaluation mode; built with ``episodic=False``.
+        images: as the network takes them, ``[B, 3, side, side]``.
+    """
+
+    def store(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        assert isinstance(norm, EpisodicBatchNorm2d)
+        norm.running_mean, norm.running_var = _moments(inputs[0])
+
+    # One pass is enough: a norm has its statistics before it normalises what the later ones see.
+    hooks = [norm.register_forward_pre_hook(store) for norm in _norms(network)]
+    try:
+        network.features(images)
+    finally:
+        for hook in hooks:
+            hook.remove()

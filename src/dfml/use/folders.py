@@ -1,0 +1,99 @@
+"""Folders with one sub-folder of photos per class: a support set, or classes to draw episodes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dfml.artefacts.accuracies import percent
+from dfml.data.images import ClassImages
+from dfml.data.sources.folder import LICENCE, list_classes
+from dfml.errors import DataError
+from dfml.evaluation.episodes import EpisodeSet, right_answers
+from dfml.evaluation.intervals import interval95
+from dfml.evaluation.settings import EvaluationSettings
+from dfml.jobs.progress import ProgressTask
+from dfml.use.learner import FewShotLearner
+from dfml.use.pictures import read_files
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Accuracy under one rule and batch-norm mode: mean over episodes and half-width of its 95 % interval, percent."""
+
+    rule: str
+    batch_norm: str
+    accuracy: float
+    ci95: float
+
+
+def photos_of_classes(folder: Path) -> dict[str, list[Path]]:
+    """The photos of every class of a folder, without opening them.
+
+    Raises:
+        DataError: there is no such folder, it has fewer than two sub-folders, or one of them has no photo.
+    """
+    classes = list_classes(folder)
+    if empty := [name for name, photos in classes.items() if not photos]:
+        raise DataError(f"{folder}: there is no photo in {', '.join(empty)}; put some in, or remove the sub-folder")
+    if len(classes) < 2:
+        raise DataError(f"{folder} has one sub-folder, {next(iter(classes))}; a classifier needs at least two classes")
+    return classes
+
+
+def support_set(folder: Path) -> tuple[list[Path], list[str]]:
+    """Photos and labels, by which :meth:`FewShotLearner.adapt` learns the classes of a folder.
+
+    Raises:
+        DataError: as :func:`photos_of_classes`.
+    """
+    classes = photos_of_classes(folder)
+    return (
+        [photo for photos in classes.values() for photo in photos],
+        [name for name, photos in classes.items() for _ in photos],
+    )
+
+
+def evaluate_folder(
+    learner: FewShotLearner,
+    folder: Path,
+    *,
+    ways: int,
+    shots: int,
+    settings: EvaluationSettings,
+    progress: ProgressTask | None = None,
+) -> list[Measured]:
+    """Accuracies on episodes drawn from the classes of a folder, by every rule and batch-norm mode.
+
+    Args:
+        learner: what is measured.
+        folder: one sub-folder of photos per class.
+        ways, shots: of an episode.
+        settings: how many episodes and queries, and the seed of the draw.
+        progress: told of every batch that is done.
+
+    Raises:
+        DataError: the classes are too few or too small for the episodes, or photos cannot be read; those are named.
+    """
+    classes = photos_of_classes(folder)
+    images = read_files([photo for photos in classes.values() for photo in photos], learner.side)
+    drawn = ClassImages(
+        folder.absolute().name,
+        settings.split,
+        tuple(classes),
+        list(images.split([len(photos) for photos in classes.values()])),
+        LICENCE,
+    )
+    own = learner.learner.for_ways(ways)
+    tasks = EpisodeSet.draw(
+        drawn, ways=ways, shots=shots, settings=settings, count=settings.episodes, device=own.mean.device
+    )
+    with torch.no_grad():
+        found = right_answers(own, tasks, progress)
+    measured = []
+    for (rule, batch_norm), right in found.items():
+        values = percent(right, tasks.answers)
+        measured.append(Measured(rule, batch_norm, float(values.mean()), interval95(values)))
+    return measured

@@ -1,0 +1,63 @@
+"""Labels as users give them: whole numbers or texts, in a list, an array or a tensor."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from dfml.errors import DataError
+from dfml.files.reading import LONGEST_NAME, is_name
+
+Label = int | str
+Labels = Sequence[Label] | np.ndarray | Tensor
+
+_INTEGERS = range(-(2**63), 2**63)
+
+
+def read_labels(labels: Labels, images: int) -> tuple[list[Label], list[int]]:
+    """The classes that labels name, sorted, and for every image the position of its class.
+
+    Args:
+        labels: one for each image, all whole numbers or all texts. Numbers are names: they need not begin at 0.
+        images: how many images there are.
+
+    Raises:
+        DataError: a label is missing or neither of these, both are mixed, or there are not as many labels as images or
+            fewer than two classes.
+    """
+    if isinstance(labels, str | bytes) or not hasattr(labels, "__len__"):
+        raise DataError(f"labels must be a list, an array or a tensor, one for each image, not {labels!r:.80}")
+    if isinstance(labels, np.ndarray | Tensor):
+        if labels.ndim != 1:
+            raise DataError(f"labels must have one dimension, not shape {tuple(labels.shape)}")
+        listed = labels.tolist()
+    else:
+        listed = [label.item() if hasattr(label, "item") else label for label in labels]
+    for position, label in enumerate(listed):
+        _check(label, position)
+    if len(listed) != images:
+        raise DataError(f"there are {images} images and {len(listed)} labels; give one label for each image")
+    if len({type(label) for label in listed}) > 1:
+        raise DataError("some labels are whole numbers and some are texts; give all of one kind")
+    names = sorted(set(listed))
+    if len(names) < 2:
+        raise DataError(
+            f"all images have the label {names[0]!r}: a classifier needs at least two classes; add images of another"
+        )
+    places = {name: place for place, name in enumerate(names)}
+    return names, [places[label] for label in listed]
+
+
+def _check(label: Any, position: int) -> None:
+    if label is None or label == "" or (isinstance(label, float) and math.isnan(label)):
+        raise DataError(f"the label of image {position} is missing; label every image, or leave the image out")
+    if isinstance(label, bool) or not isinstance(label, int | str):
+        raise DataError(f"the label of image {position} is {label!r:.80}; labels are whole numbers or texts")
+    if isinstance(label, str) and not is_name(label):
+        raise DataError(
+            f"the label of image {position}, {label!r:.80}, is no name: use up to {LONGEST_NAME} printable characters"
+        )
+    if isinstance(label, int) and label not in _INTEGERS:
+        raise DataError(f"the label of image {position}, {label!s:.20}…, is beyond 64 bits; use a smaller number")
