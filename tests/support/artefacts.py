@@ -4,6 +4,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
 from dfml.artefacts.accuracies import ACCURACIES, EpisodeAccuracies
 from dfml.artefacts.images import MANIFEST as IMAGES
 from dfml.artefacts.images import ImagesManifest
@@ -24,17 +27,19 @@ from dfml.data.splits import read_split
 from dfml.errors import DfmlError
 from dfml.files.atomic import write_json
 from dfml.files.reading import sha256_file
+from dfml.files.tensors import digest_tensors, read_metadata
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.five import GENERATOR, load_meta_generator
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.metalearning.store import load_learner
 from dfml.results.collect import read_results_csv
 from dfml.results.reading import read_inversions, read_speeds, read_zoos
+from dfml.use.classifier import KEY, load_classifier
 from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_judges
 from support import manifests
 from support.cells import INVERSION
-from support.containers import change_archive, change_png, change_tensors
+from support.containers import change_archive, change_metadata, change_png, change_tensors
 from support.fuzzing import Artefact
 from support.mutations import (
     change_bytes,
@@ -48,6 +53,7 @@ from support.specimens import (
     write_bank,
     write_checkpoint,
     write_class_folders,
+    write_classifier,
     write_config,
     write_generator,
     write_images,
@@ -104,6 +110,19 @@ def _all_of(*readers: Callable[[Path], object]) -> Callable[[Path], None]:
 
 def _mend_learner(folder: Path) -> None:
     _mend(folder / LEARNER, weights_sha256=folder / LEARNER_WEIGHTS)
+
+
+def _mend_classifier(folder: Path) -> None:
+    """Put the digest of the tensors into the metadata, if both can still be read."""
+    path = folder / "pets.safetensors"
+    content = path.read_bytes()
+    try:
+        told = read_metadata(path, KEY, remedy="")["tensors_sha256"]
+        digest = digest_tensors(load_file(path))
+        if len(told) == len(digest):
+            path.write_bytes(content.replace(told.encode(), digest.encode()))
+    except (DfmlError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, UnicodeEncodeError):
+        return
 
 
 def _read_learner(folder: Path) -> None:
@@ -163,6 +182,15 @@ ARTEFACTS = (
         lambda folder: LearnerManifest.load(folder / LEARNER),
         {LEARNER: BLIND_AND_JSON},
         share=90,
+    ),
+    Artefact(
+        "classifier",
+        write_classifier,
+        lambda folder: load_classifier(folder / "pets.safetensors"),
+        {"pets.safetensors": (change_bytes, change_tensors, change_tensors, change_metadata)},
+        _mend_classifier,
+        ("pets.safetensors",),
+        share=30,
     ),
     Artefact("bank", write_bank, lambda f: ImageBank.load(f / BANK, CPU), {BANK: BLIND_AND_ARCHIVE}, share=40),
     Artefact(

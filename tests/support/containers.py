@@ -25,6 +25,8 @@ class Trap:
 
 # ---- safetensors
 
+METADATA = "__metadata__"
+
 
 def change_tensors(content: bytes, other: bytes, draws: Random) -> bytes:
     """Change shapes, offsets, types or names of the header, its length, or numbers of the weights."""
@@ -37,7 +39,7 @@ def change_tensors(content: bytes, other: bytes, draws: Random) -> bytes:
     if kind == 1:
         raw = change_json(content[8 : 8 + length], other, draws)
         return struct.pack("<Q", len(raw)) + raw + bytes(data)
-    name = draws.choice(sorted(header))
+    name = draws.choice(sorted(header.keys() - {METADATA}))
     entry = header[name]
     if kind == 2:
         entry["shape"] = draws.choice((entry["shape"][::-1], [10**6, *entry["shape"]], [0], [2**62, 4], [-1], []))
@@ -60,6 +62,17 @@ def change_tensors(content: bytes, other: bytes, draws: Random) -> bytes:
         header |= {f"x{i}": {"dtype": "F32", "shape": [0, 10**9], "data_offsets": [end, end]} for i in range(extra)}
     raw = header_bytes(header)
     return struct.pack("<Q", len(raw)) + raw + bytes(data)
+
+
+def change_metadata(content: bytes, other: bytes, draws: Random) -> bytes:
+    """Change JSON that stands in the metadata of a safetensors file; the tensors stay."""
+    length = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + length])
+    own = header[METADATA]
+    key = draws.choice(sorted(own))
+    own[key] = change_json(own[key].encode(), other, draws).decode("utf-8", "surrogatepass")
+    raw = header_bytes(header)
+    return struct.pack("<Q", len(raw)) + raw + content[8 + length :]
 
 
 def header_bytes(header: dict[str, Any]) -> bytes:

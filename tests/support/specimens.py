@@ -1,6 +1,7 @@
 """A small valid one of every artefact on the shelf, by the project's own writers; of each there are two."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from support.cells import INVERSION
 from support.inversion import recovered
 from support.learners import save_learner
 from support.pictures import class_files, encoded, photo, pickled_cifar, write_files, write_tar, write_zip
+from support.use import SPEC, shelf_learner
 from support.zoo import CPU, SIDE, pattern_images, random_model, random_network, write_random_zoo
 
 NAMES = ("ant", "bee", "cat", "dog")
@@ -50,6 +52,17 @@ def write_learner(folder: Path, which: int) -> None:
         states.append([{name: p.detach() for name, p in named}])
     domains = {"toy": {"mean": [0.4] * 3, "std": [0.2] * 3}}
     save_learner(folder, states, ways=3, seed=which, encoders=[spec], domains=domains)
+
+
+def write_classifier(folder: Path, which: int) -> None:
+    """A learner adapted to a user's classes: one fine-tuned, one of two networks by centroids."""
+    from dfml.use.learner import load
+
+    specs = [SPEC | {"width": width} for width in (4, 2)][: which + 1]
+    learner = load(shelf_learner(folder / "learner", *specs, finetune=not which))
+    images = torch.rand(4, 3, SIDE, SIDE, generator=torch_generator(which))
+    learner.adapt(images, [*"abba"]).save(folder / "pets.safetensors")
+    shutil.rmtree(folder / "learner")
 
 
 def write_bank(folder: Path, which: int) -> None:

@@ -16,7 +16,6 @@ def run(
     rule: str | None,
     domain: str | None,
     side: int | None,
-    device: str,
 ) -> int:
     """The command; returns its exit code.
 
@@ -27,7 +26,7 @@ def run(
     from dfml.use.learner import load
 
     photos, labels = support_set(folder)
-    classifier = load(learner, domain=domain, side=side, device=device).adapt(photos, labels, rule=rule)
+    classifier = load(learner, domain=domain, side=side).adapt(photos, labels, rule=rule)
     classifier.save(output)
     own = classifier.manifest
     console.print(

@@ -23,14 +23,13 @@ def run(
     shots: int | None,
     domain: str | None,
     side: int | None,
-    device: str,
     changes: Mapping[str, Any],
 ) -> int:
     """The command: a table of accuracies with 95 % intervals by rule and batch-norm mode.
 
     Args:
         console: where the table goes.
-        learner, folder, domain, side, device: as the command line names them.
+        learner, folder, domain, side: as the command line names them.
         ways, shots: of an episode; None for those that the learner was made for.
         changes: settings of the evaluation other than those that the learner was evaluated with; None for no change.
 
@@ -40,7 +39,7 @@ def run(
     from dfml.use.folders import evaluate_folder
     from dfml.use.learner import load
 
-    own = load(learner, domain=domain, side=side, device=device)
+    own = load(learner, domain=domain, side=side)
     told = own.settings.model_dump() | {name: value for name, value in changes.items() if value is not None}
     try:
         settings = type(own.settings).model_validate(told)

@@ -101,13 +101,12 @@ def _add_uses(add: Callable[..., argparse.ArgumentParser]) -> None:
             rule=own.rule,
             domain=own.domain,
             side=own.side,
-            device=own.device,
         ),
     )
     asked = add(
         "predict",
         "Say what is in photos. Those that cannot be read are named, and the exit code is 3 then.",
-        lambda own, console: predict.run(own.classifier, own.photos, as_csv=own.csv, device=own.device),
+        lambda own, console: predict.run(own.classifier, own.photos, as_csv=own.csv),
     )
     measured = add(
         "evaluate",
@@ -120,7 +119,6 @@ def _add_uses(add: Callable[..., argparse.ArgumentParser]) -> None:
             shots=own.shots,
             domain=own.domain,
             side=own.side,
-            device=own.device,
             changes={"queries": own.queries, "episodes": own.episodes, "episode_seed": own.seed},
         ),
     )
@@ -139,8 +137,6 @@ def _add_uses(add: Callable[..., argparse.ArgumentParser]) -> None:
     measured.add_argument("--queries", type=_positive, metavar="N", help="query photos per class")
     measured.add_argument("--episodes", type=_positive, metavar="N", help="how many episodes")
     measured.add_argument("--seed", type=int, metavar="N", help="of the draw of episodes")
-    for command in (adapted, asked, measured):
-        command.add_argument("--device", default="cpu", help="cpu, the default, or cuda")
 
 
 def _positive(text: str) -> int:

@@ -13,7 +13,7 @@ SOME_UNREADABLE = 3
 """Exit code where some photos could not be read; the others were answered."""
 
 
-def run(classifier: Path, photos: Sequence[Path], *, as_csv: bool, device: str) -> int:
+def run(classifier: Path, photos: Sequence[Path], *, as_csv: bool) -> int:
     """The command: one line per photo on stdout, and one on stderr per photo that cannot be read.
 
     Raises:
@@ -21,7 +21,7 @@ def run(classifier: Path, photos: Sequence[Path], *, as_csv: bool, device: str) 
     """
     from dfml.use.classifier import load_classifier
 
-    classify = load_classifier(classifier, device=device)
+    classify = load_classifier(classifier)
     table = csv.writer(sys.stdout, lineterminator="\n")
     if as_csv:
         table.writerow(["photo", "class", "probability", *classify.names])

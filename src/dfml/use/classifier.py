@@ -87,12 +87,11 @@ class AdaptedClassifier:
 
     @torch.no_grad()
     def probabilities(self, images: Picture | Pictures) -> Tensor:
-        """Probabilities ``[m, ways]`` on the CPU, classes in the order of ``names``; one image has m = 1."""
+        """Probabilities ``[m, ways]``, classes in the order of ``names``; one image has m = 1."""
         side = self.manifest.side
         # The two kinds are told apart by is_one, which a type checker cannot follow.
         pixels = read_picture(images, side)[None] if is_one(images) else read_pictures(images, side)  # type: ignore[arg-type]
-        device = self.module.mean.device
-        return torch.cat([self.module(chunk.to(device)).cpu() for chunk in pixels.split(_AT_ONCE)])
+        return torch.cat([self.module(chunk) for chunk in pixels.split(_AT_ONCE)])
 
     def save(self, path: str | Path) -> None:
         """Write it as one safetensors file, with names and origin in the metadata.
@@ -101,12 +100,12 @@ class AdaptedClassifier:
             DfmlError: the name does not end in ``.safetensors``, or the disk is full.
         """
         path = _with_ending(path, ".safetensors")
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.module.state_dict().items()}
+        tensors = {name: tensor.contiguous() for name, tensor in self.module.state_dict().items()}
         metadata = {KEY: json.dumps(self.manifest.content(), ensure_ascii=False)}
         atomic_write(path, lambda partial: save_file(tensors, partial, metadata))
 
     def export(self, path: str | Path | None = None) -> ExportedProgram:
-        """The classifier as a program of ``torch.export``, which runs without dfml, on a CPU.
+        """The classifier as a program of ``torch.export``, which runs without dfml.
 
         It takes any number of images at once, float in [0, 1], ``[m, 3, side, side]``, and returns probabilities
         ``[m, ways]``. Photos have to be resized before, with ``manifest.side`` as the side.
@@ -118,7 +117,7 @@ class AdaptedClassifier:
             DfmlError: the name does not end in ``.pt2``, or the disk is full.
         """
         # A copy in torch's own memory format: the writer of programs takes other strides for parts of a larger tensor.
-        module = copy.deepcopy(self.module).cpu().to(memory_format=torch.contiguous_format)
+        module = copy.deepcopy(self.module).to(memory_format=torch.contiguous_format)
         example = torch.zeros(2, 3, self.manifest.side, self.manifest.side)
         program = export(module, (example,), dynamic_shapes=({0: Dim("images", min=1)},))
         if path is not None:
@@ -127,7 +126,7 @@ class AdaptedClassifier:
         return program
 
 
-def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> AdaptedClassifier:
+def load_classifier(path: str | Path) -> AdaptedClassifier:
     """Read what :meth:`AdaptedClassifier.save` wrote; names and shapes are checked before any tensor is made.
 
     Raises:
@@ -145,7 +144,7 @@ def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> 
     if digest_tensors(tensors) != manifest.tensors_sha256:
         raise FileFormatError(f"{path}: the digest of its tensors differs from that of its metadata; {_REMEDY}")
     module.load_state_dict(tensors, assign=True)
-    return AdaptedClassifier(to_device(module, torch.device(device)), manifest)
+    return AdaptedClassifier(to_device(module, torch.device("cpu")), manifest)
 
 
 def _with_ending(path: str | Path, ending: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,18 @@ def support_set(folder: Path) -> tuple[list[Path], list[str]]:
     )
 
 
+def _check_enough(folder: Path, classes: Mapping[str, Sequence[Path]], ways: int, shots: int, queries: int) -> None:
+    if ways < 2:
+        raise DataError("an episode has at least two classes; ask for more ways")
+    if len(classes) < ways:
+        raise DataError(f"{folder} has {len(classes)} classes, too few for episodes of {ways}; ask for fewer ways")
+    if short := [f"{name} ({len(photos)})" for name, photos in classes.items() if len(photos) < shots + queries]:
+        raise DataError(
+            f"{folder}: an episode takes {shots} support and {queries} query photos of a class, but fewer are in "
+            f"{', '.join(short)}; ask for fewer shots or queries, or add photos"
+        )
+
+
 def evaluate_folder(
     learner: FewShotLearner,
     folder: Path,
@@ -78,6 +91,7 @@ def evaluate_folder(
         DataError: the classes are too few or too small for the episodes, or photos cannot be read; those are named.
     """
     classes = photos_of_classes(folder)
+    _check_enough(folder, classes, ways, shots, settings.queries)
     images = read_files([photo for photos in classes.values() for photo in photos], learner.side)
     drawn = ClassImages(
         folder.absolute().name,

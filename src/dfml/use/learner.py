@@ -90,17 +90,14 @@ class FewShotLearner:
         raise DfmlError(f"this learner cannot adapt by {rule!r}; it offers {', '.join(self.rules)}")
 
 
-def load(
-    folder: str | Path, *, domain: str | None = None, side: int | None = None, device: str | torch.device = "cpu"
-) -> FewShotLearner:
-    """Read a learner that a run of the workflow made.
+def load(folder: str | Path, *, domain: str | None = None, side: int | None = None) -> FewShotLearner:
+    """Read a learner that a run of the workflow made. It computes on the CPU.
 
     Args:
         folder: such as ``results/demo/metalearning/single/free/1shot/seed0``.
         domain: whose images the photos are like, for a learner of several data sets: each is normalised by its own
             mean and deviation. ``other`` stands for none of them.
         side: to which side photos are brought, for a learner that takes any.
-        device: where it computes, such as ``cpu`` or ``cuda``.
 
     Raises:
         FileFormatError: the learner is missing, damaged or of another version.
@@ -119,7 +116,7 @@ def load(
         folder,
         steps=settings.adaptation_steps,
         learning_rate=settings.adaptation_learning_rate,
-        device=torch.device(device),
+        device=torch.device("cpu"),
     )
     iterations = [snapshot.iteration for snapshot in own.snapshots]
     chosen = len(iterations) - 1

@@ -1,0 +1,226 @@
+"""A learner in a user's hands answers as evaluation does, for any number of classes."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import dfml
+from dfml.data.episodes import gather
+from dfml.data.images import ClassImages
+from dfml.errors import DataError, DfmlError, FileFormatError
+from dfml.evaluation.episodes import EpisodeSet, right_answers
+from dfml.evaluation.settings import EvaluationSettings
+from dfml.metalearning.learner import CENTROID_RULES, RULES
+from support import manifests
+from support.manifests import write
+from support.use import SPEC, photos, protonet, shelf_learner
+from support.zoo import CPU
+
+SEVERAL = {name: {"mean": [0.5] * 3, "std": [0.1 * (place + 1)] * 3} for place, name in enumerate(("ink", "oil"))}
+RESNET = {"family": "resnet10", "width": 4, "ways": 5, "side": 32}
+
+
+def test_the_package_loads_torch_only_when_it_is_needed():
+    code = "import dfml, sys; print('torch' in sys.modules); dfml.load; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True"]
+    assert {"load", "load_classifier"} <= set(dir(dfml))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = dfml.nothing
+
+
+@pytest.mark.parametrize("ways", [2, 5, 7])
+@pytest.mark.parametrize("rule", RULES)
+def test_it_is_right_as_often_as_evaluation_says(learner, ways, rule):
+    images = photos(8)
+    data = ClassImages("toy", "meta_test", tuple(f"c{c}" for c in range(8)), images, "CC0-1.0")
+    settings = EvaluationSettings(queries=6)
+    tasks = EpisodeSet.draw(data, ways=ways, shots=2, settings=settings, count=6, device=CPU)
+    expected = right_answers(learner.learner.for_ways(ways), tasks)[rule, "support"]
+    for index, right in enumerate(expected):
+        batch = gather(tasks.images, tasks.offsets, tasks.episodes, index)
+        classify = learner.adapt(batch.support, batch.support_labels, rule=rule)
+        found = classify.probabilities(batch.query).argmax(1)
+        assert (found == batch.query_labels).sum() == right
+        own = learner.learner.for_ways(ways)
+        prepared = (own.prepare(x) for x in (batch.support, batch.query))
+        scores = own.all_scores(*prepared, batch.support_labels, ways)[rule, "support"]
+        torch.testing.assert_close(classify.module.scores(batch.query.float() / 255), scores, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("ways", [2, 7])
+def test_more_or_fewer_classes_than_in_training(learner, ways):
+    images = photos(ways)
+    labels = [f"class {way}" for way in range(ways) for _ in range(3)]
+    for rule in RULES:
+        classify = learner.adapt(torch.cat([own[:3] for own in images]), labels, rule=rule)
+        answers = classify(torch.cat([own[3:] for own in images]))
+        assert len(answers[0].probabilities) == ways
+        right = sum(answer.name == f"class {place // 9}" for place, answer in enumerate(answers))
+        assert right > 1.2 * len(answers) / ways, rule
+
+
+def test_labels_as_texts_are_labels_as_numbers(learner, task):
+    support, labels, queries = task
+    texts = [f"pet {label}" for label in labels.tolist()]
+    for rule in RULES:
+        numbered, named = (learner.adapt(support, given, rule=rule) for given in (labels, texts))
+        assert torch.equal(numbered.probabilities(queries), named.probabilities(queries))
+        assert [f"pet {a.name}" for a in numbered(queries)] == [a.name for a in named(queries)]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_classes_in_another_order_get_the_same_answers(learner, task, rule):
+    """For fine-tuning with seven classes, as the head then treats all alike; a learned one has a row for each place."""
+    images = photos(7)
+    support, queries = (torch.cat([own[part] for own in images]) for part in (slice(3), slice(3, None)))
+    labels = torch.arange(7).repeat_interleave(3)
+    order = torch.tensor([3, 6, 0, 5, 1, 4, 2])
+    one, other = (learner.adapt(support, given, rule=rule).probabilities(queries) for given in (labels, order[labels]))
+    torch.testing.assert_close(other[:, order], one, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_order_of_the_images_does_not_matter(learner, task, rule):
+    support, labels, queries = task
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    one = learner.adapt(support, labels, rule=rule).probabilities(queries)
+    other = learner.adapt(support[order], labels[order], rule=rule).probabilities(queries)
+    torch.testing.assert_close(other, one, atol=2e-5, rtol=1e-4)
+
+
+def test_classes_of_unlike_numbers_of_images(learner, task):
+    support, labels, queries = task
+    keep = torch.tensor([0, 1, 2, 3, 6, 7, 9, 12])
+    for rule in RULES:
+        classify = learner.adapt(support[keep], labels[keep], rule=rule)
+        assert classify.manifest.images == [3, 1, 2, 1, 1]
+        assert classify.probabilities(queries).sum(1).sub(1).abs().max() < 1e-5
+
+
+def test_the_learner_stays_as_it_is(learner, task):
+    before = [p.clone() for p in learner.learner.encoders[0].parameters()]
+    first = learner.adapt(*task[:2]).probabilities(task[2])
+    learner.adapt(torch.cat([own[:3] for own in photos(7)]), [way for way in range(7) for _ in range(3)])
+    assert all(torch.equal(a, b) for a, b in zip(before, learner.learner.encoders[0].parameters(), strict=True))
+    assert torch.equal(learner.adapt(*task[:2]).probabilities(task[2]), first)
+
+
+@pytest.mark.parametrize("head_only", [False, True])
+def test_fine_tuning_of_the_head_alone(tmp_path, task, head_only):
+    own = dfml.load(shelf_learner(tmp_path / "anil", head_only=head_only))
+    classify = own.adapt(*task[:2])
+    body = [name for name, p in own.learner.encoders[0].named_parameters() if not name.startswith("head.")]
+    adapted, start = (dict(net.named_parameters()) for net in (classify.module.networks[0], own.learner.encoders[0]))
+    assert all(torch.equal(adapted[name], start[name]) for name in body) == head_only
+    assert not torch.equal(adapted["head.weight"], start["head.weight"])
+
+
+def test_other_networks_and_several_side_by_side(tmp_path, task):
+    support, labels, queries = task
+    for name, specs in (("one", (RESNET,)), ("three", (SPEC, RESNET, SPEC | {"width": 4}))):
+        own = dfml.load(shelf_learner(tmp_path / name, *specs, finetune=len(specs) == 1))
+        assert own.side == 32
+        for rule in own.rules:
+            expected = own.learner.adapt(support, labels, rule=rule)(queries)
+            classify = own.adapt(support, labels, rule=rule)
+            # The network is made for 32 pixels here, and photos of 16 are enlarged before by another filter.
+            assert (classify.probabilities(queries).argmax(1) == expected.argmax(1)).float().mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("facts", "rule"),
+    [({}, "finetune"), (protonet(), "centroid_euclidean"), ({"finetune": False}, "centroid_cosine")],
+    ids=["maml", "protonet", "features"],
+)
+def test_the_rule_is_the_one_that_the_learner_was_made_for(tmp_path, task, facts, rule):
+    own = dfml.load(shelf_learner(tmp_path / "learner", **facts))
+    assert own.rule == rule == own.adapt(*task[:2]).manifest.rule
+    assert own.adapt(*task[:2], rule="centroid_cosine").manifest.rule == "centroid_cosine"
+    assert own.rules == (RULES if own.manifest.finetune else CENTROID_RULES)
+
+
+def test_a_rule_that_is_not_offered(tmp_path, task):
+    own = dfml.load(shelf_learner(tmp_path / "learner", finetune=False))
+    for rule in ("finetune", "nearest"):
+        with pytest.raises(DfmlError, match=f"cannot adapt by '{rule}'; it offers centroid_euclidean, centroid_cosine"):
+            own.adapt(*task[:2], rule=rule)
+
+
+def test_of_several_domains_one_is_asked_for(tmp_path, task):
+    folder = shelf_learner(tmp_path / "learner", domains=SEVERAL)
+    with pytest.raises(DfmlError, match=r"images of ink, oil .*domain='ink', or --domain ink\), or 'other'"):
+        dfml.load(folder)
+    with pytest.raises(DfmlError, match="knows no images of 'toy'; choose among ink, oil, other"):
+        dfml.load(folder, domain="toy")
+    ink, oil, other = (dfml.load(folder, domain=domain) for domain in ("ink", "oil", "other"))
+    assert [round(own.learner.std[0].item(), 2) for own in (ink, oil, other)] == [0.1, 0.2, 0.25]
+    assert not torch.equal(*(own.adapt(*task[:2]).probabilities(task[2]) for own in (ink, oil)))
+
+
+def test_the_one_domain_needs_no_name(learner):
+    assert learner.learner.mean.tolist() == pytest.approx([0.5, 0.4, 0.6])
+
+
+def test_a_learner_of_any_side_asks_for_one(tmp_path, task):
+    folder = shelf_learner(tmp_path / "learner", SPEC | {"side": None})
+    with pytest.raises(DfmlError, match=r"takes images of any side.*side=32, or --side 32"):
+        dfml.load(folder)
+    with pytest.raises(DfmlError, match="8 pixels is not between 16 and 1024"):
+        dfml.load(folder, side=8)
+    own = dfml.load(folder, side=24)
+    assert own.adapt(*task[:2])(task[2][0]).name in range(5)
+
+
+def test_another_side_than_the_networks_is_refused(tmp_path):
+    folder = shelf_learner(tmp_path / "learner")
+    with pytest.raises(DfmlError, match="sees images of 16 pixels, not 32; leave the side out"):
+        dfml.load(folder, side=32)
+    assert dfml.load(folder, side=16).side == 16
+
+
+def test_beside_its_record_it_adapts_as_it_was_evaluated(tmp_path):
+    cell = "single/free/1shot/seed0"
+    folder = shelf_learner(tmp_path / "metalearning" / cell)
+    assert dfml.load(folder).settings == EvaluationSettings()
+    assert dfml.load(folder).iteration == 5
+    told = EvaluationSettings(adaptation_steps=3, episodes=40)
+    provenance = manifests.provenance(settings={"settings": told.model_dump()})
+    write(tmp_path / "evaluation" / cell, "record.json", manifests.record(iterate=0, provenance=provenance))
+    own = dfml.load(folder)
+    assert (own.settings, own.learner.steps, own.iteration) == (told, 3, 0)
+    provenance["settings"]["settings"]["episodes"] = -1
+    write(tmp_path / "evaluation" / cell, "record.json", manifests.record(provenance=provenance))
+    with pytest.raises(FileFormatError, match=r"record\.json: episodes: Input should be greater"):
+        dfml.load(folder)
+
+
+def test_what_is_no_learner_is_told(tmp_path):
+    with pytest.raises(FileFormatError, match=r"has no learner.json: give the folder of a learner"):
+        dfml.load(tmp_path)
+    folder = shelf_learner(tmp_path / "learner", domains={}, std=[0.0, 0.1, 0.1])
+    with pytest.raises(FileFormatError, match="a deviation is not above zero"):
+        dfml.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda images, labels: (images, [*labels[:-1].tolist(), None]), "the label of image 14 is missing"),
+        (lambda images, labels: (images.float(), labels), r"image 0: float pixels lie in \[0, 1\]"),
+        (lambda images, labels: (images[:, :1], labels), "image 0: images have three channels"),
+        (
+            lambda images, labels: (images[:3], labels[:3]),
+            "all images have the label 0: a classifier needs at least two",
+        ),
+        (lambda images, labels: (images[:1], labels[:1]), "all images have the label 0"),
+        (lambda images, labels: (images, labels[:-1]), "there are 15 images and 14 labels"),
+        (lambda images, labels: ([], []), "there is no image"),
+        (lambda images, labels: (["a.png"], [0]), "image 0: a.png: there is no such file"),
+    ],
+)
+def test_misuse_is_told(learner, task, change, message):
+    with pytest.raises(DataError, match=message):
+        learner.adapt(*change(*task[:2]))
