@@ -1,11 +1,12 @@
 """All benchmarks one after another: ``python -m benchmarks [--json FILE] [--only NAME …] [--growth] [--tf32]``."""
 
-from benchmarks import end_to_end, episodes, evaluation, growth, inversion, workflow, zoo
+from benchmarks import end_to_end, episodes, evaluation, growth, inversion, use, workflow, zoo
 from benchmarks.report import arguments, measure_all, parsed, write
 
 BENCHMARKS = {
     "episodes": ("Meta-step", episodes.cases),
     "evaluation": ("Evaluation", evaluation.cases),
+    "use": ("Use of a learner", use.cases),
     "inversion": ("Inversion", inversion.cases),
     "zoo": ("Zoo training", zoo.cases),
     "end_to_end": ("FREE end to end", end_to_end.cases),

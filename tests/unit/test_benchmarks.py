@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import end_to_end, episodes, evaluation, growth, inversion, workflow, zoo
+from benchmarks import end_to_end, episodes, evaluation, growth, inversion, use, workflow, zoo
 from benchmarks.arms import Arm, Case, measure
 from benchmarks.draws import FreeDraws
 from benchmarks.pools import PER_CLASS, WAYS, published_five, random_pool
@@ -23,7 +23,7 @@ from dfml.networks.build import build_network
 from dfml.networks.generator import Generator
 from support.repository import ROOT
 
-MODULES = (end_to_end, episodes, evaluation, inversion, workflow, zoo)
+MODULES = (end_to_end, episodes, evaluation, inversion, use, workflow, zoo)
 
 
 def arms():
@@ -99,6 +99,14 @@ def test_both_arms_of_evaluation_find_the_same_accuracies():
     # A query may lie so near a border that rounding decides.
     assert ((ours - plain).abs() > 1e-9).float().mean() < 0.1
     assert (ours - plain).abs().max() < 100 / 75 + 1e-9
+
+
+@pytest.mark.parametrize("task", ["adapting", "answering"])
+@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")  # its folder goes with the arm
+def test_both_arms_of_use_find_the_same(task):
+    tiny = {"device": torch.device("cpu"), "side": 16, "width": 4, "repeats": 1}
+    ours, plain = (getattr(use, name)(**tiny)() for name in (task, f"plain_{task}"))
+    torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,29 @@ def test_a_known_data_set_is_normalised_as_its_own_images_were():
     torch.testing.assert_close(taught.for_domain("unknown").prepare(images), plain.prepare(images))
 
 
+@pytest.mark.parametrize("ways", [2, WAYS, 7])
+@pytest.mark.parametrize("head_only", [False, True])
+def test_a_head_for_another_number_of_classes(ways, head_only):
+    own = learner()
+    own.head_only = head_only
+    support = torch.rand(2 * ways, 3, SPEC.side, SPEC.side, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(ways).repeat_interleave(2)
+    assert own.adapt(support, labels)(support).shape == (2 * ways, ways)
+    changed = own.for_ways(ways)
+    assert (changed is own) == (ways == WAYS)
+    assert own.encoders[0].head.out_features == WAYS
+    if changed is not own:
+        # Every class begins with the mean of the learned rows: the softmax cannot tell that from zeros.
+        rows = own.for_ways(ways)
+        with torch.no_grad():
+            rows.encoders[0].head.weight.copy_(own.encoders[0].head.weight.mean(0).expand(ways, -1))
+        scores = [
+            each.finetuned_scores(each.finetuned(support, labels), support, support, "support")
+            for each in (changed, rows)
+        ]
+        torch.testing.assert_close(scores[0].softmax(1), scores[1].softmax(1), rtol=1e-3, atol=1e-4)
+
+
 def test_the_first_rule_offered_is_the_default():
     support, labels, query, _ = task()
     for own, rule in ((learner(), "finetune"), (learner(finetune=False), "centroid_euclidean")):

@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.seeds import torch_generator
-from dfml.networks.batch_norm import EpisodicBatchNorm2d, statistics_of_first
+from dfml.networks.batch_norm import EpisodicBatchNorm2d, statistics_of_first, store_statistics
 from dfml.networks.build import build_network
 from support.zoo import random_network
 
@@ -100,3 +100,15 @@ def test_training_forward_of_a_zoo_model_moves_its_stored_statistics():
     x = images(4)
     norm(x)
     assert torch.allclose(norm.running_mean, 0.1 * x.mean((0, 2, 3)))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_stored_statistics_of_a_reference_give_the_answers_beside_it(family):
+    network = episodic(family)
+    support, queries = images(SUPPORT), images(QUERIES, seed=1)
+    frozen = build_network(spec(family)).double().eval().requires_grad_(False)
+    frozen.load_state_dict(dict(network.named_parameters()), strict=False)
+    store_statistics(frozen, support)
+    expected = answers(network, support, queries, "support")
+    torch.testing.assert_close(frozen(queries), expected)
+    torch.testing.assert_close(torch.cat([frozen(query[None]) for query in queries]), expected)
