@@ -210,6 +210,28 @@ def learner(**changes) -> dict:
     } | changes
 
 
+def classifier(**changes) -> dict:
+    """What the file of a valid adapted classifier of two classes says."""
+    return {
+        "format": "dfml.classifier",
+        "version": 1,
+        "names": ["ant", 7],
+        "images": [3, 1],
+        "rule": "finetune",
+        "side": 32,
+        "encoders": [{"family": "conv4", "width": 32, "ways": 2, "side": 32, "stem_relu": True}],
+        "learner": {
+            "pool": "single",
+            "method": "free",
+            "shots": 1,
+            "seed": 0,
+            "iteration": 5,
+            "weights_sha256": "0" * 64,
+        },
+        "tensors_sha256": "1" * 64,
+    } | changes
+
+
 def images(**changes) -> dict:
     """A valid manifest of prepared images."""
     splits = ("meta_train", "meta_val", "meta_test")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from dfml.artefacts.base import Artefact
+from dfml.artefacts.classifier import ClassifierManifest
 from dfml.artefacts.images import ImagesManifest
 from dfml.artefacts.inversion import InversionRecord, SpeedRecord
 from dfml.artefacts.learner import LearnerManifest
@@ -19,6 +20,7 @@ SPECIMENS: dict[type[Artefact], dict] = {
     InversionRecord: manifests.inversion(),
     SpeedRecord: manifests.speed(),
     LearnerManifest: manifests.learner(),
+    ClassifierManifest: manifests.classifier(),
     Record: manifests.record(curve=results.curve("free", 0)),
     Receipt: manifests.receipt(),
 }
