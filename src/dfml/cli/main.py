@@ -72,8 +72,13 @@ def _parser() -> argparse.ArgumentParser:
         lambda own, console: claims.run(console, check=own.check),
     )
     judged.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
-    images = commands.add_parser("data", help="Images of data sets: what is there, can it be read, get it.")
-    actions = images.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_data(commands.add_parser("data", help="Images of data sets: what is there, can it be read, get it."))
+    return parser
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    """What `dfml data` does."""
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
     looked = actions.add_parser("status", help="which data sets are there, and what to put where; opens no image")
     looked.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="as for snakemake")
     looked.set_defaults(run=lambda own, console: data.status(console, configfiles=own.configfile))
@@ -85,7 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     got = actions.add_parser("get", help="download a public data set to data/NAME, where torchvision can")
     got.add_argument("name", metavar="NAME", help=f"one of {', '.join(data.DOWNLOADERS)}")
     got.set_defaults(run=lambda own, console: data.get(console, own.name))
-    return parser
 
 
 def _add_uses(add: Callable[..., argparse.ArgumentParser]) -> None:

@@ -18,7 +18,7 @@ from dfml.data.splits import ClassSplit, images_of_whole_copy, read_split, seede
 from dfml.errors import DataError
 
 PILE = "pictures"
-_LICENCE = "not known to dfml: images of the user's folder"
+FOLDER_LICENCE = "not known to dfml: images of the user's folder"
 _FOLDER_PARTS = {"train": "meta_train", "val": "meta_val", "test": "meta_test"}
 _SHOWN = 20
 _log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def prepare_images(
     packed = pack(store, {c: layout.classes[c] for c in split.names}, side=settings.side, workers=workers)
     packed, copies = without_copies(packed, parts)
     _check(name, split, {c: range(count) for c, count in packed.counts.items()}, *least)
-    licence = known.licence if known else _LICENCE
+    licence = known.licence if known else FOLDER_LICENCE
     images, start = {}, 0
     for part in SPLITS:
         counts = {c: packed.counts[c] for c in getattr(split, part)}
@@ -103,7 +103,7 @@ def _prepare_pile(
     """All pictures as one class of meta-train."""
     pictures = sorted([*layout.pile, *(path for images in layout.classes.values() for path in images)])
     packed = pack(store, {PILE: pictures}, side=settings.side, workers=workers)
-    images = packed_images(name, "meta_train", packed.x, packed.counts, _LICENCE)
+    images = packed_images(name, "meta_train", packed.x, packed.counts, FOLDER_LICENCE)
     save_images(folder, {"meta_train": images}, source=settings.source)
 
 

@@ -10,7 +10,9 @@ import torch
 
 from dfml.artefacts.accuracies import percent
 from dfml.data.images import ClassImages
-from dfml.data.sources.folder import LICENCE, list_classes
+from dfml.data.prepare import FOLDER_LICENCE
+from dfml.data.sources.folder import Folder
+from dfml.data.sources.layouts import find_classes
 from dfml.errors import DataError
 from dfml.evaluation.episodes import EpisodeSet, right_answers
 from dfml.evaluation.intervals import interval95
@@ -36,11 +38,16 @@ def photos_of_classes(folder: Path) -> dict[str, list[Path]]:
     Raises:
         DataError: there is no such folder, it has fewer than two sub-folders, or one of them has no photo.
     """
-    classes = list_classes(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a directory; give one with a sub-folder of photos for each class")
+    layout = find_classes(Folder(folder))
+    layout.warn()
+    classes = {name: [folder / photo for photo in photos] for name, photos in layout.classes.items()}
     if empty := [name for name, photos in classes.items() if not photos]:
         raise DataError(f"{folder}: there is no photo in {', '.join(empty)}; put some in, or remove the sub-folder")
     if len(classes) < 2:
-        raise DataError(f"{folder} has one sub-folder, {next(iter(classes))}; a classifier needs at least two classes")
+        found = f"one sub-folder, {next(iter(classes))}" if classes else "photos and no sub-folder of them"
+        raise DataError(f"{folder} has {found}; a classifier needs at least two classes")
     return classes
 
 
@@ -98,7 +105,7 @@ def evaluate_folder(
         settings.split,
         tuple(classes),
         list(images.split([len(photos) for photos in classes.values()])),
-        LICENCE,
+        FOLDER_LICENCE,
     )
     own = learner.learner.for_ways(ways)
     tasks = EpisodeSet.draw(

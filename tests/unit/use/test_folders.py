@@ -66,6 +66,8 @@ def test_folders_that_are_no_support_set_are_told(folder, tmp_path):
     save_photos(tmp_path / "one", photos(1), ["ant"])
     with pytest.raises(DataError, match="has one sub-folder, ant; a classifier needs at least two classes"):
         support_set(tmp_path / "one")
+    with pytest.raises(DataError, match="has photos and no sub-folder of them"):
+        support_set(tmp_path / "one" / "ant")
     with pytest.raises(DataError, match="gone is not a directory"):
         support_set(tmp_path / "gone")
 
