@@ -374,11 +374,11 @@ def elsewhere(tmp_path) -> Path:
 @pytest.mark.parametrize("by", ["path", "PATH", "relative path"])
 def test_a_link_is_followed_and_nothing_is_left_beside_it(house, elsewhere, chain, by):
     (elsewhere / "folder").symlink_to(house.folder)
-    names = ["dfml", *(target.removeprefix("./") for target in chain[:-1])]
+    names = ["run-dfml", *(target.removeprefix("./") for target in chain[:-1])]
     for name, target in zip(names, chain, strict=True):
         (elsewhere / name).symlink_to(target.format(house=house.folder))
     before = sorted(elsewhere.iterdir())
-    called = {"path": str(elsewhere / "dfml"), "PATH": "dfml", "relative path": "bin/dfml"}[by]
+    called = {"path": str(elsewhere / "run-dfml"), "PATH": "run-dfml", "relative path": "bin/run-dfml"}[by]
     environment = house.environment()
     environment["PATH"] += f":{elsewhere}"
     run = subprocess.run(
