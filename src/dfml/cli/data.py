@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from dfml.artefacts.images import MANIFEST, ImagesManifest
@@ -15,7 +16,7 @@ from dfml.data.known import KNOWN, KnownDataset
 from dfml.data.listing import check_listing, find_pictures
 from dfml.data.settings import DatasetSettings
 from dfml.data.sources.embedded import FILES
-from dfml.data.sources.folder import Folder
+from dfml.data.sources.folder import Folder, is_image
 from dfml.errors import DataError, DfmlError
 from dfml.jobs.wall import EMBEDDED
 
@@ -62,7 +63,10 @@ def _report(console: Console, name: str, settings: DatasetSettings) -> bool:
     _say(console, f"  {name}: {state}")
     if not there and known:
         _say(console, f"    put into {path}: {known.layouts}")
-        _say(console, f"    get it: {f'dfml data get {name}' if name in DOWNLOADERS else known.page}")
+        _say(
+            console,
+            f"    get it: {f'dfml data get {settings.source}' if settings.source in DOWNLOADERS else known.page}",
+        )
         _say(console, f"    licence: {known.licence}")
     elif not there:
         remedy = "restore it from version control" if settings.source == "embedded" else "let its `path` name images"
@@ -81,10 +85,13 @@ def _found(path: Path, source: str, known: KnownDataset | None) -> str:
     check_listing(path, source)
     if not path.is_dir():
         return f"present, the archive {path} (not opened: dfml data check)"
-    _, layout = find_pictures(Folder(path), source)
+    folder = Folder(path)
+    if not folder.files:
+        raise DataError(f"{path} is empty")
+    if not any(is_image(file.path) for file in folder.files):
+        return f"present, {path} without image files of its own (archives are not opened: dfml data check)"
+    _, layout = find_pictures(folder, source)
     images = sum(map(len, layout.classes.values()))
-    if not images and not layout.pile:  # archives in a folder
-        return f"present, {path} (not opened: dfml data check)"
     if known and images < known.total:
         raise DataError(f"{path} has {images} images by class, a whole copy of {known.label} has {known.total}")
     return f"present, {images or len(layout.pile)} images of {len(layout.classes) or 'no'} classes in {path}"
@@ -98,7 +105,10 @@ def check(console: Console, path: str, *, source: str, side: int | None) -> int:
     """
     require_repository()
     values = {"source": source, "path": path} | ({} if side is None else {"side": side})
-    settings = DatasetSettings.model_validate(values)
+    try:
+        settings = DatasetSettings.model_validate(values)
+    except ValidationError as error:
+        raise DfmlError("; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())) from None
     from dfml.data.prepare import prepare_images  # imports torch
 
     # Copies, what is left out and the like are warnings, which go to stderr.

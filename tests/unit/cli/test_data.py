@@ -48,6 +48,20 @@ def test_less_than_a_whole_copy_is_damaged(repository, capsys, classes, told):
     assert told in capsys.readouterr().out
 
 
+def test_archives_are_seen_and_not_opened(repository, capsys):
+    write_files(repository / "data/eurosat", {"EuroSAT.zip": b"no archive at all"})
+    assert main(["data", "status"]) == 0
+    assert "eurosat: present, data/eurosat without image files" in capsys.readouterr().out
+    assert main(["data", "check", "data/eurosat", "--source", "eurosat"]) == 1
+    assert "EuroSAT.zip is no whole archive" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("side", ["33", "8", "1000"])
+def test_a_side_that_no_configuration_may_have_is_one_line(repository, capsys, side):
+    assert main(["data", "check", "mine", "--side", side]) == 1
+    assert capsys.readouterr().err.startswith("dfml data: side: ")
+
+
 def test_a_folder_of_ones_own(repository, capsys):
     write_pictures(repository / "mine", {f"c{n}": 4 for n in range(10)})
     (repository / "mine.yaml").write_text(
