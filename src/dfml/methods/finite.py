@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfml.catalogue import section_key
 from dfml.errors import DfmlError
 from dfml.methods.base import Context
 
@@ -28,17 +27,18 @@ def check_learner(
 
 
 def _remedy(context: Context) -> str:
-    section = f"variants.{context.method}" if "-" in context.method else section_key(context.method)
-    rates = list(_rates(section, context.options))
+    """Which rates to lower; what their section is called only the catalogue knows, on which no learner depends."""
+    rates = list(_rates("", context.options))
     if not rates:
         return "it has no learning rate of its own: look at the models that it is made of, or at its code"
-    return f"lower {' or '.join(rates)}"
+    where = f"`variants.{context.method}`" if "-" in context.method else f"the section of `{context.method}`"
+    return f"lower {' or '.join(rates)} in {where}"
 
 
 def _rates(key: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """The learning rates of a section, each with its value."""
+    """The learning rates of a section, or of one in it whose keys begin with ``key``, each with its value."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _rates(f"{key}.{name}", value)
+            yield from _rates(f"{key}{name}.", value)
         elif name.endswith("_rate") and value is not None:
-            yield f"`{key}.{name}` ({value:g})"
+            yield f"`{key}{name}` ({value:g})"

@@ -29,20 +29,21 @@ def diverging(method, images, zoo):
 
 
 @pytest.mark.parametrize(
-    ("method", "key"),
+    ("method", "key", "where"),
     [
-        ("supervised_maml", "supervised_maml.learning_rate"),
-        ("supervised_anil", "supervised_anil.learning_rate"),
-        ("supervised_maml-fast", "variants.supervised_maml-fast.learning_rate"),
-        ("free", "free.replay.learning_rate"),
+        ("supervised_maml", "learning_rate", "the section of `supervised_maml`"),
+        ("supervised_anil", "learning_rate", "the section of `supervised_anil`"),
+        ("supervised_maml-fast", "learning_rate", "`variants.supervised_maml-fast`"),
+        ("free", "replay.learning_rate", "the section of `free`"),
     ],
 )
-def test_a_diverged_learner_is_refused_with_what_to_lower(images, zoo, tmp_path, method, key):
+def test_a_diverged_learner_is_refused_with_what_to_lower(images, zoo, tmp_path, method, key, where):
     options, given = diverging(method, images, zoo)
     with pytest.raises(DfmlError) as caught:
         fit_cell(tmp_path / "learner", method, options, **given)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{method}: ") and "not finite" in line and f"`{key}`" in line
+    assert line.endswith(f" in {where}")
     assert not (tmp_path / "learner").exists()
     if method.startswith("supervised"):
         assert re.search(r"at iteration [1-6];", line) and f"`{key}` (1e+38)" in line
