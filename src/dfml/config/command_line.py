@@ -32,12 +32,15 @@ def check_words(words: Sequence[str]) -> None:
 
 
 def check_place(root: Path, here: Path, interpreter: str) -> None:
-    """Refuse to run from another folder than the repository, or with an interpreter that a shell cannot be told.
+    """Refuse to run where the repository's files are not, or with an interpreter that a shell cannot be told.
+
+    A folder with links to them will do.
 
     Raises:
         ConfigError: says where to call it from.
     """
-    if not here.samefile(root):
+    parts = [] if here.samefile(root) else ["config", "resources"]
+    if not all((here / part).exists() and (here / part).samefile(root / part) for part in parts):
         raise ConfigError(
             f"Snakemake works in {here}, but has to in {root}, where config/ and resources/ are: call {root}/run.sh "
             "snakemake …, or snakemake in that folder and without --directory; `experiment` keeps results apart"

@@ -85,6 +85,14 @@ def test_what_is_right_passes(files):
     check_words(["--configfile", "good.yaml", "--", "missing.yaml"])
     check_place(files, files, PYTHON)
     (files.parent / "link").symlink_to(files)
+    work = files / "work"
+    for folder in (work, files / "config", files / "resources"):
+        folder.mkdir()
+    for part in ("config", "resources"):
+        with pytest.raises(ConfigError, match="without --directory"):
+            check_place(files, work, PYTHON)
+        (work / part).symlink_to(files / part)
+    check_place(files, work, PYTHON)
     check_place(files.parent / "link", files, "/opt/a#b!c~d%20e=f,g+h@i^j-k_l.m\u00e9e\u0301\u65e5/bin/python")
 
 
