@@ -20,7 +20,7 @@ def dataset_settings(wildcards):
 
 def dataset_episodes(wildcards):
     """The episodes that methods draw of its real images, to be refused before anything is trained."""
-    return AllDrawn(tuple(real_episodes(settings, wildcards.dataset)))
+    return AllDrawn(real_episodes(settings, wildcards.dataset))
 
 
 def network_settings(wildcards):

@@ -23,11 +23,16 @@ class Drawn:
     key: str
 
 
-@dataclass(frozen=True)
-class AllDrawn:
-    """All episodes that are drawn of a data set. No plain value, so no reason for a job to run again."""
+class AllDrawn(dict[str, object]):
+    """All episodes that are drawn of a data set.
 
-    of: tuple[Drawn, ...]
+    Snakemake sees an empty dictionary, whatever it holds: no reason for a job to run again, nor for its cache between
+    workflows to miss, which wants values that JSON has.
+    """
+
+    def __init__(self, of: Iterable[Drawn]) -> None:
+        super().__init__()
+        self.of = tuple(of)
 
 
 class SplitEntry(Closed):

@@ -68,3 +68,10 @@ def test_other_contents_are_refused(tmp_path, train, message):
     path = write_tar(tmp_path / "a.tar", files(train=train))
     with pytest.raises(DataError, match=message):
         find_pictures(open_store(path), "cifar_fs")
+
+
+@pytest.mark.parametrize("names", [[b"apple", b"\x80\x03"], ["apple", "tank"], [b"apple", 3]])
+def test_damaged_names_of_classes_are_refused(tmp_path, names):
+    path = write_tar(tmp_path / "a.tar", files(meta={b"fine_label_names": names}))
+    with pytest.raises(DataError, match="the names of the classes are damaged"):
+        find_pictures(open_store(path), "cifar_fs")

@@ -201,3 +201,9 @@ def test_archives_in_a_folder_are_what_it_holds(tmp_path):
     write_zip(tmp_path / "again.zip", {"images_background/Greek/c1/0.png": picture})
     with pytest.raises(DataError, match="hold files of the same names"):
         open_store(tmp_path)
+
+
+def test_a_member_without_a_name_is_passed_over(tmp_path):
+    archive = write_zip(tmp_path / "a.zip", {"x/a.png": encoded(photo(0)), "unnamed": b"nothing"})
+    archive.write_bytes(archive.read_bytes().replace(b"unnamed", b"\0nnamed"))  # a name ends at a zero byte
+    assert [file.path for file in open_store(archive).files] == ["x/a.png"]

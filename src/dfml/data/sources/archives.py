@@ -76,7 +76,8 @@ class Zip:
                 members.count(info.file_size)
                 mode = info.external_attr >> 16
                 ordinary = stat.S_IFMT(mode) in (0, stat.S_IFREG)
-                if members.add(info.filename, info.file_size, ordinary=ordinary, folder=info.is_dir()):
+                folder = info.filename.endswith("/")  # its own `is_dir` fails on a member without a name
+                if members.add(info.filename, info.file_size, ordinary=ordinary, folder=folder):
                     if info.flag_bits & 1:
                         members.refuse("is encrypted")
                     self._members[next(reversed(members.files))] = info

@@ -69,7 +69,7 @@ class PickledCifar:
         self.where: Path = store.where
         self._images: dict[str, np.ndarray] = {}
         loaded = {name: _load(store, path) for name, path in files.items()}
-        names = [name.decode("utf-8") for name in _entry(store, loaded["meta"], b"fine_label_names", list)]
+        names = _class_names(store, loaded["meta"])
         for part in ("train", "test"):
             labels = _entry(store, loaded[part], b"fine_labels", list)
             for number, (label, pixels) in enumerate(
@@ -116,6 +116,13 @@ def _entry(store: Store, loaded: dict[bytes, Any], key: bytes, kind: type) -> An
     if not isinstance(found := loaded.get(key), kind):
         raise DataError(f"{store.where}: a pickle has no {key.decode()}; get it anew")
     return found
+
+
+def _class_names(store: Store, meta: dict[bytes, Any]) -> list[str]:
+    try:
+        return [name.decode("ascii") for name in _entry(store, meta, b"fine_label_names", list)]
+    except (AttributeError, UnicodeError) as error:
+        raise DataError(f"{store.where}: the names of the classes are damaged; get it anew") from error
 
 
 def _pixels(store: Store, loaded: dict[bytes, Any], images: int) -> np.ndarray:
