@@ -35,6 +35,8 @@ from dfml.metalearning.store import load_learner
 from dfml.results.collect import read_results_csv
 from dfml.results.reading import read_inversions, read_speeds, read_zoos
 from dfml.use.classifier import KEY, load_classifier
+from dfml.zoo.imported.building import read_weights
+from dfml.zoo.imported.card import read_card
 from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_judges
 from support import manifests
@@ -55,6 +57,7 @@ from support.specimens import (
     write_class_folders,
     write_classifier,
     write_config,
+    write_foreign,
     write_generator,
     write_images,
     write_learner,
@@ -166,6 +169,14 @@ ARTEFACTS = (
         lambda folder: read_zoos([folder / MANIFEST]),
         {MANIFEST: BLIND_AND_JSON},
         share=60,
+    ),
+    Artefact("card", write_foreign, lambda f: read_card(f / "card.yaml"), {"card.yaml": BLIND_AND_TEXT}, share=30),
+    Artefact(
+        "foreign_weights",
+        write_foreign,
+        _all_of(lambda f: read_weights(f / "own.safetensors"), lambda f: read_weights(f / "own.pt")),
+        {"own.safetensors": BLIND_AND_TENSORS, "own.pt": BLIND_AND_ARCHIVE},
+        share=30,
     ),
     Artefact(
         "learner",

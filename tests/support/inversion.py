@@ -11,7 +11,7 @@ from dfml.inversion.objective import Objective, Views
 from dfml.inversion.recovered import Recovered, interleaved_targets
 from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.networks.generator import Generator
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 from support.zoo import SIDE, WAYS, random_model
 
 LATENT, GENERATOR_WIDTH = 8, 4

@@ -14,7 +14,7 @@ from dfml.artefacts.zoo import NetworkSpec
 from dfml.metalearning.learner import Learner
 from dfml.metalearning.store import save_weights
 from dfml.networks.build import build_network
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 from support import manifests
 from support.zoo import SIDE, WAYS, WIDTH, random_model
 

@@ -117,6 +117,43 @@ def zoo(**changes) -> dict:
     } | changes
 
 
+def imported_zoo(**changes) -> dict:
+    """A valid manifest of an imported zoo of one model."""
+    return {
+        "format": "dfml.imported_zoo",
+        "version": 1,
+        "name": "lab",
+        "card": "lab/card.yaml",
+        "files": {"card.yaml": "0" * 64},
+        "label_space": "global",
+        "side": 32,
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.25, 0.25, 0.25],
+        "class_names": ["ant", "bee"],
+        "models": [
+            {
+                "index": 0,
+                "name": "insects",
+                "classes": [1, 0],
+                "kind": "module",
+                "side": 32,
+                "channels": "rgb",
+                "mean": [0.5, 0.5, 0.5],
+                "std": [0.25, 0.25, 0.25],
+                "outputs": "logits",
+                "accuracy": None,
+                "parameters": 1000,
+                "norms": 2,
+                "licence": "CC0-1.0",
+                "origin": "",
+            }
+        ],
+        "weights_sha256": "0" * 64,
+        "seconds": 1.5,
+        "provenance": provenance(rule="import_zoo"),
+    } | changes
+
+
 def inversion(**changes) -> dict:
     """A valid inversion summary."""
     return {

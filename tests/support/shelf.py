@@ -6,6 +6,7 @@ from pathlib import Path
 from dfml.artefacts.base import Artefact
 from dfml.artefacts.classifier import ClassifierManifest
 from dfml.artefacts.images import ImagesManifest
+from dfml.artefacts.imported_zoo import ImportedZooManifest
 from dfml.artefacts.inversion import InversionRecord, SpeedRecord
 from dfml.artefacts.learner import LearnerManifest
 from dfml.artefacts.metrics import Metrics
@@ -17,6 +18,7 @@ from support import manifests, results
 SPECIMENS: dict[type[Artefact], dict] = {
     ImagesManifest: manifests.images(),
     ZooManifest: manifests.zoo(),
+    ImportedZooManifest: manifests.imported_zoo(),
     InversionRecord: manifests.inversion(),
     SpeedRecord: manifests.speed(),
     LearnerManifest: manifests.learner(),

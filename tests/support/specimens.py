@@ -25,6 +25,7 @@ from dfml.results.collect import collect_records
 from support import manifests, results
 from support.cells import INVERSION
 from support.inversion import recovered
+from support.lab import model, module, write_card, write_networks
 from support.learners import save_learner
 from support.pictures import class_files, encoded, photo, pickled_cifar, write_files, write_tar, write_zip
 from support.use import SPEC, shelf_learner
@@ -36,6 +37,15 @@ NAMES = ("ant", "bee", "cat", "dog")
 def write_zoo(folder: Path, which: int) -> None:
     """Two models and a judge."""
     write_random_zoo(folder, models=2, judges=1, classes=4 + which, seed=which)
+
+
+def write_foreign(folder: Path, which: int) -> None:
+    """What a lab hands over: a card, and the same weights as safetensors and as torch writes them."""
+    write_networks(folder)
+    network = module("own", 5, seed=which)
+    entry = model(folder, "own", network, "nets.py:own", options={"outputs": 5}, classes=list(map(str, range(5))))
+    torch.save({"state_dict": network.state_dict()}, folder / "own.pt")
+    write_card(folder, [entry, entry | {"name": "again", "weights": "own.pt"}], origin=f"lab {which}")
 
 
 def edit_json(path: Path, **changes: Any) -> None:

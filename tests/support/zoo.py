@@ -16,7 +16,7 @@ from dfml.jobs.progress import NullProgress, Progress
 from dfml.jobs.settings import RuntimeSettings
 from dfml.networks.build import build_network
 from dfml.networks.settings import NetworkSettings
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 from dfml.zoo.settings import OptimiserSettings, ZooSettings
 from dfml.zoo.stage import train_zoo
 from dfml.zoo.store import save_weights

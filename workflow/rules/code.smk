@@ -28,6 +28,14 @@ def cell_code(wildcards):
     return code("meta_learn", entry(wildcards.method).fit.split(":")[0])
 
 
+def card_digest(zoo):
+    """Digest of what an imported zoo's card says and of the code beside it that it names, with all that imports."""
+    card, path = settings.card(zoo), card_path(zoo)
+    sources = [path.parent / model.source for model in card.models if model.source]
+    code = {str(file.name): file_digest(file, PACKAGE) for file in dict.fromkeys(sources)}
+    return digest_json([card.model_dump(mode="json"), code])
+
+
 def report_texts():
     """Digest of the report's captions, which Snakemake does not watch."""
     texts = sorted(Path(workflow.basedir, "report").glob("*.rst"))

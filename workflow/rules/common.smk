@@ -40,6 +40,7 @@ pathvars:
 wildcard_constraints:
     dataset="|".join(settings.datasets),
     architecture="|".join(settings.networks),
+    zoo="|".join(settings.zoos) or "none",
     pool="|".join(settings.pools),
     inverter="|".join(
         dict.fromkeys([*get_args(Inverter), *(settings.bank_of(c.method) for c in settings.learners())])
@@ -75,13 +76,13 @@ INVERSION_OF_BANK = {settings.bank_of(c.method): settings.inversion_of(c.method)
 IMAGES = [
     f"<results>/images/{dataset}/images.json"
     for dataset in dict.fromkeys(
-        [name for pool in POOLS for name in settings.pools[pool].datasets]
+        [name for pool in POOLS for name in settings.pools[pool].read]
         + [settings.options(c.method)["dataset"] for c in MADE if entry(c.method).other_domain]
     )
 ]
 # Cells with one learner, or one record, share it: each by the first of them.
 MADE_AS = settings.first_alike(MADE, across_shots=True)
-MEASURED_AS = settings.first_alike(CELLS, across_shots=False)
+MEASURED_AS = settings.first_alike([c for c in CELLS if settings.pools[c.pool].measured], across_shots=False)
 LEARNERS = [f"{learner_folder(c)}/learner.safetensors" for c in dict.fromkeys(MADE_AS.values())]
 EVALUATIONS = [
     f"<results>/evaluation/{c.pool}/{c.method}/{c.shots}shot/seed{c.seed}"
@@ -99,6 +100,10 @@ ZOOS = list(
         for seed in settings.seeds
     )
 )
+IMPORTED = [
+    f"<results>/zoo/{zoo}/zoo.json"
+    for zoo in dict.fromkeys(name for pool in POOLS for name in settings.pools[pool].zoos)
+]
 INVERSIONS = [
     f"<results>/inversion/{pool}/{inverter}/seed{seed}/inversion.json"
     for pool, inverter in BANKS
@@ -114,7 +119,7 @@ EVALUATED = list(dict.fromkeys(["meta_val.npz", f"{settings.evaluation.split}.np
 
 def check_images():
     """Refuse more ways, shots or queries than images that were prepared earlier allow; new ones are checked then."""
-    for dataset in {name for pool in POOLS for name in settings.pools[pool].datasets}:
+    for dataset in {name for pool in POOLS for name in settings.pools[pool].read}:
         try:
             images = ImagesManifest.load(Path(RESULTS, "images", dataset, MANIFEST))
             images.check_enough(
@@ -137,7 +142,9 @@ def table_grid():
     A pool that asks for methods of which none applies is listed as well.
     """
     rows = []
-    for pool in filter(settings.selected, settings.pools):
+    for pool in [
+        name for name in settings.pools if settings.selected(name) and settings.pools[name].measured
+    ]:
         for method in settings.all_methods:
             reason = settings.inapplicable(pool, method)
             chosen = method in settings.selected(pool)
@@ -188,7 +195,7 @@ def image_listing(wildcards):
 
 def is_evaluated(wildcards):
     """Whether a data set is in a pool; others are only asked, and may be pictures without classes."""
-    return any(wildcards.dataset in settings.pools[pool].datasets for pool in POOLS)
+    return any(wildcards.dataset in settings.pools[pool].read for pool in POOLS)
 
 
 def pool_zoos(*names):
@@ -197,15 +204,27 @@ def pool_zoos(*names):
     def files(wildcards):
         pool = settings.pools[wildcards.pool]
         seed = wildcards.get("seed", FIRST_SEED)
-        return collect(
+        trained = collect(
             "<results>/zoo/{dataset}/{network}/seed{seed}/{name}",
             dataset=pool.datasets,
             network=pool.networks,
             seed=seed,
             name=names,
         )
+        imported = [name for name in names if name not in JUDGES]  # which only zoos of our own have
+        return trained + collect("<results>/zoo/{zoo}/{name}", zoo=pool.zoos, name=imported)
 
     return files
+
+
+def card_path(zoo):
+    """The card of an imported zoo."""
+    return Path(settings.zoos[zoo].card).expanduser()
+
+
+def card_files(zoo):
+    """The files that its models are made of: weights, and code beside the card."""
+    return settings.card(zoo).files(card_path(zoo).parent)
 
 
 def pool_images(*names):
@@ -213,7 +232,7 @@ def pool_images(*names):
 
     def files(wildcards):
         return collect(
-            "<results>/images/{dataset}/{name}", dataset=settings.pools[wildcards.pool].datasets, name=names
+            "<results>/images/{dataset}/{name}", dataset=settings.pools[wildcards.pool].measured, name=names
         )
 
     return files
@@ -278,6 +297,12 @@ GPU = int(gpu_is_visible())
 
 
 onstart:
+    if unmeasured := [name for name in POOLS if not settings.pools[name].measured]:
+        print(
+            f"No data set to evaluate on: learners of {', '.join(unmeasured)} are made, and nothing says how good they are "
+            "(`pools.*.evaluate`).",
+            file=sys.stderr,
+        )
     # Snakemake's limit of jobs per second, meant for clusters, looks again at all jobs a second after each that ended, and
     # so on for ever: half a core after some hundreds.
     if workflow.local_exec:

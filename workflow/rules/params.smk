@@ -90,8 +90,8 @@ def cell_digest(wildcards):
             "cell": dict(wildcards.items()),
             "ways": config["ways"],
             "label_space": config["label_space"],
-            "datasets": {name: config["datasets"][name] for name in [*pool.datasets, *foreign]},
-            "networks": {name: config["networks"][name] for name in pool.networks},
+            "datasets": {name: config["datasets"][name] for name in [*pool.read, *foreign]},
+            "networks": {name: config["networks"][name] for name in pool.networks if pool.datasets},
             "learner": cell_network(wildcards),
             "zoo": config["zoo"] if method.needs_zoo else None,
             "inversion": (
@@ -100,5 +100,6 @@ def cell_digest(wildcards):
             "options": options,
             "base": settings.options(base) if base else None,
             "evaluation": config["evaluation"],
+            **({"zoos": {name: card_digest(name) for name in pool.zoos}} if pool.zoos else {}),
         }
     )

@@ -1,5 +1,5 @@
 # Room ZOO. Classifiers of random tasks: what data-free meta-learning is given.
-# Reads: <results>/images. Makes: <results>/zoo
+# Reads: <results>/images, or the files that a card names. Makes: <results>/zoo
 
 
 localrules:
@@ -46,7 +46,33 @@ rule train_zoo:
         "../scripts/train_zoo.py"
 
 
+rule import_zoo:
+    """Check the models of a card, each on a batch, and write them as a zoo; no image is needed."""
+    input:
+        card=lambda wildcards: card_path(wildcards.zoo),
+        files=lambda wildcards: card_files(wildcards.zoo),
+    output:
+        weights="<results>/zoo/{zoo}/zoo.safetensors",
+        manifest="<results>/zoo/{zoo}/zoo.json",
+    log:
+        "<logs>/import_zoo/{zoo}.log",
+    benchmark:
+        "<logs>/import_zoo/{zoo}.benchmark.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code("import_zoo"),
+        card=lambda wildcards: card_digest(wildcards.zoo),
+    script:
+        "../scripts/import_zoo.py"
+
+
 rule zoo:
     """Every zoo that some learner is given."""
     input:
         ZOOS,
+        IMPORTED,

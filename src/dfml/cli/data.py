@@ -37,7 +37,7 @@ def status(console: Console, *, configfiles: Sequence[str]) -> int:
     """
     require_repository()
     config = load_config([DEFAULT, *map(Path, configfiles)])
-    used = dict.fromkeys(name for pool in config.pools.values() if pool.methods != () for name in pool.datasets)
+    used = dict.fromkeys(name for pool in config.pools.values() if pool.methods != () for name in pool.read)
     _say(console, f"Data sets of {' '.join(configfiles) or DEFAULT}")
     states = [_report(console, name, config.datasets[name]) for name in used]
     _say(console, "Other public data sets")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dfml.cli import adapt, claims, data, evaluate, predict, publish, restore, snapshot, verify
+from dfml.cli import adapt, claims, data, evaluate, predict, publish, restore, snapshot, verify, zoo
 from dfml.data.known import KNOWN
 from dfml.errors import DfmlError
 
@@ -73,7 +73,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     judged.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
     _add_data(commands.add_parser("data", help="Images of data sets: what is there, can it be read, get it."))
+    _add_zoo(commands.add_parser("zoo", help="Zoos: import models that were trained elsewhere, see what one holds."))
     return parser
+
+
+def _add_zoo(command: argparse.ArgumentParser) -> None:
+    """What `dfml zoo` does."""
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    taken = actions.add_parser(
+        "import", help="check every model of a card as the workflow will, and say what was found"
+    )
+    taken.add_argument("card", type=Path, metavar="CARD.yaml")
+    taken.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="keep the zoo there")
+    taken.set_defaults(run=lambda own, console: zoo.import_card(console, own.card, output=own.output))
+    shown = actions.add_parser("show", help="list the models of a zoo below results/EXPERIMENT/zoo/")
+    shown.add_argument("folder", type=Path, metavar="FOLDER")
+    shown.set_defaults(run=lambda own, console: zoo.show(console, own.folder))
 
 
 def _add_data(command: argparse.ArgumentParser) -> None:

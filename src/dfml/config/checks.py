@@ -15,6 +15,7 @@ from dfml.artefacts.images import Drawn
 from dfml.catalogue import METHODS, entry, section_key
 from dfml.data.known import KNOWN
 from dfml.data.settings import EMBEDDED
+from dfml.errors import DataError
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.code_digest import missing_imports
 from dfml.metalearning.settings import BankReplaySettings
@@ -42,7 +43,7 @@ def faulty_variants(config: "Experiment") -> Iterator[tuple[str, str, list[Any]]
 
 def disagreements(config: "Experiment") -> Iterator[Problem]:
     """Everything that is wrong between sections whose own values are all right."""
-    wrong_names = [*_names(config), *_custom_methods(config), *_variants(config)]
+    wrong_names = [*_names(config), *_zoos(config), *_custom_methods(config), *_variants(config)]
     yield from wrong_names
     yield from _choice(config)
     yield from _replay_fits_the_bank(config)
@@ -71,12 +72,13 @@ def _names(config: "Experiment") -> Iterator[Problem]:
             message = f"not an embedded data set; {remedy}"
             yield Problem(f"datasets.{name}", message)
     for pool, chosen in config.pools.items():
-        for name in chosen.datasets:
-            if name not in config.datasets:
-                known = list(dict.fromkeys([*config.datasets, *EMBEDDED]))
-                remedy = f"add `{name}: {{}}`" if name in EMBEDDED else unknown(name, known)
-                message = f"`{name}` is not under `datasets`; {remedy}"
-                yield Problem(f"pools.{pool}.datasets", message, (f"datasets.{name}",))
+        for key, names in (("datasets", chosen.datasets), ("evaluate", chosen.evaluate or ())):
+            for name in names:
+                if name not in config.datasets:
+                    known = list(dict.fromkeys([*config.datasets, *EMBEDDED]))
+                    remedy = f"add `{name}: {{}}`" if name in EMBEDDED else unknown(name, known)
+                    message = f"`{name}` is not under `datasets`; {remedy}"
+                    yield Problem(f"pools.{pool}.{key}", message, (f"datasets.{name}",))
         for name in chosen.networks:
             if name not in config.networks:
                 message = f"`{name}` is not under `networks`; {unknown(name, config.networks)}"
@@ -95,9 +97,29 @@ def _names(config: "Experiment") -> Iterator[Problem]:
                 yield Problem(f"pools.{pool}.methods", message, ("methods",))
 
 
+def _zoos(config: "Experiment") -> Iterator[Problem]:
+    """Zoos from elsewhere: cards that cannot be used, names that are taken, and more access than the models give."""
+    usable = {}
+    for name in config.zoos:
+        if name in config.datasets:
+            yield Problem(f"zoos.{name}", f"`{name}` is a data set too; choose another name", (f"datasets.{name}",))
+        try:
+            usable[name] = config.card(name)
+        except (DataError, OSError, RuntimeError, ValueError) as error:
+            yield Problem(f"zoos.{name}.card", str(error))
+    for pool, chosen in config.pools.items():
+        for name in chosen.zoos:
+            if name not in config.zoos:
+                remedy = unknown(name, config.zoos) if config.zoos else "give its card there"
+                yield Problem(f"pools.{pool}.zoos", f"`{name}` is not under `zoos`; {remedy}", (f"zoos.{name}",))
+            elif name in usable and usable[name].answers_only and chosen.access != "logits":
+                message = f"some models of `{name}` give their answers only; use `logits`"
+                yield Problem(f"pools.{pool}.access", message, (f"zoos.{name}", f"pools.{pool}.zoos"))
+
+
 def _paths(config: "Experiment") -> Iterator[Problem]:
     """Paths of images that lead nowhere on any machine; whether something is there is seen when it is listed."""
-    used = {name for pool in config.pools if config.selected(pool) for name in config.pools[pool].datasets}
+    used = {name for pool in config.pools if config.selected(pool) for name in config.pools[pool].read}
     for name in sorted(used & set(config.datasets)):
         for key, kind in (("path", "directory"), ("split", "file")):
             path = getattr(config.datasets[name], key)
@@ -213,7 +235,8 @@ def _methods(config: "Experiment") -> Iterator[Problem]:
             (pool, method)
             for pool, method in rows
             if set(config.pools[pool].networks) <= set(config.networks)
-            and set(config.pools[pool].datasets) <= set(config.datasets)
+            and set(config.pools[pool].read) <= set(config.datasets)
+            and not any(_zoos(config))
         ]
         pools = {pool: config.facts(pool, method) for pool, method in sound}
         runs = any(config.inapplicable(pool, method) is None for pool, method in sound)
@@ -239,7 +262,7 @@ def _known_sizes(config: "Experiment") -> Iterator[Problem]:
     Every split is held to the ways and to the episodes of evaluation, drawn of it or not, as by the job that makes it.
     """
     running = [pool for pool in config.pools if config.selected(pool)]
-    used = {name for pool in running for name in config.pools[pool].datasets}
+    used = {name for pool in running for name in config.pools[pool].read}
     for name in sorted(used & set(config.datasets)):
         sizes = config.datasets[name].sizes(name) or {}
         for split, size in sizes.items():
@@ -262,7 +285,7 @@ def real_episodes(config: "Experiment", dataset: str) -> Iterator[Drawn]:
     drawn = {}
     for pool, chosen in config.pools.items():
         for method in config.selected(pool):
-            if dataset in chosen.datasets and entry(method).real_images == "own":
+            if dataset in chosen.measured and entry(method).real_images == "own":
                 key = f"{_key(method)}.queries"
                 drawn[key] = Drawn("meta_train", max(config.shots), config.options(method)["queries"], key)
     yield from drawn.values()

@@ -9,8 +9,8 @@ from pathlib import Path
 from unicodedata import category
 
 from dfml.config.load import check_files
-from dfml.config.yaml_files import given_twice
 from dfml.errors import ConfigError
+from dfml.files.yaml_files import given_twice
 
 # Snakemake gives the interpreter's path to a shell without quotes; PATH is split at colons. The same are in run.sh.
 _UNSAFE = frozenset(" \"$&'()*:;<>?`{|}[]\\")

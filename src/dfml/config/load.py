@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from dfml.config.explain import Location, Violation, violations, within_variants
 from dfml.config.root import Config
-from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
+from dfml.files.yaml_files import read_yaml
 from dfml.settings import overlay
 
 # A refused text is read as YAML again only up to this many characters: no number, truth value or null is longer.

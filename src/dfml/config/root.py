@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, create_model, field_validator, model_validator
@@ -14,10 +15,11 @@ from dfml.data.settings import DatasetSettings
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.settings import RuntimeSettings
-from dfml.methods.settings import MethodSettings, PoolFacts
+from dfml.methods.settings import WANTS_MORE, MethodSettings, PoolFacts
 from dfml.networks.settings import LearnerSettings, NetworkSettings
 from dfml.settings import ACCESS_LEVELS, DisagreementError, Name, Section, VariantError, VariantName, changed, distinct
-from dfml.zoo.settings import PoolSettings, ZooSettings
+from dfml.zoo.imported.card import ZooCard, card_at
+from dfml.zoo.settings import ImportedZooSettings, PoolSettings, ZooSettings
 
 Changed = TypeVar("Changed", bound=Section)
 
@@ -53,6 +55,7 @@ class Experiment(Section):
         {"conv4": NetworkSettings()}, min_length=1, description="Networks of the zoo by name."
     )
     learner: LearnerSettings = Field(LearnerSettings(), description="The meta-learner's network: a Conv4.")
+    zoos: dict[Name, ImportedZooSettings] = Field({}, description="Zoos that were trained elsewhere, by name.")
     pools: dict[Name, PoolSettings] = Field({"single": PoolSettings()}, min_length=1, description="Pools by name.")
     methods: tuple[str, ...] = ()  # of which names, and with which default, `Config` says
     custom_methods: dict[
@@ -111,6 +114,11 @@ class Experiment(Section):
         own = {"epochs": self.datasets[dataset].epochs}
         return self.zoo if own["epochs"] is None else changed(self.zoo, {**own, "conv4": own, "resnet": own})
 
+    def card(self, zoo: str) -> ZooCard:
+        """What the owner of an imported zoo says of it; raises DataError where the card cannot be used."""
+        path = Path(self.zoos[zoo].card).expanduser()
+        return card_at(str(path), path.stat().st_mtime_ns if path.is_file() else 0)
+
     def bank_of(self, method: str) -> str:
         """Name of the bank that a method starts from, if it does: the inverter's, or that of the inverter's variant."""
         inverter = entry(method).inverter or self.inversion_of(method).inverter
@@ -135,6 +143,8 @@ class Experiment(Section):
         needed, given = row.needed_access(self.options(method)), self.pools[pool].access
         if row.needs_zoo and ACCESS_LEVELS.index(needed) > ACCESS_LEVELS.index(given):
             return f"it needs the models' {needed}, the pool gives their {given} only"
+        if facts.imported and method.partition("-")[0] in WANTS_MORE:
+            return f"it wants more of a model than the imported ones of `{facts.imported[0]}` have"
         if row.same_architecture and len(facts.networks) > 1:
             return "averaging weights needs models of one architecture"
         if row.same_architecture and facts.networks[0] != facts.learner:
@@ -144,15 +154,18 @@ class Experiment(Section):
     def facts(self, pool: str, method: str = "") -> PoolFacts:
         """A pool as the section of a method sees it; its data sets and networks must be known."""
         chosen = self.pools[pool]
-        networks = [self.networks[name] for name in chosen.networks]
+        networks = [self.networks[name] for name in chosen.networks if chosen.datasets]
+        cards = [self.card(name) for name in chosen.zoos]
         learner = self.learner_of(method)
         return PoolFacts(
             name=pool,
-            models=len(chosen.datasets) * sum(network.models or self.zoo.models for network in networks),
+            models=len(chosen.datasets) * sum(network.models or self.zoo.models for network in networks)
+            + sum(len(card.models) for card in cards),
             networks=tuple((network.family, network.width) for network in networks),
-            datasets=chosen.datasets,
-            sides=tuple(self.datasets[name].side for name in chosen.datasets),
+            datasets=chosen.read,
+            sides=(*(self.datasets[name].side for name in chosen.datasets), *(s for card in cards for s in card.sides)),
             learner=(learner.family, learner.width),
+            imported=chosen.zoos,
         )
 
     @property
@@ -203,7 +216,8 @@ class Experiment(Section):
         found = {}
         for cell in cells:
             row = entry(cell.method)
-            pool = cell.pool if row.models_matter else self.pools[cell.pool].datasets
+            chosen = self.pools[cell.pool]
+            pool = cell.pool if row.models_matter or chosen.zoos else (chosen.datasets, chosen.measured)
             shots = cell.shots if row.shots_matter or not across_shots else None
             found[cell] = firsts.setdefault((cell.method, cell.seed, pool, shots), cell)
         return found

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dfml.catalogue import METHODS, MethodEntry, section_key, sections
 from dfml.config.root import Config
-from dfml.config.yaml_files import read_yaml
+from dfml.files.yaml_files import read_yaml
 from dfml.methods.settings import MethodSettings
 
 DVC = Path("dvc.yaml")
@@ -25,6 +25,7 @@ CELLS = (
     "datasets",
     "networks",
     "learner",
+    "zoos",
     "pools",
     "methods",
     "variants",

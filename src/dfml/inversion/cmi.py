@@ -13,9 +13,8 @@ from dfml.inversion.losses import NormHooks
 from dfml.inversion.objective import make_objective
 from dfml.inversion.recovered import Recovered, check_finite, interleaved_targets
 from dfml.inversion.settings import InversionSettings
-from dfml.networks.batch_norm import EpisodicBatchNorm2d
 from dfml.networks.build import initialise
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 
 Features = tuple[Tensor, Tensor]
 """Of the cropped (local) and of the lightly moved (global) view of the same images, ``[n, size]`` each."""
@@ -28,7 +27,7 @@ class NormInputs(NormHooks):
         super().__init__(network)
         self._means: list[Tensor] = []
 
-    def note(self, norm: EpisodicBatchNorm2d, inputs: tuple[Tensor]) -> None:
+    def note(self, norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
         """Remember its spatial means."""
         self._means.append(inputs[0].mean((2, 3)))
 

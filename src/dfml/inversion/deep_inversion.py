@@ -12,7 +12,7 @@ from dfml.inversion.losses import rolled, total_variation
 from dfml.inversion.objective import make_objective
 from dfml.inversion.recovered import Recovered, check_finite, interleaved_targets
 from dfml.inversion.settings import InversionSettings
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 
 BETAS = (0.5, 0.99)
 

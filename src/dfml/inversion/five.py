@@ -25,7 +25,8 @@ from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.jobs.loop import Loop
 from dfml.networks.generator import Generator
-from dfml.zoo.pool import Pool, PoolModel
+from dfml.zoo.model import PoolModel
+from dfml.zoo.pool import Pool
 
 GENERATOR = "generator.safetensors"
 OUTER = "outer."

@@ -11,15 +11,14 @@ from torch.func import functional_call
 
 from dfml.compute.capture import Recorded, overlapped
 from dfml.compute.optimisers import SGD, Adam
-from dfml.compute.placement import send, to_device
+from dfml.compute.placement import send
 from dfml.compute.workers import side_by_side
 from dfml.imaging.crop_flip import CropFlips
 from dfml.inversion.objective import Objective
 from dfml.inversion.recovered import interleaved_targets
 from dfml.inversion.settings import FiveSettings, InversionSettings
-from dfml.networks.build import build_network
 from dfml.networks.generator import Generator
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 
 
 @torch.no_grad()
@@ -131,21 +130,21 @@ class InnerSteps:
             # Weights that are not given cannot be copied into a recorded loop.
             with torch.cuda.stream(self.stream):
                 return self._run(model, objective, targets, latents, crop_flips)
-        key = (model.spec, objective)
+        key = (model.form, objective)
         if key not in self._recorded:
             self._recorded[key] = self._record(model, objective)
-        teacher = self._teachers[model.spec]
+        teacher = self._teachers[model.form]
         with torch.cuda.stream(self.stream):
             _load(teacher, model)
         return self._recorded[key](targets, latents, crop_flips.shift, crop_flips.flipped)
 
     def _record(self, model: PoolModel, objective: Objective) -> Recorded:
-        if model.spec not in self._teachers:
-            self._teachers[model.spec] = _resident(model)
+        if model.form not in self._teachers:
+            self._teachers[model.form] = _resident(model)
             # It was made on the current stream, and is overwritten on this place's own.
             assert self.stream is not None
             self.stream.wait_stream(torch.cuda.current_stream(self._device))
-        teacher = self._teachers[model.spec]
+        teacher = self._teachers[model.form]
 
         def run(targets: Tensor, latents: Tensor, shift: Tensor, flipped: Tensor) -> Found:
             return self._run(teacher, objective, targets, latents, CropFlips(shift, flipped))
@@ -250,9 +249,8 @@ def adapt_at(
 
 
 def _resident(model: PoolModel) -> PoolModel:
-    """A model of the same architecture in memory of its own, to be overwritten by :func:`_load`."""
-    network = to_device(build_network(model.spec).requires_grad_(False).eval(), model.mean.device)
-    return replace(model, network=network, mean=model.mean.clone(), std=model.std.clone())
+    """A model of the same form in memory of its own, to be overwritten by :func:`_load`."""
+    return replace(model, network=copy.deepcopy(model.module), mean=model.mean.clone(), std=model.std.clone())
 
 
 @torch.no_grad()

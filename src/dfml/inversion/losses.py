@@ -10,17 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from dfml.networks.batch_norm import EpisodicBatchNorm2d
-
 
 class NormHooks:
-    """Calls :meth:`note` with every batch norm's input while inside ``with``; after it the hooks are gone."""
+    """Calls :meth:`note` with every batch norm's input while inside ``with``; after it the hooks are gone.
+
+    Heard are those with stored statistics, of this package or of PyTorch.
+    """
 
     def __init__(self, network: nn.Module) -> None:
-        self._norms = [m for m in network.modules() if isinstance(m, EpisodicBatchNorm2d)]
+        self._norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.running_mean is not None]
         self._hooks: list[RemovableHandle] = []
 
-    def note(self, norm: EpisodicBatchNorm2d, inputs: tuple[Tensor]) -> None:
+    def note(self, norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
         """Take the input ``[B, channels, height, width]`` of one batch norm."""
         raise NotImplementedError
 
@@ -70,7 +71,7 @@ class StatisticsGap(NormHooks):
         super().__init__(network)
         self._terms: list[Tensor] = []
 
-    def note(self, norm: EpisodicBatchNorm2d, inputs: tuple[Tensor]) -> None:
+    def note(self, norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
         """Compare its statistics with those stored."""
         # Flattened to rows, the reductions run over contiguous memory for channels-last activations.
         rows = inputs[0].permute(0, 2, 3, 1).flatten(0, 2)
@@ -82,8 +83,8 @@ class StatisticsGap(NormHooks):
         self._terms += [(mean - norm.running_mean).norm(), (variance - norm.running_var).norm()]
 
     def value(self) -> Tensor:
-        """The term of the passes since the last call, a scalar."""
-        total = torch.stack(self._terms).sum()
+        """The term of the passes since the last call, a scalar; 0 for a network without stored statistics."""
+        total = torch.stack(self._terms).sum() if self._terms else torch.zeros(())
         self._terms = []
         return total
 

@@ -12,7 +12,7 @@ from dfml.compute.placement import channels_last
 from dfml.imaging.crop_flip import CropFlips, crop_flip, draw_crop_flips
 from dfml.inversion.losses import MovingStatistics, StatisticsGap, adversarial_loss
 from dfml.inversion.settings import InversionSettings
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,11 @@ class Objective:
         if self.adversary is not None:
             with torch.set_grad_enabled(self.adversary.student_grad):
                 student = self.adversary.student(model, inputs)
-            loss = loss + self.adversary.weight * adversarial_loss(logits, student, self.adversary.loss)
+            # Of a model with another number of classes than the student, those that both have.
+            both = min(logits.shape[1], student.shape[1])
+            loss = loss + self.adversary.weight * adversarial_loss(
+                logits[:, :both], student[:, :both], self.adversary.loss
+            )
         return loss, cross_entropy.detach()
 
 

@@ -18,7 +18,8 @@ from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.jobs.loop import Loop
-from dfml.zoo.pool import Pool, PoolModel
+from dfml.zoo.model import PoolModel
+from dfml.zoo.pool import Pool
 
 CHUNK = 4
 

@@ -10,7 +10,7 @@ from dfml.inversion.inner_steps import InnerSteps, adapt_at, draw_generator
 from dfml.inversion.objective import Objective
 from dfml.inversion.recovered import REMEDY, Recovered, check_finite
 from dfml.inversion.settings import FiveSettings, InversionSettings
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 
 
 class FromScratch:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dfml.errors import DfmlError
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 
 REMEDY = "lower the weight of the adversarial or batch-norm term (`adversary.weight`, `bn_weight`) or a learning rate"
 """What to do when the loss of a generator's inner steps is not finite."""

@@ -2,7 +2,8 @@
 
 from dfml.compute.seeds import numpy_rng
 from dfml.inversion.settings import FiveSettings
-from dfml.zoo.pool import Pool, PoolModel
+from dfml.zoo.model import PoolModel
+from dfml.zoo.pool import Pool
 
 
 class ModelSampler:

@@ -1,5 +1,6 @@
 """The `invert` stage: recover images from every model of a pool and measure them."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import torch
 
+from dfml.artefacts.imported_zoo import ImportedZooManifest
 from dfml.artefacts.inversion import BANK, RECORD, InversionRecord
 from dfml.artefacts.zoo import MANIFEST
 from dfml.compute.seeds import torch_generator
@@ -22,8 +24,13 @@ from dfml.inversion.settings import FastSettings, FiveSettings, InversionSetting
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.networks.classifier import Classifier
-from dfml.zoo.pool import Pool, PoolModel
+from dfml.zoo.imported.checks import stored_norms
+from dfml.zoo.imported.store import is_imported
+from dfml.zoo.model import PoolModel
+from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_judges
+
+log = logging.getLogger(__name__)
 
 GRID = "grid.png"
 # Inverters that need no more of a model than its answers and their gradients.
@@ -57,6 +64,7 @@ def invert(
         device=job.device,
         access="gradients" if inverter in ASK_GRADIENTS_ONLY else "weights",
     )
+    _say_whose_statistics_are_missing(models, access_to_weights=inverter not in ASK_GRADIENTS_ONLY)
     bank = ImageBank(
         len(models.class_names),
         slots=settings.slots,
@@ -124,12 +132,21 @@ def invert(
     arguments["checkpoint"].remove()
 
 
+def _say_whose_statistics_are_missing(models: Pool, *, access_to_weights: bool) -> None:
+    without = [model.architecture for model in models if access_to_weights and not stored_norms(model.module)]
+    if without:
+        log.warning("no stored batch-norm statistics in %s: that term is nothing for them", ", ".join(without))
+
+
 def _judged(zoos: Sequence[Path], pool: Pool, job: Job) -> tuple[Sequence[PoolModel], list[Classifier]]:
     """Models that images are measured on, with their judges; without judges the first models of the pool."""
     models: list[PoolModel] = []
     judges: list[Classifier] = []
     offset = 0
     for folder in zoos:
+        if is_imported(folder):
+            offset += len(ImportedZooManifest.load(folder / MANIFEST).models)
+            continue
         manifest, networks = load_judges(folder, job.device)
         models += [pool[offset + entry.index] for entry in manifest.judges]
         judges += networks

@@ -67,7 +67,7 @@ def time_inversion(
         pool=pool,
         seed=seed,
         device=describe_device(job.device),
-        images_per_task=models.ways * settings.images_per_class,
+        images_per_task=round(sum(len(m.class_ids) for m in models[:count]) / count * settings.images_per_class),
         arms=[SpeedArm(name=name, steps=steps, **measured) for (name, steps), measured in results.items()],
         provenance=job.provenance(),
     ).save(output)

@@ -22,7 +22,8 @@ from dfml.networks.build import build_network
 from dfml.networks.classifier import Classifier
 from dfml.networks.settings import LearnerSettings, NetworkSettings
 from dfml.settings import Access
-from dfml.zoo.pool import Pool, PoolModel
+from dfml.zoo.model import PoolModel
+from dfml.zoo.pool import Pool
 
 Own = TypeVar("Own", bound=MethodSettings)
 
@@ -121,7 +122,8 @@ class Context:
         A learner for any resolution has the same body as a model for one; only their heads differ.
         """
         own = (self.learner.family, self.learner.width)
-        return [model for model in self.pool.best(len(self.pool)) if (model.spec.family, model.spec.width) == own]
+        ours = [model for model in self.pool.best(len(self.pool)) if model.spec is not None]
+        return [model for model in ours if model.spec and (model.spec.family, model.spec.width) == own]
 
     def starting_learner(self, start: str) -> Classifier:
         """A meta-learner to begin with.

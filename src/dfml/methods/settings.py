@@ -15,9 +15,29 @@ Network = tuple[str, int]
 """Family and width of a network."""
 
 
+WANTS_MORE = frozenset(
+    {
+        "zoo_features",
+        "zoo_ensemble",
+        "cmi",
+        "purer_maml",
+        "purer_anil",
+        "purer_protonet",
+        "bidf_mkd",
+        "bidf_mkd_black_box",
+        "tgr",
+    }
+)
+"""Methods that want more of a model than imported ones have, which differ in form and classes and name no features."""
+
+
 @dataclass(frozen=True)
 class PoolFacts:
-    """A pool as the configuration describes it: how many models, of which networks and sides, and the learner."""
+    """A pool as the configuration describes it: how many models, of which networks and sides, and the learner.
+
+    ``imported`` names its zoos from elsewhere, whose models count and whose networks are unknown; ``datasets`` are
+    those whose images it is about: its own zoos' and those that learners are evaluated on.
+    """
 
     name: str
     models: int
@@ -25,6 +45,7 @@ class PoolFacts:
     datasets: tuple[str, ...]
     sides: tuple[int, ...]
     learner: Network
+    imported: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
+from dfml.files.yaml_files import read_yaml
 from dfml.settings import DisagreementError, Section, nearest
 
 Declared = TypeVar("Declared", bound=Section)

@@ -1,7 +1,7 @@
 """A pool: the union of zoos that a method is given, and how models are drawn from it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -9,71 +9,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import DfmlError
-from dfml.imaging.pixels import normalise, resized
-from dfml.networks.classifier import Classifier
 from dfml.settings import Access
-from dfml.zoo.access import AccessError, GradientsOnly, LogitsOnly
-from dfml.zoo.store import load_zoo
-
-
-@dataclass(frozen=True)
-class PoolModel:
-    """One frozen classifier of a pool.
-
-    ``classes`` are the pool-wide ids of its outputs in order, ``[ways]``; ``mean`` and ``std`` have shape ``[3]``.
-    ``network`` is the module itself or as much of it as the pool gives (:mod:`dfml.zoo.access`). ``selection_accuracy``
-    is what models may be chosen by, in percent; their own accuracy, for tables, is measured on images that choose
-    nothing, and so is not here.
-    """
-
-    index: int
-    network: Classifier | GradientsOnly
-    spec: NetworkSpec
-    classes: Tensor
-    mean: Tensor
-    std: Tensor
-    side: int
-    dataset: str
-    architecture: str
-    selection_accuracy: float
-
-    @property
-    def module(self) -> Classifier:
-        """The network with its weights; raises AccessError where the pool does not give them."""
-        if isinstance(self.network, GradientsOnly):
-            raise AccessError("this model does not give its weights (`pools.*.access`)")
-        return self.network
-
-    @cached_property
-    def class_ids(self) -> tuple[int, ...]:
-        """``classes`` as plain numbers, which nobody has to fetch from the device."""
-        return tuple(self.classes.tolist())
-
-    def inputs(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] of any side as this model was trained to see them: of its own side, normalised."""
-        return normalise(resized(images, self.side), self.mean, self.std)
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Logits ``[B, ways]`` of images ``[B, 3, any, any]`` in [0, 1]."""
-        return self.network(self.inputs(images))
+from dfml.zoo.model import PoolModel
+from dfml.zoo.union import Union
 
 
 class Pool(Sequence[PoolModel]):
     """All models of several zoos, with one numbering of classes.
 
     With ``label_space="global"`` models that share a class of a data set share its id; with ``"per_model"`` every
-    output of every model is a class of its own (F16).
+    output of every model is a class of its own (F16). A zoo from elsewhere counts as a data set of its name.
+
+    Args:
+        models: in order.
+        class_names: by pool-wide id.
+        domains: mean and standard deviation ``[3]`` of each data set, as a learner sees its images; by default those
+            of its models.
     """
 
-    def __init__(self, models: Sequence[PoolModel], class_names: Sequence[str], ways: int) -> None:
+    def __init__(
+        self,
+        models: Sequence[PoolModel],
+        class_names: Sequence[str],
+        domains: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+    ) -> None:
         self.models = list(models)
         self.class_names = list(class_names)
-        self.ways = ways
+        self.domains = dict(domains or {model.dataset: (model.mean, model.std) for model in models})
         self.sides = sorted({model.side for model in self.models})
-        # Every class belongs to one data set, and so has one normalisation and one side.
-        self._home: dict[int, PoolModel] = {c: model for model in self.models for c in model.class_ids}
+        self._side: dict[str, int] = {}
+        for model in self.models:
+            self._side[model.dataset] = max(model.side, self._side.get(model.dataset, 0))
+        self._home = {c: model.dataset for model in self.models for c in model.class_ids}
         self._groups: dict[str, dict[str, list[int]]] = {}
         for model in self.models:
             self._groups.setdefault(model.dataset, {}).setdefault(model.architecture, []).append(model.index)
@@ -88,56 +56,12 @@ class Pool(Sequence[PoolModel]):
             FileFormatError: a zoo is damaged.
             DfmlError: the zoos differ in ways, or list different classes or another side for one data set.
         """
-        seal = {"weights": lambda network: network, "gradients": GradientsOnly, "logits": LogitsOnly}[access]
-        models: list[PoolModel] = []
-        names: list[str] = []
-        offsets: dict[str, tuple[int, list[str]]] = {}
-        ways: int | None = None
-        sides: dict[str, int] = {}
+        union = Union(label_space, device, access)
         for folder in folders:
-            manifest, networks = load_zoo(folder, device)
-            if ways is not None and manifest.network.ways != ways:
-                raise DfmlError(
-                    f"{folder}: its models are {manifest.network.ways}-way, those before it {ways}-way; "
-                    "a pool needs one number of ways"
-                )
-            ways = manifest.network.ways
-            if sides.setdefault(manifest.dataset, manifest.side) != manifest.side:
-                raise DfmlError(
-                    f"{folder}: its models see {manifest.dataset} at {manifest.side} pixels, those before it at "
-                    f"{sides[manifest.dataset]}; train them on images of one side"
-                )
-            if label_space == "global" and manifest.dataset not in offsets:
-                offsets[manifest.dataset] = (len(names), manifest.class_names)
-                names += [f"{manifest.dataset}/{name}" for name in manifest.class_names]
-            if label_space == "global" and offsets[manifest.dataset][1] != manifest.class_names:
-                raise DfmlError(f"{folder}: its list of {manifest.dataset} classes differs from another zoo's")
-            mean, std = torch.tensor(manifest.mean, device=device), torch.tensor(manifest.std, device=device)
-            for entry, network in zip(manifest.models, networks, strict=True):
-                if label_space == "global":
-                    ids = [offsets[manifest.dataset][0] + c for c in entry.classes]
-                else:
-                    ids = list(range(len(names), len(names) + len(entry.classes)))
-                    names += [
-                        f"{manifest.dataset}/{manifest.architecture}/{entry.index}/{out}" for out in range(len(ids))
-                    ]
-                models.append(
-                    PoolModel(
-                        index=len(models),
-                        network=seal(network),
-                        spec=manifest.network,
-                        classes=torch.tensor(ids, device=device),
-                        mean=mean,
-                        std=std,
-                        side=manifest.side,
-                        dataset=manifest.dataset,
-                        architecture=manifest.architecture,
-                        selection_accuracy=entry.selection_accuracy,
-                    )
-                )
-        if ways is None:
+            union.add(folder)
+        if not union.models:
             raise DfmlError("a pool needs at least one zoo")
-        return cls(models, names, ways)
+        return cls(union.models, union.names, union.domains)
 
     def __len__(self) -> int:
         return len(self.models)
@@ -157,28 +81,29 @@ class Pool(Sequence[PoolModel]):
 
     def side_of(self, label: int) -> int:
         """The side at which the data set of class ``label`` comes."""
-        return self._home[label].side
+        return self._side[self._home[label]]
 
     def dataset_of(self, label: int) -> str:
         """The data set that class ``label`` is of."""
-        return self._home[label].dataset
+        return self._home[label]
 
     @cached_property
     def class_normalisation(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of every class's data set, ``[classes, 3]`` each (F19)."""
-        homes = [self._home.get(label, self.models[0]) for label in range(len(self.class_names))]
-        return torch.stack([m.mean for m in homes]), torch.stack([m.std for m in homes])
-
-    @property
-    def domains(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Mean and standard deviation ``[3]`` of each data set by its name."""
-        return {model.dataset: (model.mean, model.std) for model in self.models}
+        first = self.models[0].dataset
+        homes = [self.domains[self._home.get(label, first)] for label in range(len(self.class_names))]
+        return torch.stack([mean for mean, _ in homes]), torch.stack([std for _, std in homes])
 
     @property
     def normalisation(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation ``[3]`` for a learner of the whole pool: the average over its data sets."""
-        one_each = {model.dataset: model for model in self.models}.values()
-        return torch.stack([m.mean for m in one_each]).mean(0), torch.stack([m.std for m in one_each]).mean(0)
+        means, stds = zip(*self.domains.values(), strict=True)
+        return torch.stack(means).mean(0), torch.stack(stds).mean(0)
+
+    @property
+    def ways(self) -> int:
+        """Classes of the model that has most."""
+        return max(len(model.class_ids) for model in self.models)
 
     def best(self, count: int) -> list[PoolModel]:
         """The ``count`` models of highest accuracy on their selection images, best first; ties by index.

@@ -7,17 +7,30 @@ from pydantic import Field, field_validator, model_validator
 from dfml.settings import Access, DisagreementError, Name, Problem, RowName, Section, distinct
 
 
+class ImportedZooSettings(Section):
+    """A zoo of classifiers that were trained elsewhere."""
+
+    card: str = Field(description="Path of the YAML file that describes them (docs/your_zoo.md).")
+
+
 class PoolSettings(Section):
     """A named union of zoos: what a method is given."""
 
     datasets: tuple[Name, ...] = Field(
-        ("icons_colour",), min_length=1, strict=False, description="Data sets whose zoos are united."
+        ("icons_colour",),
+        strict=False,
+        description="Data sets whose zoos are united; learners are evaluated on them.",
     )
     networks: tuple[Name, ...] = Field(
         ("conv4",),
-        min_length=1,
         strict=False,
         description="Networks whose zoos are united (drawn per model).",
+    )
+    zoos: tuple[Name, ...] = Field(
+        (), strict=False, description="Imported zoos that are united with those; `datasets: []` for these alone."
+    )
+    evaluate: tuple[Name, ...] | None = Field(
+        None, strict=False, description="Data sets that learners are evaluated on, if others than `datasets`."
     )
     methods: tuple[RowName, ...] | None = Field(
         None,
@@ -35,7 +48,27 @@ class PoolSettings(Section):
         "respect to the image as well, or all `weights`. Methods that need more are n/a.",
     )
 
-    _no_repetition = field_validator("datasets", "networks", "methods", "shots")(distinct)
+    _no_repetition = field_validator("datasets", "networks", "zoos", "evaluate", "methods", "shots")(distinct)
+
+    @model_validator(mode="after")
+    def _has_models(self) -> "PoolSettings":
+        if self.datasets and not self.networks:
+            raise DisagreementError([Problem("networks", "missing: a zoo is of one data set and one network")])
+        if not (self.datasets or self.zoos):
+            raise DisagreementError(
+                [Problem("datasets", "names no zoo; give a data set, or an imported zoo in `zoos`", ("zoos",))]
+            )
+        return self
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The data sets that learners are evaluated on; without any nothing is measured."""
+        return self.datasets if self.evaluate is None else self.evaluate
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The data sets whose images are prepared: those that zoos are trained on, and those evaluated on."""
+        return tuple(dict.fromkeys([*self.datasets, *self.measured]))
 
 
 class OptimiserSettings(Section):

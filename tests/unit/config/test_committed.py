@@ -7,7 +7,7 @@ import pytest
 
 from dfml.config.load import load_config
 from dfml.config.tree import locate, section_of
-from dfml.config.yaml_files import read_yaml
+from dfml.files.yaml_files import read_yaml
 from support.repository import ROOT
 
 DEFAULT = ROOT / "config" / "config.yaml"

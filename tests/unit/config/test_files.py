@@ -9,8 +9,8 @@ from snakemake.utils import update_config
 
 from dfml.config.load import check_files, load_config
 from dfml.config.root import Config
-from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
+from dfml.files.yaml_files import read_yaml
 from dfml.settings import overlay
 
 

@@ -7,10 +7,10 @@ from dfml.artefacts.receipt import Receipt
 from dfml.artefacts.record import Record
 from dfml.cli.verify import examine
 from dfml.config.load import load_config
-from dfml.config.yaml_files import LARGEST_YAML, MOST_VALUES, read_yaml
 from dfml.data.splits import read_split
 from dfml.errors import ConfigError, DataError, FileFormatError
 from dfml.files.atomic import write_json
+from dfml.files.yaml_files import LARGEST_YAML, MOST_VALUES, read_yaml
 from dfml.jobs.provenance import write_receipt
 from dfml.results.collect import collect_records, read_results_csv
 from dfml.results.reading import read_speeds

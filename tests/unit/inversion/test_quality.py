@@ -46,7 +46,7 @@ def filled(models, per_class=2):
 
 
 def cross(models, *, fill=None, per_class=2):
-    pool = Pool(models, [str(c) for c in range(8)], 3)
+    pool = Pool(models, [str(c) for c in range(8)])
     return cross_model_accuracy(pool, filled(models if fill is None else fill, per_class), torch_generator(0))
 
 

@@ -28,7 +28,7 @@ def pool():
         )
         for i in range(4)
     ]
-    return Pool(models, [str(c) for c in range(4 * WAYS)], WAYS)
+    return Pool(models, [str(c) for c in range(4 * WAYS)])
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_of_one_domain_every_episode_has_classes_of_one_and_all_are_met(pool, ba
 
 
 def test_with_a_single_domain_one_and_mixed_are_the_same_draw(pool, bank):
-    alone = Pool(list(pool)[:2], pool.class_names, WAYS)
+    alone = Pool(list(pool)[:2], pool.class_names)
     held = ImageBank(4 * WAYS, slots=2, images_per_class=PER_CLASS, side=SMALL, device=CPU)
     for model in alone:
         held.add(recovered(model, torch.rand(PER_CLASS * WAYS, 3, SMALL, SMALL)))

@@ -60,7 +60,7 @@ def pool_of_the_bank():
         random_model(seed=i, network=nn.Identity(), classes=torch.arange(WAYS) + WAYS * i, **norm)
         for i in range(MODELS)
     ]
-    return Pool(models, [str(label) for label in range(MODELS * WAYS)], WAYS)
+    return Pool(models, [str(label) for label in range(MODELS * WAYS)])
 
 
 def step_of(network, parameters, settings, optimiser):

@@ -5,8 +5,8 @@ import shutil
 import pytest
 import yaml
 
-from dfml.config.yaml_files import read_yaml
 from dfml.errors import DfmlError
+from dfml.files.yaml_files import read_yaml
 from dfml.results.claims.declared import SpeedTest
 from dfml.results.claims.evidence import COLUMNS, EPISODES, NotMeasuredError, Shelf
 from dfml.results.claims.page import claims_page

@@ -100,7 +100,8 @@ def test_any_ordered_class_lists_map_there_and_back(lists):
         return manifest, [known.network] * len(lists)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dfml.zoo.pool.load_zoo", load)
+        patch.setattr("dfml.zoo.union.load_zoo", load)
+        patch.setattr("dfml.zoo.union.is_imported", lambda folder: False)
         shared = Pool.load(["x", "y"], label_space="global", device=CPU)
         own = Pool.load(["x", "y"], label_space="per_model", device=CPU)
     for index, model in enumerate(shared):
@@ -131,14 +132,14 @@ def test_a_pool_needs_a_zoo():
 
 def test_the_best_models_come_first_ties_by_index():
     accuracies = [50.0, 90.0, 70.0, 90.0]
-    pool = Pool([random_model(seed=i, selection_accuracy=a) for i, a in enumerate(accuracies)], ["a", "b", "c"], 3)
+    pool = Pool([random_model(seed=i, selection_accuracy=a) for i, a in enumerate(accuracies)], ["a", "b", "c"])
     assert [model.index for model in pool.best(3)] == [1, 3, 2]
 
 
 def test_the_best_models_are_evened_out_over_data_sets():
     told = [("hard", 50.0), ("easy", 99.0), ("easy", 98.0), ("hard", 70.0), ("easy", 99.0), ("hard", 60.0)]
     pool = Pool(
-        [random_model(seed=i, dataset=d, selection_accuracy=a) for i, (d, a) in enumerate(told)], ["a", "b", "c"], 3
+        [random_model(seed=i, dataset=d, selection_accuracy=a) for i, (d, a) in enumerate(told)], ["a", "b", "c"]
     )
     assert [model.index for model in pool.best(6)] == [3, 1, 5, 4, 0, 2]
     assert [model.index for model in pool.best(2)] == [3, 1]
@@ -150,7 +151,7 @@ def test_normalisation_averages_the_data_sets_not_the_models():
         random_model(seed=i, dataset=d, mean=m, std=2 * m)
         for i, (d, m) in enumerate(zip(("a", "a", "b"), means, strict=True))
     ]
-    mean, std = Pool(models, ["x"], 3).normalisation
+    mean, std = Pool(models, ["x"]).normalisation
     assert torch.allclose(mean, torch.full((3,), 0.4))
     assert torch.allclose(std, torch.full((3,), 0.8))
 

@@ -74,6 +74,8 @@ class Zip:
         with _whole(path), zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 members.count(info.file_size)
+                if info.compress_size > path.stat().st_size:
+                    members.refuse(f"has a member that is larger than itself, {info.filename!r}")
                 mode = info.external_attr >> 16
                 ordinary = stat.S_IFMT(mode) in (0, stat.S_IFREG)
                 folder = info.filename.endswith("/")  # its own `is_dir` fails on a member without a name

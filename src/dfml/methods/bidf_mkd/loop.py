@@ -22,7 +22,7 @@ from dfml.methods.bidf_mkd.distillation import BilevelDistillation
 from dfml.methods.bidf_mkd.settings import BidfMkdBlackBoxSettings, BidfMkdSettings
 from dfml.methods.bidf_mkd.zeroth_order import BlackBoxObjective
 from dfml.methods.training import LearnerLoop, iterate
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 
 
 def fit(context: Context) -> Fitted:

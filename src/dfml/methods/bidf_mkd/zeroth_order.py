@@ -12,7 +12,7 @@ from dfml.compute.placement import channels_last
 from dfml.imaging.crop_flip import CropFlips
 from dfml.inversion.losses import agreement, disagreement
 from dfml.inversion.objective import Objective
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 
 # Numbers of one question: it bounds the memory of the perturbed images and of the models' activations.
 QUESTION = 2**22

@@ -42,5 +42,6 @@ def _frozen(context: Context, count: int) -> Fitted:
     pool = context.pool
     chosen = pool.best(count)
     states = [without_statistics(model.module) for model in chosen]
-    specs = [model.spec for model in chosen]
+    # The configuration refuses pools with imported models, which have none.
+    specs = [model.spec for model in chosen if model.spec is not None]
     return Fitted(specs, [Snapshot(0, 0.0, states)], *pool.normalisation, finetune=False, domains=pool.domains)

@@ -51,7 +51,7 @@ class BellSteps:
         settings: of BELL.
         views: the augmentation; student and teacher see the same tensor.
         heads: of the models, as :func:`heads_of_models` gives them; the student then answers model ``i`` through head
-            ``i`` and not through the learner's own. Without any, through that.
+    XX the student's outputs, where a model may have more.
 
     Attributes:
         start: all that the steps move, by name, and :func:`outer_step` afterwards: ``parameters``; with heads of the
@@ -67,8 +67,11 @@ class BellSteps:
         settings: BellSettings,
         views: Views,
         heads: Mapping[str, Tensor] | None = None,
+        *,
+        ways: int | None = None,
     ) -> None:
         self.network, self.settings, self.views, self.heads = network, settings, views, dict(heads or {})
+        self._ways = ways
         learners = {name: p for name, p in parameters.items() if not (self.heads and name.startswith(HEAD))}
         self.start: Parameters = learners | self.heads
         self._fast = {name: p.detach().clone().requires_grad_() for name, p in self.start.items()}
@@ -107,7 +110,7 @@ class BellSteps:
 
     def _steps_on(self, item: Recovered, generator: torch.Generator) -> list[Tensor]:
         """The loss met at each step on one set."""
-        model, images = item.model, item.images
+        model, (images, classes) = item.model, self._asked(item, generator)
         losses: list[Tensor] = []
         which = [send(torch.tensor([model.index]), images.device)] if self.heads else []
         for _ in range(self.settings.fast_steps):
@@ -117,8 +120,20 @@ class BellSteps:
             inputs = self.views.inputs(model, images, crop_flips.to(images.device))
             with torch.no_grad():
                 teacher = model.network(inputs)
-            losses += self._step(inputs, teacher, *which)
+            losses += self._step(inputs, teacher if classes is None else teacher[:, classes], *which)
         return losses
+
+    def _asked(self, item: Recovered, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """The images of a set that the student can answer, and the model's outputs for their classes; None for all.
+
+        Of a model with more classes than the learner has outputs, as many are drawn; answers are then probabilities
+        among these.
+        """
+        if self._ways is None or len(item.model.class_ids) <= self._ways:
+            return item.images, None
+        drawn = torch.randperm(len(item.model.class_ids), generator=generator)[: self._ways]
+        classes = send(drawn.sort().values, item.images.device)
+        return item.images[torch.isin(item.targets, classes)], classes
 
     def _distil(self, inputs: Tensor, teacher: Tensor, *which: Tensor) -> tuple[Tensor]:
         student = self._fast
@@ -127,7 +142,9 @@ class BellSteps:
             student = {name: p for name, p in self._fast.items() if not name.startswith(HEADS)}
             for name in self.heads:
                 student[HEAD + name.removeprefix(HEADS)] = self._fast[name].index_select(0, *which)[0]
-        loss = distillation_loss(functional_call(self.network, student, (inputs,)), teacher, self.settings.kd_loss)
+        answers = functional_call(self.network, student, (inputs,))
+        # A model of fewer classes than the learner has outputs teaches the first of them.
+        loss = distillation_loss(answers[:, : teacher.shape[1]], teacher, self.settings.kd_loss)
         set_gradients(
             self._fast, dict(zip(self._fast, torch.autograd.grad(loss, list(self._fast.values())), strict=True))
         )

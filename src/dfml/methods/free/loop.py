@@ -25,7 +25,7 @@ from dfml.methods.base import Context, Fitted, Snapshot
 from dfml.methods.free.bell import BellSteps, distance, heads_of_models, outer_step
 from dfml.methods.free.settings import FreeSettings
 from dfml.methods.training import COUNTED, iterate
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 
 
 def fit(context: Context) -> Fitted:
@@ -229,7 +229,7 @@ class FreeLoop:
                 generator=torch_generator(context.seed, "free", "heads"),
                 device=context.job.device,
             )
-        return BellSteps(self.network, self.parameters, settings, self.views, heads)
+        return BellSteps(self.network, self.parameters, settings, self.views, heads, ways=context.ways)
 
     def _objective(self, *, warm: bool) -> Objective:
         adversary = None

@@ -18,7 +18,7 @@ from dfml.compute.traced import Traced
 from dfml.imaging.pixels import normalise
 from dfml.metalearning.closed_loop import any_side, can_loop
 from dfml.metalearning.distillation import draw_heads
-from dfml.methods.heads.questions import Questions
+from dfml.methods.heads.questions import ABSENT, Questions
 from dfml.methods.heads.settings import HeadsSettings
 from dfml.networks.classifier import Classifier
 from dfml.networks.conv4_passes import NAMES, Weights, backward_from, forward
@@ -65,7 +65,9 @@ class HeadsDistillation:
         self.body: list[Tensor] = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
         self.average = [p.detach().clone() for p in self.body]
         self.optimiser = Adam([[*self.body, self.weights, self.biases]], [settings.learning_rate])
-        self._closed = can_loop(backbone, device)
+        lacks = (answers == ABSENT).all(1)
+        self._absent = ABSENT * lacks.to(answers.dtype) if lacks.any() else None
+        self._closed = can_loop(backbone, device) and self._absent is None
         self._step = Recorded(self._compute, device)
         self.steps_done = 0
         self.loss = torch.zeros((), device=device)  # of the last step
@@ -94,6 +96,8 @@ class HeadsDistillation:
 
     def _by_autograd(self, inputs: Tensor, targets: Tensor, weighting: Tensor) -> tuple[Tensor, Gradients]:
         logits = F.linear(self.backbone.features(inputs), self.weights, self.biases)
+        if self._absent is not None:
+            logits = logits + self._absent.flatten()
         loss, _ = _divergence(logits, targets, weighting, self.settings.temperature)
         (moved,) = self.optimiser.groups
         return loss.detach(), zip(moved, torch.autograd.grad(loss, moved), strict=True)

@@ -1,22 +1,26 @@
 """Images that all models are asked, and what they answer (docs/method.md §7)."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from dfml.compute.placement import channels_last, send, to_device
+from dfml.compute.placement import channels_last, send
 from dfml.imaging.colour import mix, recolour
 from dfml.imaging.crop_flip import crop_flip, draw_crop_flips
 from dfml.methods.heads.settings import HeadsSettings
-from dfml.networks.build import build_network
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 
 TOGETHER = 256
 """Questions that are asked at once; where models normalise by the questions' own statistics, those of so many."""
 
 VARIED_TOGETHER = 2048
+
+ABSENT = -1e4
+"""The logit of an output that a model lacks beside models of more classes: its probability is 0 in float32."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Questions:
 
 @torch.no_grad()
 def ask(models: Sequence[PoolModel], images: Tensor, *, statistics: str) -> Tensor:
-    """Logits of every model for every image, ``[models, n, ways]``.
+    """Logits of every model for every image, ``[models, n, ways]``, with :data:`ABSENT` for outputs that a model lacks.
 
     Args:
         models: who is asked; with ``batch`` they must give their weights.
@@ -42,14 +46,19 @@ def ask(models: Sequence[PoolModel], images: Tensor, *, statistics: str) -> Tens
     """
     chunks = [channels_last(chunk.float() / 255) for chunk in images.tensor_split(-(-len(images) // TOGETHER))]
     asked = models if statistics == "stored" else [_by_the_batch(model) for model in models]
-    return torch.stack([torch.cat([model.logits(chunk) for chunk in chunks]) for model in asked])
+    answers = [torch.cat([model.logits(chunk) for chunk in chunks]) for model in asked]
+    ways = max(logits.shape[1] for logits in answers)
+    return torch.stack([F.pad(logits, (0, ways - logits.shape[1]), value=ABSENT) for logits in answers])
 
 
 def _by_the_batch(model: PoolModel) -> PoolModel:
     """The same model without its stored statistics."""
-    network = build_network(model.spec, episodic=True)
-    network.load_state_dict(dict(model.module.named_parameters()))
-    return replace(model, network=to_device(network.requires_grad_(False).eval(), model.mean.device))
+    network = copy.deepcopy(model.module)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+    return replace(model, network=network)
 
 
 def varied(images: Tensor, settings: HeadsSettings, generator: torch.Generator) -> Tensor:

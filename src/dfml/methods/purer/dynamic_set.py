@@ -10,7 +10,8 @@ from torch import Tensor
 from dfml.compute.optimisers import Adam
 from dfml.compute.placement import send
 from dfml.errors import DfmlError
-from dfml.zoo.pool import Pool, PoolModel
+from dfml.zoo.model import PoolModel
+from dfml.zoo.pool import Pool
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from dfml.methods.purer.pixel_loss import PixelLoss, Question
 from dfml.methods.purer.settings import PurerSettings
 from dfml.methods.training import LearnerLoop, iterate
 from dfml.networks.classifier import Classifier
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 
 
 def fit(context: Context) -> Fitted:

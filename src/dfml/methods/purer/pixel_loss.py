@@ -12,7 +12,7 @@ from dfml.compute.placement import channels_last
 from dfml.compute.workers import side_by_side
 from dfml.imaging.pixels import denormalise
 from dfml.inversion.losses import StatisticsGap, rolled, total_variation
-from dfml.zoo.pool import PoolModel
+from dfml.zoo.model import PoolModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class PixelLoss:
             batched = questions[0].images.device.type == "cuda"
         groups: dict[object, list[int]] = {}
         for place, question in enumerate(questions):
-            key = (question.model.spec, question.images.shape) if batched else place
+            key = (question.model.form, question.images.shape) if batched else place
             groups.setdefault(key, []).append(place)
         found: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 

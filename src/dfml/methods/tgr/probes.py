@@ -12,7 +12,8 @@ from dfml.errors import DfmlError
 from dfml.files.tensors import layout_of, read_tensors
 from dfml.imaging.pixels import normalise, resized
 from dfml.networks.build import build_network, initialise
-from dfml.zoo.pool import Pool, PoolModel
+from dfml.zoo.model import PoolModel
+from dfml.zoo.pool import Pool
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -49,7 +50,7 @@ def self_probe(pool: Pool) -> Probe:
     Raises:
         DfmlError: the models are not of one network, so that their parameters cannot be compared.
     """
-    if len({model.spec for model in pool}) > 1:
+    if len({model.form for model in pool}) > 1:
         raise DfmlError(
             "`tgr.probe: self` compares the models parameter by parameter, and this pool has several networks or image "
             "sides; use `meta_learner` or `random_r34`"

@@ -13,7 +13,7 @@ from support.zoo import SIDE, WAYS, random_model
 
 def pool_of(*seeds):
     models = [random_model(seed=seed, dtype=torch.float32) for seed in seeds]
-    return Pool(models, [f"class {c}" for c in range(WAYS)], WAYS)
+    return Pool(models, [f"class {c}" for c in range(WAYS)])
 
 
 def average(*seeds, head="averaged", seed=0):

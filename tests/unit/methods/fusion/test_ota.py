@@ -177,7 +177,7 @@ def test_the_method_fuses_onto_the_best_model(head):
         random_model(seed=seed, dtype=torch.float32, selection_accuracy=50.0 + 10 * (seed == 2)) for seed in range(4)
     ]
     models = [model.__class__(**{**vars(model), "index": i}) for i, model in enumerate(models)]
-    pool = Pool(models, [f"class {c}" for c in range(WAYS)], WAYS)
+    pool = Pool(models, [f"class {c}" for c in range(WAYS)])
     cell = context("ota", pool=pool, options={"head": head, "match_norm": True})
     ((state,),) = (snapshot.states for snapshot in fit(cell).snapshots)
     states = [dict(model.network.named_parameters()) for model in models]

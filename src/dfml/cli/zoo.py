@@ -1,0 +1,88 @@
+"""`dfml zoo`: import classifiers that were trained elsewhere, and see what a zoo holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.table import Table
+
+from dfml.artefacts.imported_zoo import ImportedZooManifest
+from dfml.artefacts.zoo import MANIFEST, ZooManifest
+from dfml.files.reading import read_plain_json
+from dfml.jobs.progress import make_progress
+
+
+def import_card(console: Console, card: Path, *, output: Path | None) -> int:
+    """Check every model of a card as the workflow will, and say what was found.
+
+    Args:
+        console: where the table goes.
+        card: the YAML file.
+        output: a folder to keep the zoo in; the workflow makes its own copy.
+
+    Raises:
+        DfmlError: the card is wrong or a model is not what it says.
+    """
+    from dfml.jobs.job import Job
+    from dfml.zoo.imported.store import import_zoo
+
+    job = Job("import_zoo", threads=1, gpu=0, progress=make_progress())
+    with TemporaryDirectory() as nowhere:
+        manifest = import_zoo(card, output or Path(nowhere), name=card.stem, job=job)
+    console.print(_of_imported(manifest))
+    return 0
+
+
+def show(console: Console, folder: Path) -> int:
+    """Say which models a zoo on the shelf holds, trained here or imported; runs no code of theirs.
+
+    Raises:
+        FileFormatError: there is no zoo, or it is damaged.
+    """
+    content = read_plain_json(folder / MANIFEST, maker="the rule train_zoo or import_zoo")
+    if isinstance(content, dict) and content.get("format") == ImportedZooManifest.FORMAT:
+        console.print(_of_imported(ImportedZooManifest.load(folder / MANIFEST)))
+    else:
+        console.print(_of_trained(ZooManifest.load(folder / MANIFEST)))
+    return 0
+
+
+def _of_imported(manifest: ImportedZooManifest) -> Table:
+    table = _table(
+        f"{manifest.name}: {len(manifest.models)} models, {len(manifest.class_names)} classes, card {manifest.card}",
+        ("model", "kind", "classes", "side", "channels", "outputs", "parameters", "batch norms", "own accuracy, %"),
+    )
+    for model in manifest.models:
+        table.add_row(
+            model.name,
+            model.kind,
+            str(len(model.classes)),
+            str(model.side),
+            model.channels,
+            model.outputs,
+            f"{model.parameters:,}",
+            str(model.norms) if model.kind == "module" else "n/a",
+            "not told" if model.accuracy is None else f"{model.accuracy:.1f}",
+        )
+    return table
+
+
+def _of_trained(manifest: ZooManifest) -> Table:
+    table = _table(
+        f"{manifest.dataset}, {manifest.architecture}, seed {manifest.seed}: {len(manifest.models)} models at "
+        f"{manifest.side} pixels",
+        ("model", "classes", "own accuracy, %"),
+    )
+    for model in manifest.models:
+        names = ", ".join(manifest.class_names[label] for label in model.classes)
+        table.add_row(str(model.index), names, f"{model.accuracy:.1f}")
+    return table
+
+
+def _table(title: str, headings: tuple[str, ...]) -> Table:
+    table = Table(title=title)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if place < 2 else "right")
+    return table

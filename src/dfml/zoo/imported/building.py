@@ -1,0 +1,245 @@
+"""From a card to a classifier: the module its owner names, its weights, and the form in which a pool asks it."""
+
+import importlib
+import importlib.util
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from dfml.artefacts.zoo import NetworkSpec
+from dfml.compute.placement import to_device
+from dfml.errors import DataError
+from dfml.networks.build import build_network
+from dfml.zoo.imported.card import PROGRAM, InputCard, ModelCard
+
+State = dict[str, Tensor]
+# ITU-R BT.601, as Pillow makes grey of colours.
+_GREY = (0.299, 0.587, 0.114)
+# Where a checkpoint keeps its state dict, and what torch's DataParallel puts before every name.
+_NESTED = ("state_dict", "model_state_dict", "model")
+_PARALLEL = "module."
+
+
+class _Function(nn.Module):
+    """A function in the place of a module. A graph of torch.export comes so: it refuses to be put into a mode."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, images: Tensor) -> Any:
+        return self._function(images)
+
+
+class Imported(nn.Module):
+    """A classifier from elsewhere as every other of a pool: normalised RGB images in, logits out.
+
+    Args:
+        network: the module; or a function of images as the model takes them, ``[B, channels, side, side]``, that gives
+            ``[B, classes]``, whose tensors, if it has any, are not the module's.
+        channels: ``rgb``, ``bgr`` or ``grey``.
+        outputs: what it answers with, ``logits`` or ``probabilities``.
+    """
+
+    grey: Tensor
+
+    def __init__(self, network: Callable[[Tensor], Any], *, channels: str, outputs: str) -> None:
+        super().__init__()
+        self.module = network if isinstance(network, nn.Module) else _Function(network)
+        self.channels, self.outputs = channels, outputs
+        self.register_buffer("grey", torch.tensor(_GREY)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``[B, classes]`` of normalised images ``[B, 3, side, side]``; of probabilities their logarithms."""
+        if self.channels == "bgr":
+            images = images.flip(1)
+        elif self.channels == "grey":
+            images = (images * self.grey).sum(1, keepdim=True)
+        answers = self.module(images)
+        if self.outputs == "probabilities":
+            return answers.clamp_min(torch.finfo(answers.dtype).tiny).log()
+        return answers
+
+
+def build(model: ModelCard, given: InputCard, folder: Path) -> nn.Module:
+    """The module that a card names, with whatever weights it begins with.
+
+    Raises:
+        DataError: there is no such function or network, or it cannot be called so.
+    """
+    made = _call(model, given, folder)
+    if not isinstance(made, nn.Module):
+        what = f"a {type(made).__name__}"
+        raise DataError(
+            f"model `{model.name}`: {model.network} gives {what}, not a torch.nn.Module; see `answers_only`"
+        )
+    return made
+
+
+def function_of(model: ModelCard, folder: Path) -> Callable[[Tensor], Any]:
+    """The function that answers for a model that gives nothing else; its answers carry no gradient."""
+    made = _named(model, folder)(**model.options)
+    if not callable(made):
+        raise DataError(
+            f"model `{model.name}`: {model.network} gives a {type(made).__name__}, not a function of images"
+        )
+
+    @torch.no_grad()
+    def answer(images: Tensor) -> Tensor:
+        return torch.as_tensor(made(images), device=images.device)
+
+    return answer
+
+
+def program_of(content: bytes, device: torch.device, name: str) -> Callable[[Tensor], Any]:
+    """An exported program as a function; reading it runs whatever its writer wanted.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        module = torch.export.load(io.BytesIO(content)).module()
+    except Exception as error:  # its reader trusts the file
+        raise DataError(
+            f"model `{name}`: its weights are no exported program ({type(error).__name__}: {error})"
+        ) from None
+    module.requires_grad_(False)
+    return to_device(module, device).forward
+
+
+def asked(network: Callable[[Tensor], Any], model: ModelCard, given: InputCard, device: torch.device) -> Imported:
+    """The frozen classifier of a pool on ``device``, in evaluation mode."""
+    classifier = Imported(network, channels=given.channels, outputs=model.outputs)
+    return to_device(classifier.requires_grad_(False).eval(), device)
+
+
+def read_weights(path: Path) -> State:
+    """The tensors of a file that somebody else wrote; nothing in it is run.
+
+    Raises:
+        DataError: it is neither safetensors nor a state dict of tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            found: Any = load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes make torch's reader raise almost anything
+        raise DataError(
+            f"{path} holds no plain weights ({told(error)}); save `model.state_dict()` with safetensors or torch.save"
+        ) from None
+    for name in _NESTED:
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+    tensors = isinstance(found, Mapping) and all(isinstance(value, Tensor) for value in found.values())
+    if not (tensors and found):
+        raise DataError(f"{path} holds no state dict of tensors; save `model.state_dict()`")
+    if all(str(name).startswith(_PARALLEL) for name in found):
+        found = {name.removeprefix(_PARALLEL): value for name, value in found.items()}
+    return {str(name): value.float() if value.is_floating_point() else value for name, value in found.items()}
+
+
+def fit_weights(network: nn.Module, state: State, *, name: str, path: Path) -> None:
+    """Give a module its weights.
+
+    Raises:
+        DataError: names, shapes or kinds of numbers differ, as those of quantised weights do; it lists them.
+    """
+    own = network.state_dict()
+    faults = [f"missing {key}" for key in own if key not in state]
+    faults += [f"unknown {key}" for key in state if key not in own]
+    faults += [
+        f"{key} is {list(state[key].shape)}, not {list(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    faults += [
+        f"{key} is quantised"
+        for key in own
+        if key in state and state[key].is_floating_point() != own[key].is_floating_point()
+    ]
+    if faults:
+        listed = [*faults[:6], *([f"and {len(faults) - 6} more"] if len(faults) > 6 else [])]
+        raise DataError(f"model `{name}`: {path} does not fit its network: {', '.join(listed)}")
+    network.load_state_dict(state)
+    network.float()
+
+
+def _call(model: ModelCard, given: InputCard, folder: Path) -> Any:
+    outputs = len(model.classes)
+    source, _, name = model.network.rpartition(":")
+    with torch.random.fork_rng(devices=[]):
+        try:
+            if source == "torchvision":
+                import torchvision
+
+                return torchvision.models.get_model(name, **{"num_classes": outputs, "weights": None, **model.options})
+            if source == "timm":
+                return _timm().create_model(name, **{"num_classes": outputs, "pretrained": False, **model.options})
+            if source == "dfml":
+                spec = {"family": name, "width": 32, "ways": outputs, "side": given.side, **model.options}
+                return build_network(NetworkSpec.model_validate(spec))
+            return _named(model, folder)(**model.options)
+        except DataError:
+            raise
+        except Exception as error:  # the user's own code, or options that do not fit
+            raise DataError(
+                f"model `{model.name}`: {model.network} cannot be built ({type(error).__name__}: {error})"
+            ) from error
+
+
+def told(error: Exception) -> str:
+    """Kind and first line of an error."""
+    return " ".join([f"{type(error).__name__}:", *str(error).splitlines()[:1]])
+
+
+def _timm() -> Any:
+    try:
+        return importlib.import_module("timm")
+    except ImportError:
+        raise DataError("the package timm is not installed here; install it, or name a function of your own") from None
+
+
+def _named(model: ModelCard, folder: Path) -> Callable[..., Any]:
+    source, _, name = model.network.rpartition(":")
+    if model.network == PROGRAM:
+        raise DataError(f"model `{model.name}`: an exported program is read, not built")
+    try:
+        module = _module_of_file(folder / source) if model.source else importlib.import_module(source)
+    except Exception as error:  # the user's own code
+        raise DataError(
+            f"model `{model.name}`: {source} cannot be imported ({type(error).__name__}: {error})"
+        ) from error
+    found: Any = getattr(module, name, None)
+    if not callable(found):
+        raise DataError(f"model `{model.name}`: {source} has no function `{name}`")
+    return found
+
+
+def _module_of_file(file: Path) -> Any:
+    name = f"dfml_imported_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None  # it ends in .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: dataclasses look their module up there
+    with _importable(file.parent):
+        spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let modules of a folder be imported, as those beside a script are."""
+    place = str(folder.absolute())
+    sys.path.insert(0, place)
+    try:
+        yield
+    finally:
+        sys.path.remove(place)

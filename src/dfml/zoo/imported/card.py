@@ -1,0 +1,208 @@
+"""A card: what the owner of a zoo says of classifiers that were trained elsewhere. Imports no torch."""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from dfml.artefacts.base import Percent, Text
+from dfml.errors import ConfigError, DataError
+from dfml.files.reading import LONGEST_NAME
+from dfml.files.yaml_files import read_yaml
+from dfml.settings import DisagreementError, Name, Problem, Section, distinct, nearest
+
+PROGRAM = "program"
+LIBRARIES = ("torchvision", "timm", "dfml")
+_SHOWN = 5
+
+ClassName = Annotated[Text, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
+
+
+def _builder(text: str) -> str:
+    source, colon, name = text.rpartition(":")
+    if text != PROGRAM and not (colon and source and name.isidentifier()):
+        raise ValueError(
+            "give `file.py:function`, `package.module:function`, `torchvision:resnet18`, `timm:NAME`, `dfml:conv4` (or "
+            "`dfml:resnet10`, `dfml:resnet18`), or `program` for weights that are an exported program"
+        )
+    return text
+
+
+class InputCard(Section):
+    """How a photo becomes what a model takes: the pixels it sees, and how they are scaled."""
+
+    side: int = Field(ge=16, le=1024, description="Height and width of what the model sees, in pixels.")
+    channels: Literal["rgb", "bgr", "grey"] = Field("rgb", description="Channels, in their order.")
+    largest: Literal[1, 255] = Field(1, description="What a white pixel is before `mean` and `std`: 1 or 255.")
+    mean: tuple[float, ...] = Field(
+        (0.0,), strict=False, description="Subtracted from each channel; one value for all."
+    )
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (1.0,), strict=False, description="What each channel is divided by then; one value for all."
+    )
+
+    @model_validator(mode="after")
+    def _a_value_for_each_channel(self) -> "InputCard":
+        wanted = 1 if self.channels == "grey" else 3
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) not in (1, wanted):
+                raise DisagreementError(
+                    [Problem(key, f"give one value, or {wanted} for {self.channels}", ("channels",))]
+                )
+        return self
+
+    @property
+    def normalisation(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of red, green and blue, three values each, in units of [0, 1]."""
+        both = []
+        for values in (self.mean, self.std):
+            three = [value / self.largest for value in (values * 3 if len(values) == 1 else values)]
+            both.append(three[::-1] if self.channels == "bgr" else three)
+        return both[0], both[1]
+
+
+class ModelCard(Section):
+    """One classifier: how its module is built, its weights, and what its outputs mean."""
+
+    name: Name = Field(description="What it is called.")
+    network: Annotated[str, AfterValidator(_builder)] = Field(description="How its module is built.")
+    options: dict[str, Any] = Field({}, description="Keyword arguments of that.")
+    weights: str | None = Field(
+        None, description="Its weights, a path from the card's folder: safetensors, a state dict, or the program."
+    )
+    classes: tuple[ClassName, ...] = Field(min_length=2, strict=False, description="Class names in output order.")
+    input: InputCard | None = Field(None, description="If other than the zoo's.")
+    outputs: Literal["logits", "probabilities"] = Field("logits", description="What it answers with.")
+    answers_only: bool = Field(
+        False, description="The function gives no module, but a function of images: a black box, such as a service."
+    )
+    accuracy: Percent | None = Field(None, description="Its own accuracy in percent, as its owner has it.")
+    trusted: bool = Field(
+        False, description="Whether an exported program may be loaded: its file can make torch run any code."
+    )
+    licence: Text = Field("", description="Its licence, if another than the zoo's.")
+    origin: Text = Field("", description="Where it is from.")
+
+    _no_repetition = field_validator("classes")(distinct)
+
+    @model_validator(mode="after")
+    def _weights_are_where_they_belong(self) -> "ModelCard":
+        problems = []
+        if self.answers_only and (self.weights or self.network == PROGRAM or self.library):
+            problems.append(Problem("answers_only", "goes with a function of your own, and without `weights`"))
+        if not self.answers_only and self.weights is None:
+            problems.append(Problem("weights", "missing; give the file"))
+        if self.network == PROGRAM and not self.trusted:
+            message = (
+                "the file of an exported program can make torch run any code when it is read; say `trusted: true` if "
+                "you know whom it is from"
+            )
+            problems.append(Problem("trusted", message, ("network",)))
+        if self.network == PROGRAM and self.options:
+            problems.append(Problem("options", "an exported program takes none", ("network",)))
+        if problems:
+            raise DisagreementError(problems)
+        return self
+
+    @property
+    def library(self) -> str | None:
+        """The library that builds it, for `torchvision:`, `timm:` and `dfml:`."""
+        source = self.network.rpartition(":")[0]
+        return source if source in LIBRARIES else None
+
+    @property
+    def source(self) -> str | None:
+        """The file of the function that builds it, a path from the card's folder, if it is one."""
+        source = self.network.rpartition(":")[0]
+        return source if source.endswith(".py") else None
+
+
+class ZooCard(Section):
+    """A zoo of classifiers that were trained elsewhere."""
+
+    licence: Text = Field("", description="Licence of the models.")
+    origin: Text = Field("", description="Where they are from.")
+    label_space: Literal["global", "per_model"] = Field(
+        "global",
+        description="`global`: classes of one name are one class in all models; `per_model`: each model's are its own.",
+    )
+    input: InputCard | None = Field(None, description="How photos become what the models take; a model may differ.")
+    models: tuple[ModelCard, ...] = Field(min_length=1, max_length=10_000, strict=False, description="The models.")
+
+    @model_validator(mode="after")
+    def _models_can_be_told_apart(self) -> "ZooCard":
+        seen: set[str] = set()
+        problems = []
+        for place, model in enumerate(self.models):
+            if model.name in seen:
+                problems.append(Problem(f"models.{place}.name", f"a second model is called `{model.name}`"))
+            if model.input is None and self.input is None:
+                problems.append(Problem(f"models.{place}.input", "missing; give it here or for the whole zoo"))
+            seen.add(model.name)
+        if problems:
+            raise DisagreementError(problems)
+        return self
+
+    def input_of(self, model: ModelCard) -> InputCard:
+        """How photos become what a model takes."""
+        chosen = model.input or self.input
+        assert chosen is not None
+        return chosen
+
+    @property
+    def answers_only(self) -> bool:
+        """Whether some model gives nothing but answers."""
+        return any(model.answers_only for model in self.models)
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The sides that the models see, each once."""
+        return tuple(sorted({self.input_of(model).side for model in self.models}))
+
+    def files(self, folder: Path) -> list[Path]:
+        """Every file that the models are made of, each once: weights, and the user's own code."""
+        names = [name for model in self.models for name in (model.weights, model.source) if name]
+        return [folder / name for name in dict.fromkeys(names)]
+
+
+def read_card(path: Path) -> ZooCard:
+    """Read a card, and see that the files it names are there.
+
+    Raises:
+        DataError: the card is missing, no YAML or has wrong keys, or a file is missing; it names each of them.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no card {path}")
+    try:
+        values = read_yaml(path)
+        card = ZooCard.model_validate(values)
+    except ConfigError as error:
+        raise DataError(str(error).replace("\n", "; ")) from None
+    except ValidationError as error:
+        faults = [fault for detail in error.errors(include_url=False) for fault in _faults(detail)]
+        more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+        raise DataError(f"{path}: {'; '.join([*faults[:_SHOWN], *more])}") from None
+    if missing := [str(file) for file in card.files(path.parent) if not file.is_file()]:
+        raise DataError(f"{path} names files that are not there: {', '.join(missing[:_SHOWN])}")
+    return card
+
+
+@cache
+def card_at(path: str, changed: int) -> ZooCard:
+    """The card at ``path`` as it was at the time ``changed``, read once."""
+    return read_card(Path(path))
+
+
+def _faults(detail: Any) -> list[str]:
+    where = ".".join(map(str, detail["loc"]))
+    fault = detail.get("ctx", {}).get("error")
+    if isinstance(fault, DisagreementError):
+        return [f"{'.'.join(filter(None, (where, one.key)))}: {one.message}" for one in fault.problems]
+    if detail["type"] == "extra_forbidden":
+        known = {key for section in (ZooCard, ModelCard, InputCard) for key in section.model_fields}
+        meant = nearest(str(detail["loc"][-1]), known)
+        return [f"{where}: unknown key{f'; did you mean `{meant}`?' if meant else ''}"]
+    if detail["type"] == "missing":
+        return [f"{where}: missing"]
+    return [f"{where}: {fault or detail['msg']}"]

@@ -1,0 +1,96 @@
+"""What a classifier from elsewhere must do on a batch before it is believed."""
+
+import torch
+from torch import Tensor, nn
+
+from dfml.errors import DataError
+from dfml.imaging.pixels import normalise
+from dfml.zoo.imported.building import Imported, told
+from dfml.zoo.imported.card import InputCard, ModelCard
+
+_BATCH, _SEED = 4, 20240617
+# float32 answers of the same image in another batch: kernels differ, and an error of so much is no statement.
+_ALIKE = 1e-3
+
+
+def check_answers(network: Imported, model: ModelCard, given: InputCard) -> None:
+    """Ask a classifier about a batch of chance pixels.
+
+    Raises:
+        DataError: it fails; its answers have another shape than the card says, are not finite, change from call to call
+            or with the rest of the batch, are probabilities where the card says logits or the reverse, or have no
+            gradient; or it changes itself while it answers.
+    """
+    device = network.grey.device
+    pixels = torch.rand(_BATCH, 3, given.side, given.side, generator=torch.Generator().manual_seed(_SEED)).to(device)
+    mean, std = (torch.tensor(values, device=device) for values in given.normalisation)
+    images = normalise(pixels, mean, std)
+    before = _buffers(network)
+    first = _answers(network, images, model)
+    if any(not torch.equal(one, other) for one, other in zip(before, _buffers(network), strict=True)):
+        raise _refused(model, "it changes its own buffers while it answers; take what counts or averages out of it")
+    if not torch.equal(first, _answers(network, images, model)):
+        raise _refused(
+            model, "asked twice, it answers differently: dropout or other chance is at work in evaluation mode"
+        )
+    alone = _answers(network, images[:1], model)
+    if not torch.allclose(alone, first[:1], rtol=_ALIKE, atol=_ALIKE * float(first.abs().max())):
+        raise _refused(
+            model, "its answer to an image depends on the others of the batch (batch norm without statistics?)"
+        )
+    _check_meaning(first, model)
+    if not model.answers_only:
+        _check_gradient(network, images, model)
+
+
+def stored_norms(network: nn.Module) -> int:
+    """Batch norms with stored statistics."""
+    return sum(isinstance(one, nn.BatchNorm2d) and one.running_mean is not None for one in network.modules())
+
+
+def _buffers(network: nn.Module) -> list[Tensor]:
+    return [buffer.clone() for buffer in network.buffers()]
+
+
+def _answers(network: Imported, images: Tensor, model: ModelCard) -> Tensor:
+    try:
+        with torch.no_grad():
+            answers = network(images)
+    except Exception as error:  # the user's own code
+        raise _refused(
+            model, f"it fails on a batch of {len(images)} images of side {images.shape[-1]} ({told(error)})"
+        ) from error
+    if not isinstance(answers, Tensor):
+        raise _refused(model, f"it answers with a {type(answers).__name__}; wrap it so that it gives a tensor")
+    if answers.shape != (len(images), len(model.classes)):
+        shape, wanted = list(answers.shape), [len(images), len(model.classes)]
+        raise _refused(model, f"its answers have the shape {shape}, its {len(model.classes)} `classes` want {wanted}")
+    if not bool(answers.isfinite().all()):
+        raise _refused(model, "its answers are not finite")
+    return answers
+
+
+def _check_meaning(answers: Tensor, model: ModelCard) -> None:
+    plain = answers.exp() if model.outputs == "probabilities" else answers
+    sums_to_one = bool((plain.sum(1) - 1).abs().max() < _ALIKE) and bool((plain >= 0).all())
+    if sums_to_one and model.outputs == "logits":
+        raise _refused(model, "its answers are probabilities; say `outputs: probabilities`")
+    if not sums_to_one and model.outputs == "probabilities":
+        raise _refused(model, "its answers are no probabilities; say `outputs: logits`")
+
+
+def _check_gradient(network: Imported, images: Tensor, model: ModelCard) -> None:
+    asked = images.clone().requires_grad_()
+    try:
+        (gradient,) = torch.autograd.grad(network(asked).square().sum(), asked)
+    except RuntimeError:
+        message = (
+            "its answers have no gradient with respect to the image; if they cannot have any, say `answers_only: true`"
+        )
+        raise _refused(model, message) from None
+    if not bool(gradient.isfinite().all()):
+        raise _refused(model, "the gradient of its answers is not finite")
+
+
+def _refused(model: ModelCard, why: str) -> DataError:
+    return DataError(f"model `{model.name}`: {why}")

@@ -1,0 +1,170 @@
+"""Zoos from elsewhere on the shelf: imported by their card, checked, and read again by it."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dfml.artefacts.imported_zoo import ImportedModel, ImportedZooManifest
+from dfml.artefacts.zoo import MANIFEST, WEIGHTS
+from dfml.errors import DataError, FileFormatError
+from dfml.files.atomic import atomic_write
+from dfml.files.reading import read_plain_json, sha256_file
+from dfml.files.tensors import layout_of, read_tensors
+from dfml.jobs.job import Job
+from dfml.zoo.imported.building import Imported, asked, build, fit_weights, function_of, program_of, read_weights
+from dfml.zoo.imported.card import PROGRAM, ModelCard, ZooCard, read_card
+from dfml.zoo.imported.checks import check_answers, stored_norms
+
+REMEDY = "import the zoo again"
+_CPU = torch.device("cpu")
+
+
+def is_imported(folder: Path) -> bool:
+    """Whether the zoo in a folder came from elsewhere; raises FileFormatError where there is none."""
+    content = read_plain_json(folder / MANIFEST, maker="the rule train_zoo or import_zoo")
+    return isinstance(content, dict) and content.get("format") == ImportedZooManifest.FORMAT
+
+
+def import_zoo(card_file: Path, folder: Path, *, name: str, job: Job) -> ImportedZooManifest:
+    """Check the models of a card and write them into ``folder``: ``zoo.safetensors`` and ``zoo.json``.
+
+    Every model is built, given its weights and asked about a batch. What the modules are made of stays in the card and
+    the code beside it, which must be there whenever the zoo is used.
+
+    Raises:
+        DataError: the card is wrong, or a model is not what it says; it names the model.
+    """
+    start = time.perf_counter()
+    card, beside = read_card(card_file), card_file.parent
+    tensors: dict[str, Tensor] = {}
+    models: list[ImportedModel] = []
+    names: list[str] = []
+    with job.progress.task(f"importing {name}", total=len(card.models)) as bar:
+        for model in card.models:
+            network, stored = _first_time(model, card, beside)
+            check_answers(network, model, card.input_of(model))
+            tensors |= {f"{len(models)}.{key}": tensor for key, tensor in stored.items()}
+            models.append(_entry(model, card, network, names, len(models)))
+            bar.advance()
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write(folder / WEIGHTS, lambda partial: save_file(tensors, partial))
+    manifest = ImportedZooManifest(
+        name=name,
+        card=str(card_file),
+        files=_code_digests(card, card_file),
+        label_space=card.label_space,
+        side=max(model.side for model in models),
+        mean=np.mean([model.mean for model in models], axis=0).tolist(),
+        std=np.mean([model.std for model in models], axis=0).tolist(),
+        class_names=names,
+        models=models,
+        weights_sha256=sha256_file(folder / WEIGHTS),
+        seconds=time.perf_counter() - start,
+        provenance=job.provenance(),
+    )
+    manifest.save(folder / MANIFEST)
+    return manifest
+
+
+def load_imported(folder: Path, device: torch.device) -> tuple[ImportedZooManifest, list[Imported]]:
+    """Read an imported zoo: its manifest and its models on ``device``, frozen, in evaluation mode.
+
+    Code is run as the card names it, which must be as it was at the import.
+
+    Raises:
+        FileFormatError: manifest or weights are missing, damaged, or do not belong together.
+        DataError: the card or the code beside it is gone or has changed.
+    """
+    manifest = ImportedZooManifest.load(folder / MANIFEST)
+    card_file = Path(manifest.card)
+    card = read_card(card_file)
+    if _code_digests(card, card_file) != manifest.files or len(card.models) != len(manifest.models):
+        raise DataError(f"{card_file} or the code beside it is not as it was when {folder} was imported; {REMEDY}")
+    weights = folder / WEIGHTS
+    if not weights.is_file() or sha256_file(weights) != manifest.weights_sha256:
+        raise FileFormatError(f"{weights} is missing, damaged or foreign; {REMEDY}")
+    networks = [
+        _again(model, card, card_file.parent, weights, entry.index, device)
+        for model, entry in zip(card.models, manifest.models, strict=True)
+    ]
+    return manifest, networks
+
+
+def _first_time(model: ModelCard, card: ZooCard, folder: Path) -> tuple[Imported, dict[str, Tensor]]:
+    """A model from its owner's files, with the tensors to store."""
+    given = card.input_of(model)
+    if model.answers_only:
+        return asked(function_of(model, folder), model, given, _CPU), {}
+    assert model.weights is not None
+    path = folder / model.weights
+    if model.network == PROGRAM:
+        content = path.read_bytes()
+        stored = {PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)}
+        return asked(program_of(content, _CPU, model.name), model, given, _CPU), stored
+    network = build(model, given, folder)
+    fit_weights(network, read_weights(path), name=model.name, path=path)
+    # Tensors that share their memory cannot be stored as they are.
+    stored = {key: tensor.detach().clone().contiguous() for key, tensor in network.state_dict().items()}
+    return asked(network, model, given, _CPU), stored
+
+
+def _again(model: ModelCard, card: ZooCard, folder: Path, weights: Path, index: int, device: torch.device) -> Imported:
+    given = card.input_of(model)
+    if model.answers_only:
+        return asked(function_of(model, folder), model, given, device)
+    if model.network == PROGRAM:
+        try:
+            with safe_open(weights, framework="pt") as stored:
+                content = bytes(stored.get_tensor(f"{index}.{PROGRAM}").numpy())
+        except (OSError, SafetensorError) as error:
+            raise FileFormatError(f"{weights}: not a readable safetensors file ({error}); {REMEDY}") from None
+        return asked(program_of(content, device, model.name), model, given, device)
+    network = build(model, given, folder)
+    layout = {f"{index}.{key}": kind for key, kind in layout_of(network.state_dict()).items()}
+    found = read_tensors(weights, layout, what=f"model `{model.name}`", remedy=REMEDY, others=True)
+    network.load_state_dict({key.partition(".")[2]: tensor for key, tensor in found.items()})
+    return asked(network, model, given, device)
+
+
+def _entry(model: ModelCard, card: ZooCard, network: Imported, names: list[str], index: int) -> ImportedModel:
+    """What the manifest says of a model; ``names`` grows by classes that no model before had."""
+    given = card.input_of(model)
+    shared = card.label_space == "global"
+    called = [name if shared else f"{model.name}/{name}" for name in model.classes]
+    names += [name for name in called if name not in names]
+    mean, std = given.normalisation
+    kind: Any = "function" if model.answers_only else "program" if model.network == PROGRAM else "module"
+    return ImportedModel(
+        index=index,
+        name=model.name,
+        classes=[names.index(name) for name in called],
+        kind=kind,
+        side=given.side,
+        channels=given.channels,
+        mean=mean,
+        std=std,
+        outputs=model.outputs,
+        accuracy=model.accuracy,
+        parameters=_parameters(network),
+        norms=stored_norms(network),
+        licence=model.licence or card.licence,
+        origin=model.origin or card.origin,
+    )
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _code_digests(card: ZooCard, card_file: Path) -> dict[str, str]:
+    """The SHA-256 of the card and of the code beside it that it names, by path from its folder."""
+    sources: Sequence[str] = sorted({model.source for model in card.models if model.source})
+    folder = card_file.parent
+    return {card_file.name: sha256_file(card_file)} | {name: sha256_file(folder / name) for name in sources}

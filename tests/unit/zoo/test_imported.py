@@ -1,0 +1,324 @@
+"""Zoos from elsewhere: what a card says is what a pool asks, and what is not so is refused in one line."""
+
+import pytest
+import torch
+import torchvision
+import yaml
+from torch import nn
+
+from dfml.artefacts.imported_zoo import ImportedZooManifest
+from dfml.artefacts.zoo import MANIFEST, WEIGHTS
+from dfml.errors import DataError, FileFormatError
+from dfml.jobs.job import Job
+from dfml.jobs.progress import NullProgress
+from dfml.zoo.access import AccessError
+from dfml.zoo.imported.card import InputCard, read_card
+from dfml.zoo.imported.store import import_zoo
+from dfml.zoo.pool import Pool
+from support.lab import MEAN, SIDE, STD, classes, model, module, program, write_card, write_lab, write_networks
+from support.zoo import CPU, write_random_zoo
+
+
+def taken(card, folder, name="lab"):
+    return import_zoo(card, folder, name=name, job=Job("import_zoo", 1, 0, NullProgress()))
+
+
+def pool_of(*folders, label_space="global", access="weights"):
+    return Pool.load(folders, label_space=label_space, device=CPU, access=access)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    card = write_lab(tmp_path / "lab")
+    manifest = taken(card, tmp_path / "zoo")
+    return card, tmp_path / "zoo", manifest
+
+
+def test_models_answer_in_a_pool_as_they_do_at_home(lab):
+    pool = pool_of(lab[1])
+    images = torch.rand(3, 3, SIDE, SIDE)
+    normal = (images - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    grey = 255 * (images * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    with torch.no_grad():
+        wanted = [
+            module("own", 5)(normal),
+            module("plain", 8, seed=1)(normal),
+            module("grey", 5, seed=2)(grey).log(),
+            module("own", 8, seed=3)(normal),
+        ]
+        for one, answers in zip(pool, wanted, strict=True):
+            torch.testing.assert_close(one.logits(images), answers, rtol=1e-4, atol=1e-4)
+    assert [one.architecture for one in pool] == ["birds", "plain", "grey", "sealed"]
+    assert [one.selection_accuracy for one in pool] == [81.5, 0.0, 0.0, 0.0]
+    assert {one.dataset for one in pool} == {"lab"}
+
+
+def test_what_a_model_says_of_itself_is_in_the_manifest(lab):
+    _, folder, manifest = lab
+    assert ImportedZooManifest.load(folder / MANIFEST) == manifest
+    assert [one.kind for one in manifest.models] == ["module", "module", "module", "program"]
+    assert [one.norms for one in manifest.models] == [1, 0, 0, 0]
+    assert manifest.models[2].std == pytest.approx([1 / 255] * 3)
+    assert manifest.class_names == classes(5) + classes(6, 5)
+    assert manifest.models[1].classes == list(range(3, 11))
+
+
+@pytest.mark.parametrize(
+    ("given", "mean", "std"),
+    [
+        ({"mean": MEAN, "std": STD}, MEAN, STD),
+        ({"channels": "bgr", "mean": MEAN, "std": STD}, MEAN[::-1], STD[::-1]),
+        ({"channels": "grey", "mean": [0.5], "std": [0.25]}, [0.5] * 3, [0.25] * 3),
+        ({"largest": 255, "mean": [102, 127.5, 153], "std": [51]}, [0.4, 0.5, 0.6], [0.2] * 3),
+    ],
+)
+def test_pixels_are_scaled_as_the_card_says(given, mean, std):
+    found = InputCard.model_validate({"side": SIDE, **given}).normalisation
+    assert found[0] == pytest.approx(mean)
+    assert found[1] == pytest.approx(std)
+
+
+def test_a_model_of_blue_first_sees_blue_first(tmp_path):
+    write_networks(tmp_path)
+    own = module("own", 5)
+    entry = model(tmp_path, "own", own, "nets.py:own", options={"outputs": 5}, classes=classes(5))
+    card = write_card(tmp_path, [entry], input={"side": SIDE, "channels": "bgr", "mean": MEAN, "std": STD})
+    taken(card, tmp_path / "zoo")
+    images = torch.rand(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        wanted = own((images.flip(1) - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None])
+        torch.testing.assert_close(pool_of(tmp_path / "zoo")[0].logits(images), wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("file", ["weights.pt", "weights.pth", "nested.pt", "parallel.pt", "half.safetensors"])
+def test_weights_as_labs_have_them(tmp_path, file):
+    write_networks(tmp_path)
+    state = module("own", 5).state_dict()
+    entry = model(tmp_path, "own", module("own", 5), "nets.py:own", options={"outputs": 5}, classes=classes(5))
+    changed = {
+        "nested.pt": {"epoch": 3, "state_dict": state},
+        "parallel.pt": {f"module.{key}": tensor for key, tensor in state.items()},
+    }.get(file, state)
+    if file.startswith("half"):
+        half = module("own", 5).half()
+        model(tmp_path, "half", half, "", classes=[])
+    else:
+        torch.save(changed, tmp_path / file)
+    taken(write_card(tmp_path, [entry | {"weights": file}]), tmp_path / "zoo")
+    found = pool_of(tmp_path / "zoo")[0].module.state_dict()
+    torch.testing.assert_close(found["module.answer.weight"], state["answer.weight"], rtol=2e-3, atol=2e-3)
+    assert found["module.answer.weight"].dtype == torch.float32
+
+
+def test_torchvision_builds_its_own_and_answers_the_same(tmp_path):
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(num_classes=7).eval()
+    entry = model(tmp_path, "big", network, "torchvision:resnet18", classes=classes(7))
+    manifest = taken(write_card(tmp_path, [entry]), tmp_path / "zoo")
+    assert manifest.models[0].norms == 20
+    images = torch.rand(2, 3, SIDE, SIDE)
+    normal = (images - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    with torch.no_grad():
+        torch.testing.assert_close(pool_of(tmp_path / "zoo")[0].logits(images), network(normal), rtol=1e-3, atol=1e-3)
+
+
+def test_pools_unite_zoos_of_both_kinds(lab, tmp_path):
+    own = write_random_zoo(tmp_path / "a", dataset="apples", models=2)
+    pool = pool_of(own, lab[1])
+    assert len(pool) == 6
+    assert pool.ways == 8
+    assert len(pool.class_names) == len(set(pool.class_names))
+    assert {pool.dataset_of(label) for label in pool[3].class_ids} == {"lab"}
+    assert pool.domains.keys() == {"apples", "lab"}
+    torch.testing.assert_close(pool.domains["lab"][0], torch.tensor(lab[2].mean))
+    assert {len(ids) for ids in (model.class_ids for model in pool)} == {3, 5, 8}
+
+
+def test_classes_of_one_name_are_one_class_or_not(tmp_path):
+    for space, wanted in (("global", 5), ("per_model", 10)):
+        folder = tmp_path / space
+        write_networks(folder)
+        models = [
+            model(folder, name, module("own", 5, seed=seed), "nets.py:own", options={"outputs": 5}, classes=classes(5))
+            for seed, name in enumerate(("one", "two"))
+        ]
+        taken(write_card(folder, models, label_space=space), folder / "zoo")
+        assert len(pool_of(folder / "zoo").class_names) == wanted
+        assert len(pool_of(folder / "zoo", label_space="per_model").class_names) == 10
+
+
+def test_a_service_gives_its_answers_and_nothing_else(tmp_path):
+    card = write_lab(tmp_path / "lab", service=True)
+    assert taken(card, tmp_path / "zoo").models[-1].kind == "function"
+    service = pool_of(tmp_path / "zoo", access="logits")[-1]
+    images = torch.rand(2, 3, SIDE, SIDE)
+    normal = (images - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    wanted = normal.mean((2, 3)) @ torch.linspace(-1, 1, 15).view(5, 3).T
+    torch.testing.assert_close(service.logits(images), wanted, rtol=1e-4, atol=1e-4)
+    with pytest.raises(AccessError):
+        service.logits(images.requires_grad_())
+
+
+def broken(**changes):
+    return {"options": {"outputs": 5}, "classes": classes(5), **changes}
+
+
+@pytest.mark.parametrize(
+    ("built", "network", "changes", "said"),
+    [
+        ("own", "own", {"classes": classes(4)}, r"answers have the shape \[4, 5\], its 4 `classes` want \[4, 4\]"),
+        (
+            "own",
+            "own",
+            {"options": {"outputs": 6}},
+            r"does not fit its network: answer.weight is \[5, 6\], not \[6, 6\]",
+        ),
+        ("own", "own", {"options": {"outputs": 5, "depth": 3}}, "cannot be built .*depth"),
+        ("own", "ours", {}, "has no function `ours`"),
+        ("own", "grey", {}, "missing layer.weight, missing layer.bias, unknown"),
+        ("grey", "grey", {"input": {"side": SIDE, "channels": "grey"}}, "probabilities; say `outputs: probabilities`"),
+        ("own", "own", {"outputs": "probabilities"}, "no probabilities; say `outputs: logits`"),
+        ("own", "own", {"input": {"side": SIDE, "channels": "grey"}}, "it fails on a batch of 4 images of side 32"),
+        ("dropping", "dropping", {}, "asked twice, it answers differently"),
+        ("Counting", "Counting", {}, "changes its own buffers"),
+        ("Together", "Together", {}, "depends on the others of the batch"),
+        ("Two", "Two", {}, "answers with a tuple"),
+    ],
+)
+def test_models_that_are_not_what_they_say(tmp_path, built, network, changes, said):
+    write_networks(tmp_path)
+    entry = model(tmp_path, "odd", module(built, 5), f"nets.py:{network}", **broken(**changes))
+    with pytest.raises(DataError, match=f"model `odd`: .*{said}") as error:
+        taken(write_card(tmp_path, [entry]), tmp_path / "zoo")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_quantised_weights(tmp_path):
+    write_networks(tmp_path)
+    entry = model(tmp_path, "odd", module("own", 5), "nets.py:own", **broken())
+    state = {key: tensor.to(torch.int8) for key, tensor in module("own", 5).state_dict().items()}
+    torch.save(state, tmp_path / "int8.pt")
+    with pytest.raises(DataError, match=r"int8\.pt does not fit its network: first\.0\.weight is quantised"):
+        taken(write_card(tmp_path, [entry | {"weights": "int8.pt"}]), tmp_path / "zoo")
+
+
+def test_weights_that_are_not_finite(tmp_path):
+    write_networks(tmp_path)
+    network = module("own", 5)
+    nn.init.constant_(network.answer.bias, float("inf"))
+    entry = model(tmp_path, "odd", network, "nets.py:own", **broken())
+    with pytest.raises(DataError, match="model `odd`: its answers are not finite"):
+        taken(write_card(tmp_path, [entry]), tmp_path / "zoo")
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("run",))
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda path: torch.save({"a": Evil()}, path), "holds no plain weights"),
+        (lambda path: torch.save(nn.Linear(3, 2), path), "holds no plain weights"),
+        (lambda path: torch.save({"epoch": 3}, path), "holds no state dict"),
+        (lambda path: torch.save([1, 2], path), "holds no state dict"),
+        (lambda path: path.write_bytes(b"nothing"), "holds no plain weights"),
+        (lambda path: path.write_bytes(b""), "holds no plain weights"),
+    ],
+)
+def test_files_that_hold_no_plain_weights_run_nothing(tmp_path, write, said, capsys):
+    write_networks(tmp_path)
+    entry = model(tmp_path, "own", module("own", 5), "nets.py:own", **broken())
+    write(tmp_path / "bad.pt")
+    with pytest.raises(DataError, match=rf"bad\.pt.*{said}"):
+        taken(write_card(tmp_path, [entry | {"weights": "bad.pt"}]), tmp_path / "zoo")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"models": []}, "models: .*at least 1"),
+        ({"modles": []}, "modles: unknown key; did you mean `models`"),
+        ({"input": {"side": SIDE, "mean": [0.1, 0.2]}}, r"input.mean: give one value, or 3 for rgb"),
+        ({"input": None}, r"models.0.input: missing"),
+    ],
+)
+def test_cards_with_wrong_keys(tmp_path, change, said):
+    path = write_lab(tmp_path)
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
+    with pytest.raises(DataError, match=rf"card\.yaml: .*{said}"):
+        read_card(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "plain"}, "models.1.name: a second model is called `plain`"),
+        ({"classes": ["a", "a", "b", "c", "d"]}, "models.0.classes: lists a more than once"),
+        ({"classes": ["a"]}, "models.0.classes: .*at least 2"),
+        ({"network": "nets.py"}, "models.0.network: give `file.py:function`"),
+        ({"network": "program"}, "models.0.trusted: the file of an exported program can make torch run any code"),
+        ({"weights": None}, "models.0.weights: missing"),
+        ({"weights": "gone.pt"}, r"names files that are not there: .*gone\.pt"),
+        ({"network": "gone.py:own"}, r"names files that are not there: .*gone\.py"),
+        ({"answers_only": True}, "models.0.answers_only: goes with a function of your own"),
+        ({"accuracy": 101}, "models.0.accuracy"),
+    ],
+)
+def test_cards_with_wrong_models(tmp_path, change, said):
+    path = write_lab(tmp_path)
+    card = yaml.safe_load(path.read_text())
+    card["models"][0] |= change
+    path.write_text(yaml.safe_dump(card))
+    with pytest.raises(DataError, match=said) as error:
+        read_card(path)
+    assert "card.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "models: [", "- 1", "models: 3\nmodels: 4"])
+def test_cards_that_are_no_yaml(tmp_path, text):
+    (tmp_path / "card.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"card\.yaml"):
+        read_card(tmp_path / "card.yaml")
+    with pytest.raises(DataError, match="there is no card"):
+        read_card(tmp_path / "other.yaml")
+
+
+def test_code_that_changed_since_the_import_is_not_run(lab):
+    card, folder, _ = lab
+    (card.parent / "nets.py").write_text("raise SystemExit('run')")
+    with pytest.raises(DataError, match=r"not as it was when .* was imported; import the zoo again"):
+        pool_of(folder)
+
+
+def test_a_manifest_names_nothing_that_runs(lab):
+    """Were a stranger's zoo.json put in its place, the user's own card would still say what is built."""
+    _, folder, _ = lab
+    assert "nets" not in "".join(
+        value for key, value in yaml.safe_load((folder / MANIFEST).read_text()).items() if isinstance(value, str)
+    ).replace(str(folder), "")
+    text = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(text.replace('"kind": "module"', '"kind": "program"', 1))
+    assert [one.architecture for one in pool_of(folder)] == ["birds", "plain", "grey", "sealed"]
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, MANIFEST])
+def test_damaged_zoos(lab, name):
+    path = lab[1] / name
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(FileFormatError, match=name):
+        pool_of(lab[1])
+    path.unlink()
+    with pytest.raises(FileFormatError, match=name):
+        pool_of(lab[1])
+
+
+def test_a_file_that_is_no_program(tmp_path):
+    write_networks(tmp_path)
+    entry = program(tmp_path, "sealed", module("own", 5), classes=classes(5))
+    (tmp_path / "sealed.pt2").write_bytes(b"nothing of the kind")
+    with pytest.raises(DataError, match="model `sealed`: its weights are no exported program"):
+        taken(write_card(tmp_path, [entry]), tmp_path / "zoo")
