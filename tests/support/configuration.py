@@ -23,6 +23,7 @@ UNTRACKED = {
     "runtime": {"checkpoint_every": 20, "tf32": False},
     "datasets": {},
     "custom_methods": {},
+    "custom_networks": {},
     "ways": 5,
     "shots": [1],
     "evaluation": {"queries": 15},

@@ -15,7 +15,8 @@ from dfml.data.images import SPLITS, ClassImages, save_images
 from dfml.jobs.progress import NullProgress, Progress
 from dfml.jobs.settings import RuntimeSettings
 from dfml.networks.build import build_network
-from dfml.networks.settings import NetworkSettings
+from dfml.networks.custom import describe
+from dfml.networks.settings import LearnerSettings, NetworkSettings
 from dfml.zoo.model import PoolModel
 from dfml.zoo.settings import OptimiserSettings, ZooSettings
 from dfml.zoo.stage import train_zoo
@@ -138,7 +139,7 @@ def write_random_zoo(
     **facts: Any,
 ) -> Path:
     """Write a zoo of untrained networks; ``facts`` replace entries of its manifest. Returns ``folder``."""
-    spec = NetworkSpec(family=family, width=WIDTH, ways=ways, side=side)
+    spec = describe(LearnerSettings(family=family, width=WIDTH), ways=ways, side=side)
     states = [random_network(spec, 1000 * seed + index).state_dict() for index in range(models + judges)]
     entries = random_entries(models, ways=ways, classes=classes, seed=seed)
     manifest = {

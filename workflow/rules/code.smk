@@ -1,9 +1,13 @@
-# Digests of the code behind a job, which make it run again.
+# The code behind jobs: its digests, which make them run again, and a trial of what is not the package's.
 import ast
 import hashlib
+import json
 import re
+import subprocess
+import sys
 
 import dfml
+from dfml.config.own_files import trials
 from dfml.jobs.code_digest import code_digest, file_digest
 
 PACKAGE = Path(dfml.__file__).parent
@@ -21,11 +25,24 @@ def code(rule, *modules):
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+def with_file(digest, file):
+    """A digest of code and of a file of the user's own with what it imports; without such a file the digest itself."""
+    return digest_json([digest, file_digest(Path(file).expanduser(), PACKAGE)]) if file else digest
+
+
+def zoo_code(wildcards):
+    """Digest of what trains a zoo: a network of the user's own counts for its own zoos only."""
+    family = settings.networks[wildcards.architecture].family
+    return with_file(code("train_zoo"), settings.custom_networks.get(family))
+
+
 def cell_code(wildcards):
     """Digest of what fits a cell: methods are imported by name, so each counts for its own cells only."""
     if file := settings.custom_methods.get(wildcards.method):
-        return digest_json([code("meta_learn"), file_digest(Path(file).expanduser(), PACKAGE)])
-    return code("meta_learn", entry(wildcards.method).fit.split(":")[0])
+        digest = with_file(code("meta_learn"), file)
+    else:
+        digest = code("meta_learn", entry(wildcards.method).fit.split(":")[0])
+    return with_file(digest, settings.custom_networks.get(settings.learner_of(wildcards.method).family))
 
 
 def card_digest(zoo):
@@ -40,3 +57,17 @@ def report_texts():
     """Digest of the report's captions, which Snakemake does not watch."""
     texts = sorted(Path(workflow.basedir, "report").glob("*.rst"))
     return digest_json({text.name: text.read_text(encoding="utf-8") for text in texts})
+
+
+def try_networks():
+    """Refuse networks of the user's own that jobs could not do with; in a process of its own, which imports torch."""
+    told = trials(settings)
+    if told["networks"]:
+        run = subprocess.run(
+            [sys.executable, "-m", "dfml.networks.trial"],
+            input=json.dumps(told),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if run.returncode:
+            raise SystemExit(run.stdout.strip())

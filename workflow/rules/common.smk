@@ -307,6 +307,7 @@ onstart:
     # so on for ever: half a core after some hundreds.
     if workflow.local_exec:
         workflow.scheduler.job_rate_limiter = None
+    try_networks()
 
 
 onerror:

@@ -30,8 +30,8 @@ def network_settings(wildcards):
 
 def zoo_settings(wildcards):
     """Zoo training without the recipe of the other family of networks."""
-    family = settings.networks[wildcards.architecture].family
-    return plain(settings.zoo_of(wildcards.dataset), exclude={"resnet" if family == "conv4" else "conv4"})
+    own = settings.zoo.recipe_of(settings.networks[wildcards.architecture].family)
+    return plain(settings.zoo_of(wildcards.dataset), exclude={"conv4", "resnet"} - {own})
 
 
 SECTION_OF_INVERTER = {"gen_ce": "per_model", "gen_bn": "per_model"}

@@ -35,7 +35,7 @@ rule train_zoo:
         mem_mb=3000,
         runtime=720,
     params:
-        code=code("train_zoo"),
+        code=zoo_code,
         network=network_settings,
         settings=zoo_settings,
         ways=settings.ways,

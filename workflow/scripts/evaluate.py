@@ -6,10 +6,12 @@ from typing import Any
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.evaluation.stage import evaluate
 from dfml.jobs.job import Job, run_job
+from dfml.networks.custom import register_networks
 
 
 def _main(snakemake: Any, job: Job) -> None:
     params = snakemake.params
+    register_networks(job.untracked.custom_networks)
     evaluate(
         Path(snakemake.input.learner).parent,
         list(dict.fromkeys(Path(file).parent for file in snakemake.input.images)),

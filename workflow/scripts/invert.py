@@ -8,12 +8,14 @@ from dfml.inversion.stage import invert
 from dfml.jobs.checkpoint import resume_path
 from dfml.jobs.job import Job, run_job
 from dfml.jobs.wall import data_free_wall, real_image_folders
+from dfml.networks.custom import register_networks
 
 
 def _main(snakemake: Any, job: Job) -> None:
     params, wildcards = snakemake.params, snakemake.wildcards
     folder = Path(snakemake.output.summary).parent
     untracked = job.untracked
+    register_networks(untracked.custom_networks)
     with data_free_wall(real_image_folders(untracked.experiment, untracked.datasets)):
         invert(
             [Path(manifest).parent for manifest in snakemake.input.zoos],

@@ -9,19 +9,21 @@ from dfml.jobs.job import Job, run_job
 from dfml.jobs.wall import data_free_wall, real_image_folders
 from dfml.methods.base import Context
 from dfml.methods.stage import fit_cell, load_settings
-from dfml.networks.settings import NetworkSettings
+from dfml.networks.custom import register_networks
+from dfml.networks.settings import LearnerSettings
 
 
 def _main(snakemake: Any, job: Job) -> None:
     files, params, untracked = snakemake.input, snakemake.params, job.untracked
     folder = Path(snakemake.output.learner).parent
     images = list(dict.fromkeys(Path(file).parent for file in files.images))
+    register_networks(untracked.custom_networks)
     own = untracked.custom_methods.get(params.cell.method)
     context = Context(
         cell=params.cell,
         ways=params.ways,
         label_space=params.label_space,
-        learner=NetworkSettings.model_validate(params.learner),
+        learner=LearnerSettings.model_validate(params.learner),
         access=params.method["access"],
         settings=load_settings(params.method["settings"], params.options),
         adapts=params.method["learner"],

@@ -7,10 +7,12 @@ from dfml.inversion.settings import InversionSettings
 from dfml.inversion.timing import time_inversion
 from dfml.jobs.job import Job, run_job
 from dfml.jobs.wall import data_free_wall, real_image_folders
+from dfml.networks.custom import register_networks
 
 
 def _main(snakemake: Any, job: Job) -> None:
     untracked = job.untracked
+    register_networks(untracked.custom_networks)
     with data_free_wall(real_image_folders(untracked.experiment, untracked.datasets)):
         time_inversion(
             [Path(manifest).parent for manifest in snakemake.input.zoos],

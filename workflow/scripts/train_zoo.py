@@ -5,6 +5,7 @@ from typing import Any
 
 from dfml.jobs.checkpoint import resume_path
 from dfml.jobs.job import Job, run_job
+from dfml.networks.custom import register_networks
 from dfml.networks.settings import NetworkSettings
 from dfml.zoo.settings import ZooSettings
 from dfml.zoo.stage import train_zoo
@@ -13,6 +14,7 @@ from dfml.zoo.stage import train_zoo
 def _main(snakemake: Any, job: Job) -> None:
     params, wildcards = snakemake.params, snakemake.wildcards
     folder = Path(snakemake.output.manifest).parent
+    register_networks(job.untracked.custom_networks)
     train_zoo(
         Path(snakemake.input.images),
         folder,

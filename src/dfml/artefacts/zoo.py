@@ -1,21 +1,55 @@
 """``zoo.json``: what is written beside a zoo's weights, and checked when it is read. Torch-free."""
 
-from typing import Annotated, ClassVar, Literal
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from dfml.artefacts.base import Artefact, Channels, Closed, Count, Name, NonNegative, Percent, Positive
 from dfml.artefacts.provenance import Provenance
+
+RESNETS = ("resnet10", "resnet18")
+FAMILIES = ("conv4", *RESNETS)
+"""Network families of the package; any other is in a file of somebody's own."""
+
+Architecture = tuple[str, int, str, bool]
+"""What two networks that may exchange weights have in common, but for their heads."""
+
+
+def architecture(family: str, width: int, options: Mapping[str, Any], *, stem_relu: bool) -> Architecture:
+    """Of a network with these values; a stem is a matter of ResNets."""
+    return family, width, json.dumps(options, sort_keys=True), stem_relu or family not in RESNETS
 
 
 class NetworkSpec(Closed):
     """All that is needed to rebuild a classifier's module; stored beside its weights."""
 
-    family: Literal["conv4", "resnet10", "resnet18"]
+    family: Name
     width: int = Field(ge=1, le=4096)
     ways: int = Field(ge=1, le=100_000)
     side: int | None = Field(ge=16, le=1024)
     stem_relu: bool = True
+    options: dict[str, JsonValue] = Field(default_factory=dict, description="of a network of somebody's own")
+    code: str | None = Field(None, description="digest of the files that such a network is in")
+
+    def __hash__(self) -> int:
+        return hash((self.architecture, self.ways, self.side, self.code))
+
+    @property
+    def architecture(self) -> Architecture:
+        """What it has in common with networks of other heads."""
+        return architecture(self.family, self.width, self.options, stem_relu=self.stem_relu)
+
+    @model_validator(mode="after")
+    def _is_ours_or_has_its_code(self) -> "NetworkSpec":
+        if (self.family in FAMILIES) != (self.code is None):
+            raise ValueError(
+                f"family {self.family!r} is not one of {', '.join(FAMILIES)}, nor is there a digest of its code"
+                if self.code is None
+                else f"{self.family} is a family of the package and has no code of its own"
+            )
+        return self
 
 
 WEIGHTS = "zoo.safetensors"

@@ -24,10 +24,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     console = Console(highlight=False)
     try:
+        _register(getattr(chosen, "network", []))
         return chosen.run(chosen, console)
     except DfmlError as error:
         sys.stderr.write(f"dfml {chosen.command}: {error}\n")
         return 1
+
+
+def _register(named: Sequence[str]) -> None:
+    """Take networks given as NAME=FILE for known."""
+    if named:
+        from dfml.networks.custom import register_networks
+
+        files = dict(one.partition("=")[::2] for one in named)
+        if missing := [one for one in named if not one.partition("=")[2]]:
+            raise DfmlError(f"--network {missing[0]}: give it as NAME=FILE")
+        register_networks(files)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,6 +153,9 @@ def _add_uses(add: Callable[..., argparse.ArgumentParser]) -> None:
             changes={"queries": own.queries, "episodes": own.episodes, "episode_seed": own.seed},
         ),
     )
+    for command in (adapted, asked, measured):
+        text = "where the network NAME is that a learner is made of and this package does not have; such a file is run"
+        command.add_argument("--network", action="append", default=[], metavar="NAME=FILE", help=text)
     for command in (adapted, measured):
         command.add_argument("learner", type=Path, help="folder of a learner, below results/…/metalearning/")
         command.add_argument("folder", type=Path, help="folder with one sub-folder of photos per class")

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-import dfml
 from dfml.artefacts.images import Drawn
 from dfml.catalogue import METHODS, entry, section_key
+from dfml.config.own_files import faulty_cards, faulty_files, unknown_families
 from dfml.data.known import KNOWN
 from dfml.data.settings import EMBEDDED
-from dfml.errors import DataError
 from dfml.inversion.settings import InversionSettings
-from dfml.jobs.code_digest import missing_imports
 from dfml.metalearning.settings import BankReplaySettings
-from dfml.methods.settings import MethodSettings, Surroundings, missing_file
+from dfml.methods.settings import MethodSettings, Surroundings
 from dfml.settings import Problem, Section, unknown
 
 if TYPE_CHECKING:
@@ -43,7 +41,13 @@ def faulty_variants(config: "Experiment") -> Iterator[tuple[str, str, list[Any]]
 
 def disagreements(config: "Experiment") -> Iterator[Problem]:
     """Everything that is wrong between sections whose own values are all right."""
-    wrong_names = [*_names(config), *_zoos(config), *_custom_methods(config), *_variants(config)]
+    wrong_names = [
+        *_names(config),
+        *faulty_cards(config),
+        *faulty_files(config),
+        *unknown_families(config),
+        *_variants(config),
+    ]
     yield from wrong_names
     yield from _choice(config)
     yield from _replay_fits_the_bank(config)
@@ -97,26 +101,6 @@ def _names(config: "Experiment") -> Iterator[Problem]:
                 yield Problem(f"pools.{pool}.methods", message, ("methods",))
 
 
-def _zoos(config: "Experiment") -> Iterator[Problem]:
-    """Zoos from elsewhere: cards that cannot be used, names that are taken, and more access than the models give."""
-    usable = {}
-    for name in config.zoos:
-        if name in config.datasets:
-            yield Problem(f"zoos.{name}", f"`{name}` is a data set too; choose another name", (f"datasets.{name}",))
-        try:
-            usable[name] = config.card(name)
-        except (DataError, OSError, RuntimeError, ValueError) as error:
-            yield Problem(f"zoos.{name}.card", str(error))
-    for pool, chosen in config.pools.items():
-        for name in chosen.zoos:
-            if name not in config.zoos:
-                remedy = unknown(name, config.zoos) if config.zoos else "give its card there"
-                yield Problem(f"pools.{pool}.zoos", f"`{name}` is not under `zoos`; {remedy}", (f"zoos.{name}",))
-            elif name in usable and usable[name].answers_only and chosen.access != "logits":
-                message = f"some models of `{name}` give their answers only; use `logits`"
-                yield Problem(f"pools.{pool}.access", message, (f"zoos.{name}", f"pools.{pool}.zoos"))
-
-
 def _paths(config: "Experiment") -> Iterator[Problem]:
     """Paths of images that lead nowhere on any machine; whether something is there is seen when it is listed."""
     used = {name for pool in config.pools if config.selected(pool) for name in config.pools[pool].read}
@@ -130,23 +114,6 @@ def _paths(config: "Experiment") -> Iterator[Problem]:
                 yield Problem(
                     f"datasets.{name}.{key}", f"`{path}` is not a {kind} ({why}); give its whole path", ("pools",)
                 )
-
-
-def _custom_methods(config: "Experiment") -> Iterator[Problem]:
-    for name, file in config.custom_methods.items():
-        key = f"custom_methods.{name}"
-        if name in METHODS:
-            yield Problem(key, f"`{name}` is a method of this package; choose another name")
-        elif missing := missing_file(file):
-            yield Problem(key, missing)
-        else:
-            try:
-                missing = ", ".join(missing_imports(Path(file).expanduser(), Path(dfml.__file__).parent))
-                if missing:
-                    message = f"`{file}` imports what is neither installed nor in its folder: {missing}"
-                    yield Problem(key, f"{message}; install it or put it there")
-            except (SyntaxError, ValueError, OSError) as error:
-                yield Problem(key, f"`{file}` is not a Python file that can be read: {error}")
 
 
 def _variants(config: "Experiment") -> Iterator[Problem]:
@@ -236,7 +203,7 @@ def _methods(config: "Experiment") -> Iterator[Problem]:
             for pool, method in rows
             if set(config.pools[pool].networks) <= set(config.networks)
             and set(config.pools[pool].read) <= set(config.datasets)
-            and not any(_zoos(config))
+            and not any(faulty_cards(config))
         ]
         pools = {pool: config.facts(pool, method) for pool, method in sound}
         runs = any(config.inapplicable(pool, method) is None for pool, method in sound)

@@ -54,13 +54,16 @@ class Experiment(Section):
     networks: dict[Name, NetworkSettings] = Field(
         {"conv4": NetworkSettings()}, min_length=1, description="Networks of the zoo by name."
     )
-    learner: LearnerSettings = Field(LearnerSettings(), description="The meta-learner's network: a Conv4.")
+    learner: LearnerSettings = Field(LearnerSettings(), description="The meta-learner's network.")
     zoos: dict[Name, ImportedZooSettings] = Field({}, description="Zoos that were trained elsewhere, by name.")
     pools: dict[Name, PoolSettings] = Field({"single": PoolSettings()}, min_length=1, description="Pools by name.")
     methods: tuple[str, ...] = ()  # of which names, and with which default, `Config` says
     custom_methods: dict[
         Name, Annotated[str, Field(description="Path of a Python file with a function `fit(context)`.")]
     ] = Field({}, description="Methods of your own by name, run after `methods` (docs/adding.md).")
+    custom_networks: dict[
+        Name, Annotated[str, Field(description="Path of a Python file with classes `Network` and `Options`.")]
+    ] = Field({}, description="Network families of your own by name, for zoo and learner (docs/adding.md).")
     variants: dict[
         VariantName,
         Annotated[dict[str, Any], Field(description="Keys of the method's section, of `inversion`, of `learner`.")],
@@ -156,15 +159,14 @@ class Experiment(Section):
         chosen = self.pools[pool]
         networks = [self.networks[name] for name in chosen.networks if chosen.datasets]
         cards = [self.card(name) for name in chosen.zoos]
-        learner = self.learner_of(method)
         return PoolFacts(
             name=pool,
             models=len(chosen.datasets) * sum(network.models or self.zoo.models for network in networks)
             + sum(len(card.models) for card in cards),
-            networks=tuple((network.family, network.width) for network in networks),
+            networks=tuple(network.architecture(stem_relu=self.zoo.stem_relu) for network in networks),
             datasets=chosen.read,
             sides=(*(self.datasets[name].side for name in chosen.datasets), *(s for card in cards for s in card.sides)),
-            learner=(learner.family, learner.width),
+            learner=self.learner_of(method).architecture(),
             imported=chosen.zoos,
         )
 

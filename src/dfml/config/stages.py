@@ -30,6 +30,7 @@ CELLS = (
     "methods",
     "variants",
     "custom_methods",
+    "custom_networks",
 )
 
 

@@ -34,15 +34,16 @@ def code_digest(module: str, package_root: Path) -> str:
     return _digest([module], root, {})
 
 
-def file_digest(file: Path, package_root: Path) -> str:
+def file_digest(file: Path, package_root: Path | None) -> str:
     """Return the digest of a Python file outside the package and of all it imports from the package and beside it.
 
-    What counts is the same as for :func:`code_digest`, also in modules and packages of the file's own folder. Raises
-    OSError and SyntaxError as reading and parsing does.
+    What counts is the same as for :func:`code_digest`, also in modules and packages of the file's own folder. Without
+    ``package_root`` the package does not count. Raises OSError and SyntaxError as reading and parsing does.
     """
     status = file.stat()
     own, imports = _read("", file, status.st_mtime_ns, status.st_size)
-    return _digest(imports, Path(package_root).absolute(), {"": own}, beside=file.parent)
+    root = None if package_root is None else Path(package_root).absolute()
+    return _digest(imports, root, {"": own}, beside=file.parent)
 
 
 def missing_imports(file: Path, package_root: Path) -> Iterator[str]:
@@ -78,7 +79,7 @@ def _is_installed(name: str) -> bool:
         return True
 
 
-def _digest(names: Iterable[str], root: Path, found: dict[str, str], beside: Path | None = None) -> str:
+def _digest(names: Iterable[str], root: Path | None, found: dict[str, str], beside: Path | None = None) -> str:
     """Of the modules with these names, of what they import, and of what was found before."""
     waiting = list(names)
     while waiting:
@@ -94,9 +95,9 @@ def _digest(names: Iterable[str], root: Path, found: dict[str, str], beside: Pat
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def _find(name: str, root: Path, beside: Path | None = None) -> Path | None:
+def _find(name: str, root: Path | None, beside: Path | None = None) -> Path | None:
     """The file of a module: of the package, or else in the folder `beside`."""
-    folder = root.parent if name.partition(".")[0] == root.name else beside
+    folder = root.parent if root is not None and name.partition(".")[0] == root.name else beside
     if folder is None or not name:
         return None
     base = folder.joinpath(*name.split("."))

@@ -48,6 +48,7 @@ class Untracked:
         runtime: How jobs run.
         datasets: The user's folder of every data set by name, None for an embedded one.
         custom_methods: Files of the user's own methods by name.
+        custom_networks: Files of the user's own networks by name.
         ways: Classes of a task, as many as a split needs.
         images_per_class: Images that evaluation takes of a class.
     """
@@ -56,6 +57,7 @@ class Untracked:
     runtime: RuntimeSettings
     datasets: Mapping[str, str | None]
     custom_methods: Mapping[str, str]
+    custom_networks: Mapping[str, str]
     ways: int
     images_per_class: int
 
@@ -67,6 +69,7 @@ class Untracked:
             runtime=RuntimeSettings.model_validate(config["runtime"]),
             datasets={name: own["path"] for name, own in config["datasets"].items()},
             custom_methods=config["custom_methods"],
+            custom_networks=config["custom_networks"],
             ways=config["ways"],
             images_per_class=max(config["shots"]) + config["evaluation"]["queries"],
         )

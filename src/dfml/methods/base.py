@@ -20,7 +20,8 @@ from dfml.metalearning.store import load_learner
 from dfml.methods.settings import MethodSettings
 from dfml.networks.build import build_network
 from dfml.networks.classifier import Classifier
-from dfml.networks.settings import LearnerSettings, NetworkSettings
+from dfml.networks.custom import describe
+from dfml.networks.settings import LearnerSettings
 from dfml.settings import Access
 from dfml.zoo.model import PoolModel
 from dfml.zoo.pool import Pool
@@ -53,7 +54,7 @@ class Context:
     cell: Cell
     ways: int
     label_space: str
-    learner: LearnerSettings | NetworkSettings
+    learner: LearnerSettings
     access: Access
     settings: MethodSettings | None
     adapts: str | None
@@ -109,7 +110,7 @@ class Context:
 
     def learner_spec(self, side: int | None) -> NetworkSpec:
         """The meta-learner's network for images of ``side`` pixels; None for any resolution."""
-        return NetworkSpec(family=self.learner.family, width=self.learner.width, ways=self.ways, side=side)
+        return describe(self.learner, ways=self.ways, side=side)
 
     def new_learner(self, side: int | None) -> Classifier:
         """A freshly initialised meta-learner; the same weights for every method at one seed."""
@@ -121,9 +122,9 @@ class Context:
 
         A learner for any resolution has the same body as a model for one; only their heads differ.
         """
-        own = (self.learner.family, self.learner.width)
-        ours = [model for model in self.pool.best(len(self.pool)) if model.spec is not None]
-        return [model for model in ours if model.spec and (model.spec.family, model.spec.width) == own]
+        own = self.learner.architecture()
+        best = self.pool.best(len(self.pool))
+        return [model for model in best if model.spec is not None and model.spec.architecture == own]
 
     def starting_learner(self, start: str) -> Classifier:
         """A meta-learner to begin with.

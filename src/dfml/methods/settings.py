@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from dfml.artefacts.zoo import Architecture
 from dfml.inversion.settings import InversionSettings
 from dfml.settings import Problem, Section
-
-Network = tuple[str, int]
-"""Family and width of a network."""
-
 
 WANTS_MORE = frozenset(
     {
@@ -41,10 +38,10 @@ class PoolFacts:
 
     name: str
     models: int
-    networks: tuple[Network, ...]
+    networks: tuple[Architecture, ...]
     datasets: tuple[str, ...]
     sides: tuple[int, ...]
-    learner: Network
+    learner: Architecture
     imported: tuple[str, ...] = ()
 
 

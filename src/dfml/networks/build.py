@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.networks.classifier import Classifier
 from dfml.networks.conv4 import Conv4
+from dfml.networks.custom import build_own
 from dfml.networks.resnet import BLOCKS_PER_STAGE, ResNet
 
 
@@ -42,7 +43,12 @@ def build_network(spec: NetworkSpec, *, generator: torch.Generator | None = None
         spec: family, width, ways and side; ``side=None`` is Conv4's any-resolution form.
         generator: source of the initial weights; without it the weights are about to be loaded.
         episodic: batch norms use each batch's own statistics (see :class:`EpisodicBatchNorm2d`).
+
+    Raises:
+        DfmlError: a network of somebody's own cannot be built (:func:`dfml.networks.custom.build_own`).
     """
+    if spec.code is not None:
+        return build_own(spec, generator=generator, episodic=episodic)
     # PyTorch's own initialisation is replaced anyway; forked, it leaves the global random numbers alone.
     with torch.random.fork_rng(devices=[]):
         network: Classifier

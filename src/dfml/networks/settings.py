@@ -1,29 +1,38 @@
 """Settings of the zoo's networks and of the meta-learner's."""
 
-from typing import Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from dfml.settings import Section
+from dfml.artefacts.zoo import FAMILIES, Architecture, architecture
+from dfml.settings import Name, Section
 
 
-class NetworkSettings(Section):
-    """A network family at one width; its name in `networks` is the architecture in paths and tables."""
+class LearnerSettings(Section):
+    """The network that is meta-learned."""
 
-    family: Literal["conv4", "resnet10", "resnet18"] = Field("conv4", description="Network family.")
+    family: Name = Field(
+        "conv4",
+        description=f"Network family: {', '.join(f'`{name}`' for name in FAMILIES)}, or a name of `custom_networks`.",
+    )
     width: int = Field(
         32,
         ge=1,
         le=512,
         description="Channels of Conv4's blocks (32 in the paper) or of a ResNet's first stage (64).",
     )
+    options: dict[Name, Annotated[Any, Field(description="Whatever its class `Options` takes.")]] = Field(
+        {}, description="Options of a network of your own (docs/adding.md)."
+    )
+
+    def architecture(self, *, stem_relu: bool = True) -> Architecture:
+        """What networks that may exchange weights have in common."""
+        return architecture(self.family, self.width, self.options, stem_relu=stem_relu)
+
+
+class NetworkSettings(LearnerSettings):
+    """A network family at one width; its name in `networks` is the architecture in paths and tables."""
+
     models: int | None = Field(
         None, ge=1, le=10_000, description="Models of this network in a zoo; null takes `zoo.models`."
     )
-
-
-class LearnerSettings(Section):
-    """The network that is meta-learned."""
-
-    family: Literal["conv4"] = Field("conv4", description="Network family; published learners are all Conv4.")
-    width: int = Field(32, ge=1, le=512, description="Channels of its blocks (32 in the paper).")

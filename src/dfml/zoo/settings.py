@@ -125,8 +125,12 @@ class ZooSettings(Section):
         OptimiserSettings(
             optimiser="sgd", momentum=0.9, weight_decay=5e-4, schedule="multistep", milestones=(30, 50, 80)
         ),
-        description="Recipe of ResNet models.",
+        description="Recipe of ResNet models and of networks of your own.",
     )
+
+    def recipe_of(self, family: str) -> Literal["conv4", "resnet"]:
+        """The section of models of a network family."""
+        return "conv4" if family == "conv4" else "resnet"
 
     @model_validator(mode="after")
     def _some_images_are_left_to_test(self) -> "ZooSettings":

@@ -9,7 +9,7 @@ import torch
 
 from dfml.artefacts.images import MANIFEST as IMAGES
 from dfml.artefacts.images import ImagesManifest
-from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, ModelEntry, NetworkSpec, ZooManifest
+from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, ModelEntry, ZooManifest
 from dfml.compute.seeds import derive_seed, numpy_rng
 from dfml.compute.timeline import WallClock
 from dfml.compute.workers import side_by_side
@@ -19,6 +19,7 @@ from dfml.files.reading import digest_json, sha256_file
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.jobs.loop import Loop
+from dfml.networks.custom import describe
 from dfml.networks.settings import NetworkSettings
 from dfml.zoo.settings import ZooSettings
 from dfml.zoo.store import State, save_weights
@@ -101,9 +102,7 @@ def train_zoo(
         raise DataError(f"{dataset}: {len(data.names)} meta-train classes cannot give {ways}-way tasks; lower `ways`")
     facts = ImagesManifest.load(images.parent / IMAGES)
     mean, std = facts.mean, facts.std
-    spec = NetworkSpec(
-        family=network.family, width=network.width, ways=ways, side=data.side, stem_relu=settings.stem_relu
-    )
+    spec = describe(network, ways=ways, side=data.side, stem_relu=settings.stem_relu)
     count = network.models or settings.models
     judges = min(settings.judges, count)
     made_of = [code, settings.model_dump(mode="json"), spec.model_dump(), dataset, architecture, count, seed]
@@ -125,10 +124,11 @@ def train_zoo(
     def steps(first: int) -> Iterator[dict[str, float]]:
         for state, entry in train_models(begin, range(first, count + judges), job.device):
             if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
-                rate = getattr(settings, network.family).learning_rate
+                recipe = settings.recipe_of(network.family)
+                rate = getattr(settings, recipe).learning_rate
                 raise DfmlError(
                     f"zoo {dataset}/{architecture} model {entry['index']} of seed {seed} diverged, its weights are not "
-                    f"finite after the last epoch; lower `zoo.{network.family}.learning_rate` ({rate:g})"
+                    f"finite after the last epoch; lower `zoo.{recipe}.learning_rate` ({rate:g})"
                 )
             done.states.append(state)
             done.entries.append(entry)

@@ -160,10 +160,10 @@ class ModelTraining:
         self.generator = torch_generator(seed, "batches")
         self.steps, self.batch = max(1, count // settings.batch_size), min(count, settings.batch_size)
         self._selection_inputs = channels_last(normalise(selection.images, mean, std))
-        recipe = settings.conv4 if spec.family == "conv4" else settings.resnet
+        recipe: OptimiserSettings = getattr(settings, settings.recipe_of(spec.family))
         self.epochs = recipe.epochs or settings.epochs
         self.parameters = list(self.network.parameters())
-        self._closed = ClosedStep(self.network) if device.type == "cpu" and isinstance(self.network, Conv4) else None
+        self._closed = ClosedStep(self.network) if device.type == "cpu" and type(self.network) is Conv4 else None
         self.optimiser = _optimiser(self.parameters, recipe)
         total = self.epochs * self.steps
         rates = [learning_rate(recipe, i, steps_per_epoch=self.steps, epochs=self.epochs) for i in range(total)]

@@ -28,6 +28,23 @@ def test_the_best_model_must_be_one_like_the_learner():
     assert config.inapplicable("others", "best") == "no model of the pool has the meta-learner's architecture"
 
 
+def test_a_learner_may_be_a_resnet_and_takes_over_models_like_it():
+    mapping = {
+        "networks": {"conv4": {}, "resnet": {"family": "resnet10", "width": 8}},
+        "learner": {"family": "resnet10", "width": 8},
+        "pools": {"others": {}, "alike": {"networks": ["resnet"]}},
+        "methods": ["random", "best", "average", "ota", "dro"],
+    }
+    config = validate_config(mapping)
+    assert {cell.method for cell in config.cells() if cell.pool == "alike"} == set(mapping["methods"])
+    assert {cell.method for cell in config.cells() if cell.pool == "others"} == {"random"}
+    # Without that ReLU the models are other functions of the same weights.
+    published = validate_config({**mapping, "zoo": {"stem_relu": False}})
+    assert {cell.method for cell in published.cells() if cell.pool == "alike"} == {"random"}
+    conv4 = validate_config({"zoo": {"stem_relu": False}, "methods": ["random", "best"]})
+    assert {cell.method for cell in conv4.cells()} == {"random", "best"}
+
+
 def test_models_that_probe_themselves_are_of_one_network_and_side():
     mapping = {
         "networks": {"conv4": {}, "wide": {"width": 64}},

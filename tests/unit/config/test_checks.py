@@ -162,9 +162,19 @@ class TestNames:
         (line,) = problems({"datasets": {"icons_colour": {"fractions": [0.5, 0.5, 0.5]}}})
         assert line.endswith("must be three positive numbers that sum to 1, got 0.5, 0.5, 0.5")
 
-    def test_the_learner_is_a_conv4(self):
-        (line,) = problems({"learner": {"family": "resnet10"}})
-        assert line.startswith("learner.family: expected `conv4`")
+    def test_every_network_is_of_a_known_family(self):
+        wrong = {"family": "resnet180"}
+        variants = {"free-deep": {"learner": wrong}}
+        lines = problems({"networks": {"conv4": wrong}, "learner": wrong, "variants": variants})
+        known = "known: `conv4`, `resnet10`, `resnet18`"
+        assert lines == [
+            f"{key}.family: `resnet180` is no network family; did you mean `resnet18`? {known}"
+            for key in ("learner", "networks.conv4", "variants.free-deep.learner")
+        ]
+
+    def test_networks_of_the_package_have_no_options(self):
+        (line,) = problems({"learner": {"options": {"blocks": 2}}})
+        assert line == "learner.options: `conv4` has no options; they are of networks of your own"
 
 
 class TestMethods:

@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from dfml.methods.settings import MethodSettings, Surroundings, heads_of_several_sides
+from dfml.artefacts.zoo import FAMILIES
+from dfml.methods.settings import MethodSettings, PoolFacts, Surroundings, heads_of_several_sides
 from dfml.settings import Problem
 
 
@@ -29,6 +30,12 @@ class OtaSettings(AverageSettings):
         True,
         description="Match neurons by their bias and batch-norm parameters too, not by their incoming weights alone.",
     )
+
+    def inapplicable(self, pool: PoolFacts) -> str | None:
+        """It goes from layer to layer."""
+        if strange := [family for family, *_ in pool.networks if family not in FAMILIES]:
+            return f"it knows the layers of {', '.join(FAMILIES)}, not those of `{strange[0]}`"
+        return None
 
 
 class DroSettings(AverageSettings):

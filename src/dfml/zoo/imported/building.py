@@ -1,21 +1,19 @@
 """From a card to a classifier: the module its owner names, its weights, and the form in which a pool asks it."""
 
 import importlib
-import importlib.util
 import io
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.placement import to_device
-from dfml.errors import DataError
+from dfml.errors import DataError, DfmlError
+from dfml.files.user_code import load_file, said
 from dfml.networks.build import build_network
 from dfml.zoo.imported.card import PROGRAM, InputCard, ModelCard
 
@@ -107,9 +105,7 @@ def program_of(content: bytes, device: torch.device, name: str) -> Callable[[Ten
     try:
         module = torch.export.load(io.BytesIO(content)).module()
     except Exception as error:  # its reader trusts the file
-        raise DataError(
-            f"model `{name}`: its weights are no exported program ({type(error).__name__}: {error})"
-        ) from None
+        raise DataError(f"model `{name}`: its weights are no exported program ({said(error)})") from None
     module.requires_grad_(False)
     return to_device(module, device).forward
 
@@ -128,12 +124,12 @@ def read_weights(path: Path) -> State:
     """
     try:
         if path.suffix == ".safetensors":
-            found: Any = load_file(path)
+            found: Any = safetensors.load_file(path)
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make torch's reader raise almost anything
         raise DataError(
-            f"{path} holds no plain weights ({told(error)}); save `model.state_dict()` with safetensors or torch.save"
+            f"{path} holds no plain weights ({said(error)}); save `model.state_dict()` with safetensors or torch.save"
         ) from None
     for name in _NESTED:
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
@@ -190,14 +186,7 @@ def _call(model: ModelCard, given: InputCard, folder: Path) -> Any:
         except DataError:
             raise
         except Exception as error:  # the user's own code, or options that do not fit
-            raise DataError(
-                f"model `{model.name}`: {model.network} cannot be built ({type(error).__name__}: {error})"
-            ) from error
-
-
-def told(error: Exception) -> str:
-    """Kind and first line of an error."""
-    return " ".join([f"{type(error).__name__}:", *str(error).splitlines()[:1]])
+            raise DataError(f"model `{model.name}`: {model.network} cannot be built ({said(error)})") from error
 
 
 def _timm() -> Any:
@@ -211,35 +200,14 @@ def _named(model: ModelCard, folder: Path) -> Callable[..., Any]:
     source, _, name = model.network.rpartition(":")
     if model.network == PROGRAM:
         raise DataError(f"model `{model.name}`: an exported program is read, not built")
+    key = f"model `{model.name}`"
     try:
-        module = _module_of_file(folder / source) if model.source else importlib.import_module(source)
+        module = load_file(folder / source, key=key) if model.source else importlib.import_module(source)
+    except DfmlError as error:
+        raise DataError(str(error)) from error
     except Exception as error:  # the user's own code
-        raise DataError(
-            f"model `{model.name}`: {source} cannot be imported ({type(error).__name__}: {error})"
-        ) from error
+        raise DataError(f"model `{model.name}`: {source} cannot be imported ({said(error)})") from error
     found: Any = getattr(module, name, None)
     if not callable(found):
         raise DataError(f"model `{model.name}`: {source} has no function `{name}`")
     return found
-
-
-def _module_of_file(file: Path) -> Any:
-    name = f"dfml_imported_{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None  # it ends in .py
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: dataclasses look their module up there
-    with _importable(file.parent):
-        spec.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let modules of a folder be imported, as those beside a script are."""
-    place = str(folder.absolute())
-    sys.path.insert(0, place)
-    try:
-        yield
-    finally:
-        sys.path.remove(place)

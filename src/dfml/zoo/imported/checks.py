@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from dfml.errors import DataError
+from dfml.files.user_code import said
 from dfml.imaging.pixels import normalise
-from dfml.zoo.imported.building import Imported, told
+from dfml.zoo.imported.building import Imported
 from dfml.zoo.imported.card import InputCard, ModelCard
 
 _BATCH, _SEED = 4, 20240617
@@ -58,7 +59,7 @@ def _answers(network: Imported, images: Tensor, model: ModelCard) -> Tensor:
             answers = network(images)
     except Exception as error:  # the user's own code
         raise _refused(
-            model, f"it fails on a batch of {len(images)} images of side {images.shape[-1]} ({told(error)})"
+            model, f"it fails on a batch of {len(images)} images of side {images.shape[-1]} ({said(error)})"
         ) from error
     if not isinstance(answers, Tensor):
         raise _refused(model, f"it answers with a {type(answers).__name__}; wrap it so that it gives a tensor")
