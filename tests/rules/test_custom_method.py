@@ -1,4 +1,4 @@
-"""A method in a file of one's own: the example of README.md is run as it stands there."""
+"""A method in a file of one's own: the example of docs/adding.md is run as it stands there."""
 
 import json
 import re
@@ -10,14 +10,15 @@ import pytest
 from support.markdown import read_markdown
 from support.repository import ROOT
 
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("## Add a method\n")[1].split("\n## ")[0]
+GUIDE = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
+SECTION = GUIDE.split("### In a file of your own\n")[1].split("\n### ")[0]
 BLOCKS = {block.language: block.text for block in read_markdown(SECTION).blocks}
 (HOME_FILE,) = set(re.findall(r"~/\w+\.py", SECTION))
 
 
 @pytest.fixture
 def own(ran, tmp_path):
-    """A copy of the tiny experiment, the example's file in a home of its own, and how the README calls it."""
+    """A copy of the tiny experiment, the example's file in a home of its own, and how the guide calls it."""
     workflow = ran.duplicate(tmp_path / "workflow")
     home = tmp_path / "home"
     home.mkdir()
@@ -32,7 +33,7 @@ def own(ran, tmp_path):
     return workflow, file, call
 
 
-def test_the_readmes_example_is_fitted_and_evaluated(own):
+def test_the_guides_example_is_fitted_and_evaluated(own):
     workflow, file, call = own
     run = call()
     assert run.status == 0, run.output

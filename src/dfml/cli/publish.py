@@ -1,4 +1,4 @@
-"""`dfml publish`: copies of tables, figures and metrics for git, and the main table in the README.
+"""`dfml publish`: copies of tables, figures and metrics for git, and a short table in the README.
 
 Git ignores `results/`, since a table that a clone brings along would look finished to the workflow. What is to be read
 without a run is copied to `docs/results/`; the verdicts on the declared claims follow from there.
@@ -11,11 +11,12 @@ from pathlib import Path
 from rich.console import Console
 
 from dfml.cli import claims
-from dfml.cli.pages import read_page, with_block
+from dfml.cli.pages import with_block
 from dfml.cli.tools import require_repository
 from dfml.errors import DfmlError
 from dfml.files.atomic import atomic_write
 from dfml.results.claims.page import DECLARED
+from dfml.results.short_table import short_table
 
 SHOWN_IN_README = "demo"
 
@@ -52,13 +53,13 @@ def publish(shelf: Path, folder: Path) -> None:
 
 
 def run(experiment: str, console: Console) -> int:
-    """The command; the default experiment's main table also goes into README.md, and verdicts into docs/claims.md."""
+    """The command; the default experiment's short table also goes into README.md, and verdicts into docs/claims.md."""
     require_repository()
     shelf, folder = Path("results", experiment), Path("docs/results", experiment)
     publish(shelf, folder)
     if experiment == SHOWN_IN_README:
         readme = Path("README.md")
-        old, new = with_block(readme, read_page(shelf / "tables" / "main.md"), name="main")
+        old, new = with_block(readme, short_table(shelf / "results.csv"), name="short")
         if old != new:
             atomic_write(readme, new.encode("utf-8"))
     console.print(f"Copied tables, figures and metrics of {shelf} to {folder}.")

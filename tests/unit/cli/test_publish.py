@@ -44,18 +44,21 @@ def test_an_unfinished_experiment_is_refused_and_nothing_copied(shelf, tmp_path,
     assert not (tmp_path / "docs").exists()
 
 
-def test_the_default_experiment_shows_its_table_in_the_readme(shelf, tmp_path, monkeypatch):
+def test_the_default_experiment_shows_its_short_table_in_the_readme(shelf, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "workflow").mkdir()
     for name in ("workflow/Snakefile", "dvc.yaml"):
         (tmp_path / name).touch()
+    (shelf / "results.csv").write_bytes((ROOT / "docs/results/demo/results.csv").read_bytes())
     readme = tmp_path / "README.md"
-    readme.write_text("a\n<!-- table:main:begin -->\n<!-- table:main:end -->\nz\n")
+    readme.write_text("a\n<!-- table:short:begin -->\n<!-- table:short:end -->\nz\n")
     assert main(["publish", "demo"]) == 0
-    assert "tables/main.md" in readme.read_text()
+    text = readme.read_text()
+    assert text.startswith("a\n") and "| FREE + heads " in text
     shelf.rename(shelf.with_name("mine"))
     assert main(["publish", "mine"]) == 0
     assert (tmp_path / "docs/results/mine/main.md").is_file()
+    assert readme.read_text() == text
 
 
 def test_verdicts_follow_what_is_published(shelf, tmp_path, monkeypatch):

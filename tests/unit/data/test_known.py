@@ -181,7 +181,7 @@ def test_copies_are_in_the_manifest_and_counts_are_checked_again(tmp_path, lilli
 
 
 def test_the_documentation_says_the_same():
-    text = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "your_images.md").read_text(encoding="utf-8")
     for name, known in KNOWN.items():
         sizes = " / ".join(str(known.sizes[part].classes) for part in SPLITS)
         normalisation = "published" if known.normalisation else "measured"

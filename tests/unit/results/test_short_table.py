@@ -1,0 +1,52 @@
+"""The short table of README.md."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from dfml.results.collect import collect_records
+from dfml.results.short_table import short_table
+from support.repository import ROOT
+from support.results import GRID, write_demo
+
+
+@pytest.fixture
+def results(tmp_path):
+    collect_records(write_demo(tmp_path, grid=GRID), tmp_path / "results.csv")
+    return tmp_path / "results.csv"
+
+
+def rows(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_what_learns_nothing_comes_first_and_absent_methods_have_no_row(results):
+    found = rows(short_table(results))[2:]
+    assert [row[1] for row in found] == ["Random", "Zoo ensemble", "FREE", "FREE + heads", "Supervised MAML"]
+    assert [row[0] for row in found][:2] == ["nothing is learned"] * 2
+
+
+def test_numbers_are_means_over_seeds_of_the_pool_with_most_methods(results):
+    frame = pd.read_csv(results)
+    frame = frame[(frame["pool"] == "single") & (frame["batch_norm"] == "transductive") & (frame["shots"] == 1)]
+    for label, method in (("FREE", "free"), ("Random", "random")):
+        (row,) = [row for row in rows(short_table(results)) if row[1] == label]
+        means = frame[frame["method"] == method].groupby("rule")["accuracy"].mean()
+        shown = [float(cell.split(" ± ")[0]) for cell in row[2:]]
+        assert shown == [round(means["finetune"], 2), round(means["centroid_cosine"], 2)]
+
+
+def test_a_rule_that_was_not_evaluated_is_a_dash(results):
+    (row,) = [row for row in rows(short_table(results)) if row[1] == "Zoo ensemble"]
+    assert row[2] == "–" and re.fullmatch(r"\d\d\.\d\d ± \d\.\d\d", row[3])
+
+
+def test_the_readme_shows_what_is_committed():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme.split("<!-- table:short:begin -->")[1].split("<!-- table:short:end -->")[0]
+    assert block.strip() == short_table(ROOT / "docs/results/demo/results.csv")
+
+
+def test_the_readme_is_short_enough_to_be_read():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
