@@ -16,7 +16,7 @@ PATH = re.compile(r"[A-Za-z.~<{*_][\w.{}<>*,~+-]*(?:/[\w.{}<>*,+-]*)+")
 NAME = re.compile(r"[A-Za-z_]\w*")
 SHELL = frozenset({"bash", "cd", "cp", "export", "git", "mkdir", "nvidia-smi", "sh", "source"})
 INSTALLERS = frozenset({"conda", "mamba", "pip", "python", "python3", "uv"})
-TOOLS = frozenset({"dfml", "dvc", "mypy", "pre-commit", "pytest", "ruff", "snakefmt", "snakemake"})
+TOOLS = frozenset({"dfml", "dvc", "mkdocs", "mypy", "pre-commit", "pytest", "ruff", "snakefmt", "snakemake"})
 PROGRAMS = SHELL | INSTALLERS | TOOLS
 RESOURCES = frozenset({"gpu", "mem_mb", "runtime"})
 # Options that are followed by one of snakemake's own words.

@@ -13,11 +13,13 @@ from support.truth import check_commands, commands_of, problems, unquoted
 DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "config/README.md",
     "results/README.md",
     "benchmarks/RESULTS.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "methods").glob("*.md")),
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "api").glob("*.md")),
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "results").rglob("README.md")),
 )
 
