@@ -148,9 +148,9 @@ class Experiment(Section):
             return f"it needs the models' {needed}, the pool gives their {given} only"
         if facts.imported and method.partition("-")[0] in WANTS_MORE:
             return f"it wants more of a model than the imported ones of `{facts.imported[0]}` have"
-        if row.same_architecture and len(facts.networks) > 1:
+        if row.same_architecture and len(facts.networks) + len(facts.imported) > 1:
             return "averaging weights needs models of one architecture"
-        if row.same_architecture and facts.networks[0] != facts.learner:
+        if row.same_architecture and facts.networks != (facts.learner,):
             return "the average of the models must have the meta-learner's architecture"
         return None if section is None else section.inapplicable(facts)
 

@@ -234,3 +234,44 @@ def test_outer_scale(start, kind):
         expected = [1e-3 * displacement.sign()] * 2
     for found, wanted in zip(moved, expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-12)
+
+
+def taught(ways, images, *, outputs):
+    """A walk on one set of a model of ``ways`` classes by a student of ``outputs``, and what the student began with."""
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(6, ways, bias=False)).double()
+    nn.init.normal_(teacher[1].weight, 0, 3, generator=generator(5))
+    model = replace(wrapped(teacher, torch.arange(ways)), side=images.shape[-1])
+    student = nn.Sequential(nn.Flatten(), nn.Linear(6, outputs, bias=False)).double()
+    weight = torch.randn(outputs, 6, dtype=torch.float64, generator=generator(2)).requires_grad_()
+    settings = BellSettings(fast_learning_rate=0.1, fast_steps=1, fast_optimiser="sgd")
+    steps = BellSteps(student, {"1.weight": weight}, settings, Views(0, True), ways=outputs)
+    item = recovered(model, images)
+    return steps.walk([item], generator(3)).end["1.weight"].detach(), weight.detach(), teacher, item
+
+
+def test_a_model_of_fewer_classes_teaches_the_first_outputs():
+    images = torch.rand(8, 3, 1, 2, dtype=torch.float64, generator=generator(1))
+    end, start, teacher, item = taught(2, images, outputs=5)
+    student = start.clone().requires_grad_()
+    logits = images.flatten(1) @ student.T
+    loss = F.kl_div(
+        logits[:, :2].log_softmax(1), teacher(images).log_softmax(1), reduction="batchmean", log_target=True
+    )
+    (gradient,) = torch.autograd.grad(loss, student)
+    torch.testing.assert_close(end, start - 0.1 * gradient)
+    assert torch.equal(end[2:], start[2:])
+    assert len(item.model.class_ids) == 2
+
+
+def test_of_a_model_of_more_classes_as_many_are_drawn_and_renormalised():
+    images = torch.rand(12, 3, 1, 2, dtype=torch.float64, generator=generator(1))
+    end, start, teacher, item = taught(6, images, outputs=2)
+    found = []
+    for classes in itertools.combinations(range(6), 2):
+        shown = images[torch.isin(item.targets, torch.tensor(classes))]
+        student = start.clone().requires_grad_()
+        logits = (shown.flatten(1) @ student.T).log_softmax(1)
+        wanted = teacher(shown)[:, list(classes)].log_softmax(1)
+        loss = F.kl_div(logits, wanted, reduction="batchmean", log_target=True)
+        found.append(torch.allclose(end, start - 0.1 * torch.autograd.grad(loss, student)[0]))
+    assert sum(found) == 1

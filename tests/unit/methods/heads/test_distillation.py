@@ -8,7 +8,7 @@ from torch.distributions import Categorical, kl_divergence
 
 from dfml.compute.state import collect, restore
 from dfml.methods.heads.distillation import WARMUP_STEPS, HeadsDistillation
-from dfml.methods.heads.questions import Questions
+from dfml.methods.heads.questions import ABSENT, Questions
 from dfml.methods.heads.settings import HeadsSettings
 from support.learners import SPEC, encoder, generator
 from support.zoo import SIDE, WAYS
@@ -184,3 +184,24 @@ def test_a_resumed_distillation_continues_bit_for_bit():
         own.finish()
     for name, parameter in straight.backbone.named_parameters():
         assert torch.equal(second.backbone.get_parameter(name), parameter)
+
+
+def test_models_of_fewer_classes_have_heads_of_fewer_outputs():
+    """The same loss as if every model had a distillation of its own; outputs that a model lacks stay out of it."""
+    _, full = make()
+    fewer = full.clone()
+    fewer[1, :, 2:] = ABSENT
+    distillation, _ = make(answers=fewer)
+    rows = rows_of_a_step(distillation)
+    asked = distillation.questions.images[rows] / 255
+    features = distillation.backbone.features((asked - 0.5) / 0.25).detach()
+    wanted = []
+    for number, ways in enumerate((WAYS, 2, WAYS)):
+        outputs = slice(number * WAYS, number * WAYS + ways)
+        own = features @ distillation.weights[outputs].T + distillation.biases[outputs]
+        pair = (Categorical(logits=x) for x in (full[number][rows][:, :ways], own))
+        wanted.append(kl_divergence(*pair))
+    lacking = distillation.weights[WAYS + 2 : 2 * WAYS].detach().clone()
+    torch.testing.assert_close(distillation.step(), torch.stack(wanted).mean().detach(), rtol=1e-4, atol=1e-5)
+    assert torch.equal(distillation.weights[WAYS + 2 : 2 * WAYS], lacking)
+    assert WAYS > 2

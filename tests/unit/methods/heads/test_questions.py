@@ -112,3 +112,14 @@ def test_questions_are_varied_as_the_settings_say(changed):
         which = (either == found[:, :, None]).flatten(3).all(3).all(1)
         assert which.any(1).all()
         assert len(which.int().argmax(1).unique()) > 20
+
+
+def test_models_of_several_numbers_of_classes_answer_side_by_side():
+    models = [random_model(seed=seed, ways=ways, dtype=torch.float32) for seed, ways in enumerate((3, 5, 2))]
+    images = torch.randint(0, 256, (4, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator(0))
+    answers = ask(models, images, statistics="stored")
+    assert answers.shape == (3, 4, 5)
+    for model, logits in zip(models, answers, strict=True):
+        ways = len(model.class_ids)
+        torch.testing.assert_close(logits[:, :ways], model.logits(images / 255))
+        assert (logits.softmax(1)[:, ways:] == 0).all()

@@ -1,0 +1,99 @@
+"""Pools with zoos from elsewhere: what is asked for, what cannot run on them, and what is wrong with their keys."""
+
+import pytest
+import yaml
+
+from dfml.catalogue import METHODS
+from dfml.config.load import validate_config
+from dfml.errors import ConfigError
+from dfml.methods.settings import WANTS_MORE
+from support.lab import write_lab
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory):
+    return write_lab(tmp_path_factory.mktemp("lab"), service=True)
+
+
+@pytest.fixture(scope="module")
+def modules_card(card, tmp_path_factory):
+    """The same without the service."""
+    told = yaml.safe_load(card.read_text())
+    path = card.with_name("modules.yaml")
+    path.write_text(yaml.safe_dump(told | {"models": told["models"][:-1]}))
+    return path
+
+
+def mapping(card, pool=None, **more):
+    told = {"datasets": [], "zoos": ["lab"], "evaluate": ["icons_colour"], "access": "logits"} | (pool or {})
+    return {
+        "datasets": {"icons_colour": {}, "emoji": {}},
+        "zoos": {"lab": {"card": str(card)}},
+        "pools": {"lab": told},
+        "methods": ["random", "procedural_heads"],
+        "procedural_heads": {"start": "random"},
+        **more,
+    }
+
+
+def test_models_sides_and_data_sets_of_a_pool(modules_card):
+    config = validate_config(mapping(modules_card, {"access": "weights"}))
+    facts = config.facts("lab")
+    assert (facts.models, facts.networks, set(facts.sides), facts.datasets) == (4, (), {32}, ("icons_colour",))
+    both = {"datasets": ["emoji"], "access": "weights"}
+    facts = validate_config(mapping(modules_card, both, zoo={"models": 7})).facts("lab")
+    assert (facts.models, len(facts.networks), facts.datasets) == (11, 1, ("emoji", "icons_colour"))
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"unlabelled_heads"}))
+def test_methods_that_want_more_are_told_before_anything_runs(modules_card, method):
+    given = mapping(modules_card, {"access": "weights"}, methods=["random", *{method} - {"random"}])
+    given["zoo_ensemble"] = {"models": 2}
+    reason = validate_config(given).inapplicable("lab", method)
+    if method in WANTS_MORE:
+        assert reason == "it wants more of a model than the imported ones of `lab` have"
+    elif METHODS[method].same_architecture or method == "best":
+        assert "architecture" in reason
+    else:
+        assert reason is None
+
+
+def test_a_service_answers_and_nothing_more(card):
+    config = validate_config(mapping(card))
+    assert {cell.method for cell in config.cells()} == {"random", "procedural_heads"}
+    for access in ("weights", "gradients"):
+        with pytest.raises(ConfigError, match=r"pools\.lab\.access: some models of `lab` give their answers only"):
+            validate_config(mapping(card, {"access": access}))
+
+
+@pytest.mark.parametrize(
+    ("pool", "more", "said"),
+    [
+        ({"zoos": ["lap"]}, {}, r"pools\.lab\.zoos: `lap` is not under `zoos`; did you mean `lab`"),
+        ({"zoos": []}, {}, r"pools\.lab\.datasets: names no zoo"),
+        ({"evaluate": ["icon_colour"]}, {}, r"pools\.lab\.evaluate: `icon_colour` is not under `datasets`"),
+        ({"zoos": ["lab", "lab"]}, {}, r"pools\.lab\.zoos: lists lab more than once"),
+        ({}, {"zoos": {"lab": {"card": "gone.yaml"}}}, r"zoos\.lab\.card: there is no card gone\.yaml"),
+        ({}, {"zoos": {"lab": {}}}, r"zoos\.lab\.card: missing"),
+        ({}, {"zoos": {"lab": {"card": "~nobody/card.yaml"}}}, r"zoos\.lab\.card: "),
+        ({"datasets": ["emoji"], "networks": []}, {}, r"pools\.lab\.networks: missing"),
+    ],
+)
+def test_wrong_keys(card, pool, more, said):
+    with pytest.raises(ConfigError, match=said):
+        validate_config(mapping(card, pool, **more))
+
+
+def test_a_zoo_may_not_have_the_name_of_a_data_set(card):
+    given = mapping(card) | {"zoos": {"emoji": {"card": str(card)}}}
+    given["pools"]["lab"]["zoos"] = ["emoji"]
+    with pytest.raises(ConfigError, match=r"zoos\.emoji: `emoji` is a data set too"):
+        validate_config(given)
+
+
+def test_a_wrong_card_is_told_with_the_other_problems(card, tmp_path):
+    bad = tmp_path / "card.yaml"
+    bad.write_text("models: []\n")
+    with pytest.raises(ConfigError) as error:
+        validate_config(mapping(bad, seeds=[]))
+    assert "zoos.lab.card" in str(error.value) and "seeds" in str(error.value)
