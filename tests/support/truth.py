@@ -6,9 +6,12 @@ import shlex
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import torch
 import yaml
 
+from dfml.zoo.imported.card import ModelCard, ZooCard
 from support.existing import FILE, Existing
 from support.markdown import Block, read_markdown
 
@@ -68,10 +71,19 @@ def check_code(existing: Existing, code: str) -> Iterator[str]:
     elif PATH.fullmatch(code) or FILE.fullmatch(code):
         yield from existing.missing(code)
     elif re.fullmatch(r"[a-z_]\w*(\.[A-Za-z_]\w*)+", code):
-        if not (existing.has_key(code) or existing.has_module(code)):
+        if not (existing.has_key(code) or existing.has_module(code) or is_of_torch(code)):
             yield f"no config key or module {code}"
     elif NAME.fullmatch(code) and not (code.isupper() or _is_known(existing, code)):
         yield f"nothing is called {code}"
+
+
+def is_of_torch(dotted: str) -> bool:
+    """Whether PyTorch has something of a name such as ``torch.export.save``, or of ``nn.Linear`` as everybody writes it."""
+    first, *parts = dotted.split(".")
+    found: Any = {"torch": torch, "nn": torch.nn}.get(first)
+    for part in parts:
+        found = getattr(found, part, None)
+    return found is not None
 
 
 def check_block(existing: Existing, block: Block) -> Iterator[str]:
@@ -97,7 +109,11 @@ def check_yaml(existing: Existing, text: str) -> Iterator[str]:
     if named and not named.group(1).startswith("config/"):
         return
     content = yaml.safe_load(text)
-    if isinstance(content, dict):
+    if isinstance(content, dict) and "models" in content:
+        yield from (f"no key of a card: {key}" for key in content if key not in ZooCard.model_fields)
+        every = (key for model in content["models"] for key in model)
+        yield from (f"no key of a model's card: {key}" for key in every if key not in ModelCard.model_fields)
+    elif isinstance(content, dict):
         yield from (f"no config key {key}" for key in existing.unknown_keys(content))
     else:
         yield "a YAML block without a key"
