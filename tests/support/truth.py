@@ -78,7 +78,7 @@ def check_code(existing: Existing, code: str) -> Iterator[str]:
 
 
 def is_of_torch(dotted: str) -> bool:
-    """Whether PyTorch has something of a name such as ``torch.export.save``, or of ``nn.Linear`` as everybody writes it."""
+    """Whether PyTorch has something of a name such as ``torch.export.save``, or ``nn.Linear`` as it is written."""
     first, *parts = dotted.split(".")
     found: Any = {"torch": torch, "nn": torch.nn}.get(first)
     for part in parts:

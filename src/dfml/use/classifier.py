@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import overload
 
@@ -124,6 +127,41 @@ class AdaptedClassifier:
             names = {"classes.json": json.dumps(self.manifest.names, ensure_ascii=False)}
             atomic_write(_with_ending(path, ".pt2"), lambda partial: save(program, partial, extra_files=names))
         return program
+
+    def export_onnx(self, path: str | Path) -> None:
+        """Write the classifier as ONNX, which runs without dfml and without PyTorch.
+
+        It takes and returns what :meth:`export` does, as ``images`` and ``probabilities``; its metadata has the names
+        in order as JSON, below ``classes``. Needs the packages onnx and onnxscript (``pip install dfml[onnx]``).
+
+        Args:
+            path: where to; it ends in ``.onnx``.
+
+        Raises:
+            DfmlError: the name does not end so, a package is missing, or the disk is full.
+        """
+        path = _with_ending(path, ".onnx")
+        if missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
+            raise DfmlError(f"ONNX is written by {' and '.join(missing)}, not here: pip install 'dfml[onnx]'")
+        with _quiet():
+            program = torch.onnx.export(
+                self.export(), dynamo=True, verbose=False, input_names=["images"], output_names=["probabilities"]
+            )
+        assert program is not None
+        program.model.metadata_props["classes"] = json.dumps(self.manifest.names, ensure_ascii=False)
+        atomic_write(path, program.save)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch's exporter says of packages that have no part in this."""
+    log = logging.getLogger("torch.onnx")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def load_classifier(path: str | Path) -> AdaptedClassifier:

@@ -2,6 +2,7 @@
 
 import json
 
+import onnxruntime
 import pytest
 import torch
 from safetensors import safe_open
@@ -90,6 +91,23 @@ def test_what_is_exported_answers_the_same(classify, task, tmp_path):
             torch.testing.assert_close(module(queries[:count]), classify.probabilities(task[2][:count]))
 
 
+def test_onnx_answers_the_same_without_torch(classify, task, tmp_path):
+    classify.export_onnx(tmp_path / "pets.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "pets.onnx", providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == [0, 1, 2, 3, 4]
+    queries = task[2].float() / 255
+    for count in (1, 2, 7, len(queries)):
+        (answers,) = session.run(["probabilities"], {"images": queries[:count].numpy()})
+        wanted = classify.probabilities(task[2][:count])
+        torch.testing.assert_close(torch.from_numpy(answers), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_onnx_without_its_packages_is_told(classify, tmp_path, monkeypatch):
+    monkeypatch.setattr("dfml.use.classifier.find_spec", lambda name: None)
+    with pytest.raises(DfmlError, match=r"written by onnx and onnxscript, not here: pip install 'dfml\[onnx\]'"):
+        classify.export_onnx(tmp_path / "pets.onnx")
+
+
 def test_the_file_says_what_it_is(saved, learner):
     with safe_open(saved, framework="pt") as stored:
         told = json.loads(stored.metadata()[KEY])
@@ -100,7 +118,9 @@ def test_the_file_says_what_it_is(saved, learner):
     assert told["learner"]["iteration"] == 5
 
 
-@pytest.mark.parametrize(("name", "method"), [("pets.pt", "save"), ("pets", "save"), ("pets.onnx", "export")])
+@pytest.mark.parametrize(
+    ("name", "method"), [("pets.pt", "save"), ("pets", "save"), ("pets.onnx", "export"), ("pets.pt2", "export_onnx")]
+)
 def test_other_endings_are_refused(learner, task, tmp_path, name, method):
     with pytest.raises(DfmlError, match=rf"{name}: the name of such a file ends in \."):
         getattr(learner.adapt(*task[:2]), method)(tmp_path / name)
