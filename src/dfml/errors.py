@@ -1,6 +1,7 @@
 """Errors that a user can act on: the message names the key or file and the remedy."""
 
 import re
+from collections.abc import Iterable
 
 # Control characters, halves of surrogate pairs, breaks of lines that are none to a text editor, and marks that turn the
 # direction of what follows: a terminal obeys them, or shows something else than what is there.
@@ -22,6 +23,14 @@ def printable(text: str, *, lines: bool = False) -> str:
         return character if lines and character == "\n" else character.encode("unicode_escape").decode()
 
     return _UNPRINTABLE.sub(escape, text)
+
+
+def some(told: Iterable[str], most: int = 20, *, between: str = ", ") -> str:
+    """A list for a message: the first ``most``, and how many more there are."""
+    every = list(told)
+    more = len(every) - most
+    last = f"and {more} more" if more > 0 else ""
+    return between.join(every[:most]) + (f"{' ' if between == ', ' else between}{last}" if last else "")
 
 
 class DfmlError(Exception):

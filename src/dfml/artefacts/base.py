@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from dfml.errors import FileFormatError, is_printable
+from dfml.errors import FileFormatError, is_printable, some
 from dfml.files.atomic import write_json
 from dfml.files.reading import LONGEST_NAME, LONGEST_TEXT, read_json
 
@@ -106,9 +106,8 @@ _HEADER = ("format", "version")
 def refusal(path: Path, error: ValidationError, maker: str) -> FileFormatError:
     """What to raise for a file whose contents are wrong: its name, every wrong key (five at most), what to run."""
     problems = [_describe(problem) for problem in error.errors(include_url=False)]
-    more = len(problems) - _SHOWN_PROBLEMS
-    shown = problems[:_SHOWN_PROBLEMS] + ([f"and {more} more"] if more > 0 else [])
-    return FileFormatError(f"{path}: {'; '.join(shown)}; delete it and run {maker} again")
+    shown = some(problems, _SHOWN_PROBLEMS, between="; ")
+    return FileFormatError(f"{path}: {shown}; delete it and run {maker} again")
 
 
 def _describe(problem: ErrorDetails) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dfml.config.root import changed_beside
 from dfml.config.tree import ANY_NAME, VARIANTS, children, describe, keys, locate, section_of
+from dfml.errors import some
 from dfml.settings import DisagreementError, VariantError, nearest
 
 Location = tuple[str | int, ...]
@@ -99,8 +100,7 @@ def _unknown_key(location: Location) -> Violation:
 
 def _places(found: list[Any], most: int = 4) -> str:
     sections = [".".join(key.path[:-1]) for key in found]
-    shown = ", ".join(f"`{section}`" if section else "the top level" for section in sections[:most])
-    return shown + (f" and {len(sections) - most} more" if len(sections) > most else "")
+    return some((f"`{section}`" if section else "the top level" for section in sections), most)
 
 
 def _name_rule(section: Location) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dfml.artefacts.images import Copies
 from dfml.data.packing import Packed
-from dfml.errors import printable
+from dfml.errors import printable, some
 from dfml.files.reading import LONGEST_TEXT
 
 # Two images show the same if they differ by no more than this share of their contrast: means over all pixels of the
@@ -23,7 +23,6 @@ _FIELDS = 8
 # Candidates by the same fields: no root mean square above this, nor above the share of contrast.
 _CANDIDATE = 5.0
 _CHUNK = 128
-_SHOWN = 20
 _log = logging.getLogger(__name__)
 
 
@@ -128,8 +127,7 @@ def _without(packed: Packed, left_out: dict[int, int]) -> Packed:
 def _say(paths: list[str], same_files: list[list[int]], same_pixels: list[list[int]], shown: dict[int, int]) -> None:
     for what, groups in (("files of the same bytes", same_files), ("images of the same pixels", same_pixels)):
         if groups:
-            named = "; ".join(" = ".join(paths[row] for row in group) for group in groups[:_SHOWN])
-            more = f"; and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
-            _log.warning("%d groups of %s: %s%s", len(groups), what, named, more)
+            named = some((" = ".join(paths[row] for row in group) for group in groups), between="; ")
+            _log.warning("%d groups of %s: %s", len(groups), what, named)
     for row, test in sorted(shown.items()):
         _log.warning("left out %s: meta-test shows the same in %s", paths[row], paths[test])

@@ -14,9 +14,8 @@ from PIL import Image
 
 from dfml.data.sources.folder import as_square, read_image
 from dfml.data.sources.store import Content, Store
-from dfml.errors import DataError
+from dfml.errors import DataError, some
 
-_SHOWN = 20
 # Images that are handed to a thread together, and bytes of theirs: what waits takes little memory.
 _BATCH, _BATCH_BYTES = 64, 2**23
 _log = logging.getLogger(__name__)
@@ -86,9 +85,8 @@ def pack(store: Store, classes: Mapping[str, Sequence[str]], *, side: int, worke
             for done in waiting:
                 broken += done.result()
     if broken:
-        shown = ", ".join(message for _, message in sorted(broken)[:_SHOWN])
-        more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-        raise DataError(f"images that cannot be read: {shown}{more}; replace or remove them")
+        shown = some(message for _, message in sorted(broken))
+        raise DataError(f"images that cannot be read: {shown}; replace or remove them")
     for name, images in classes.items():
         _log.info("class %s: %d images", name, len(images))
     return Packed(x, paths, files, {name: len(images) for name, images in classes.items()})

@@ -15,12 +15,11 @@ from dfml.data.sources.layouts import Layout
 from dfml.data.sources.opening import open_store
 from dfml.data.sources.store import Store
 from dfml.data.splits import ClassSplit, images_of_whole_copy, read_split, seeded_split
-from dfml.errors import DataError
+from dfml.errors import DataError, some
 
 PILE = "pictures"
 FOLDER_LICENCE = "not known to dfml: images of the user's folder"
 _FOLDER_PARTS = {"train": "meta_train", "val": "meta_val", "test": "meta_test"}
-_SHOWN = 20
 _log = logging.getLogger(__name__)
 
 
@@ -119,13 +118,13 @@ def _known_split(source: str, known: KnownDataset, layout: Layout, splits: Path)
         images = sum(min(found.get(name, 0), count) for name, count in wanted.items())
         raise DataError(
             f"this copy of {known.label} is not whole: {images} of {known.total} images, fewer than there should be in "
-            f"{_some(short)}; complete it, or read what is there by `source: folder` with `split: {path}`"
+            f"{some(short)}; complete it, or read what is there by `source: folder` with `split: {path}`"
         )
     more = [f"{name} ({found[name]}, not {count})" for name, count in wanted.items() if found[name] > count]
     if more:
-        _log.warning("classes with more images than %s has: %s", known.label, _some(more))
+        _log.warning("classes with more images than %s has: %s", known.label, some(more))
     if unused := sorted(set(found) - set(wanted)):
-        _log.warning("classes that the split of %s leaves out: %s", known.label, _some(unused))
+        _log.warning("classes that the split of %s leaves out: %s", known.label, some(unused))
     split = read_split(path, list(layout.classes), dataset=source)
     folders = {_FOLDER_PARTS.get(part, ""): set(names) for part, names in layout.parts.items()}
     if any(names != set(getattr(split, part)) for part, names in folders.items() if part):
@@ -165,8 +164,3 @@ def _check(
             f"{name}: every class needs at least {minimum_images} images; too few in: {', '.join(short)}; "
             "lower `shots` or `evaluation.queries`, add images or take these classes out of the split"
         )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

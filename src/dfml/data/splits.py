@@ -9,12 +9,11 @@ from unicodedata import normalize
 from dfml.artefacts.images import SPLITS
 from dfml.compute.seeds import numpy_rng
 from dfml.data.sources.lists import CLASS_COLUMNS, LARGEST_LIST, read_rows
-from dfml.errors import DataError, FileFormatError
+from dfml.errors import DataError, FileFormatError, some
 from dfml.files.reading import LARGEST_JSON, is_name, parse_json, read_at_most
 
 FORMAT = "dfml.split"
 VERSION = 1
-_SHOWN = 20
 _CSV_PARTS = ("train", "val", "test")
 _PART_OF = {
     **dict(zip(_CSV_PARTS, SPLITS, strict=True)),
@@ -81,9 +80,8 @@ def read_split(path: Path, available: Sequence[str], *, dataset: str | None = No
         raise DataError(f"{path}: {error}") from None
     unknown = sorted(set(found.names) - set(available))
     if unknown:
-        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         raise DataError(
-            f"{path}: the data has no classes {', '.join(map(repr, unknown[:_SHOWN]))}{more}; "
+            f"{path}: the data has no classes {some(map(repr, unknown))}; "
             "correct the names, or take them out of the split"
         )
     return found

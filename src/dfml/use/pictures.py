@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dfml.data.sources.folder import read_image
-from dfml.errors import DataError
+from dfml.errors import DataError, some
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
 """One image: a file; a PIL picture; a tensor ``[3, height, width]``; an array ``[height, width, 3]``, or as a tensor.
@@ -24,7 +24,6 @@ Pictures = Sequence[Picture] | np.ndarray | Tensor
 """Several: any of these in a list, or an array or tensor with one dimension in front."""
 
 _T = TypeVar("_T")
-_SHOWN = 20
 # Modes that PNG keeps as they are.
 _KEPT_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
 
@@ -70,8 +69,7 @@ def _all_of(images: Iterable[_T], read: Callable[[_T], Tensor]) -> Tensor:
         except DataError as error:
             problems.append(f"image {position}: {error}")
     if problems:
-        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise DataError("; ".join(problems[:_SHOWN]) + more)
+        raise DataError(some(problems, between="; "))
     return torch.stack(found)
 
 

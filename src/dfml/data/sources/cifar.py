@@ -12,7 +12,7 @@ from dfml.data.sources.store import Content, Store, Stored
 from dfml.errors import DataError
 
 SIDE = 32
-_FILES = ("meta", "test", "train")
+PICKLES = ("meta", "test", "train")
 _BYTES = 3 * SIDE * SIDE
 
 
@@ -94,8 +94,8 @@ def pickled_cifar(store: Store) -> PickledCifar | None:
     Raises:
         DataError: they are damaged, or hold anything else than such images.
     """
-    files = {name: file.path for file in store.files if (name := file.path.rpartition("/")[2]) in _FILES}
-    return PickledCifar(store, files) if len(files) == len(_FILES) else None
+    files = {name: file.path for file in store.files if (name := file.path.rpartition("/")[2]) in PICKLES}
+    return PickledCifar(store, files) if len(files) == len(PICKLES) else None
 
 
 def _load(store: Store, path: str) -> dict[bytes, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from dfml.data.sources.folder import EXTENSIONS, is_image
 from dfml.data.sources.lists import listed_classes, table_part
 from dfml.data.sources.store import Store
-from dfml.errors import DataError
+from dfml.errors import DataError, some
 from dfml.files.reading import LONGEST_NAME, is_name
 
 # Names of folders and lists that hold a part of the images rather than a class; the parts in their order.
@@ -29,7 +29,6 @@ PARTS = {
     "images_evaluation": "evaluation",
 }
 _ORDER = list(dict.fromkeys(PARTS.values()))
-_SHOWN = 20
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +55,7 @@ class Layout:
             what = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
             _log.warning("class %s: %d files are left out (%s)", name, kinds.total(), what)
         if self.pile and self.classes:
-            _log.warning("%d images beside the class folders are left out: %s", len(self.pile), _some(self.pile))
+            _log.warning("%d images beside the class folders are left out: %s", len(self.pile), some(self.pile))
 
 
 def find_classes(store: Store, *, depth: int = 1) -> Layout:
@@ -91,8 +90,8 @@ def by_part(
         shared = sorted(name for name in every if sum(name in one for one in names.values()) > 1)
         alone = sorted(name for name in every if not all(name in one for one in names.values()))
         raise DataError(
-            f"{store.where}: {', '.join(names)} share some of their classes only ({_some(shared)}; not in all of them: "
-            f"{_some(alone)}); parts of the same classes are merged, parts of different classes are the class split"
+            f"{store.where}: {', '.join(names)} share some of their classes only ({some(shared)}; not in all of them: "
+            f"{some(alone)}); parts of the same classes are merged, parts of different classes are the class split"
         )
     merged: dict[str, list[str]] = {name: [] for name in sorted(every)}
     for classes in parts.values():
@@ -170,9 +169,3 @@ def _wrapping(folders: list[tuple[str, ...]], depth: int) -> int:
     while all(len(one) > above + depth for one in folders) and len({one[above] for one in folders}) == 1:
         above += 1
     return above
-
-
-def _some(names: Iterable[str]) -> str:
-    every = list(names)
-    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
-    return ", ".join(every[:_SHOWN]) + more

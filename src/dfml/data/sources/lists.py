@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dfml.data.sources.folder import is_image
 from dfml.data.sources.store import Store
-from dfml.errors import DataError
+from dfml.errors import DataError, some
 from dfml.files.reading import MEBIBYTE, read_at_most
 
 LABELS = "imagelabels.mat"
@@ -16,7 +16,6 @@ LARGEST_LIST = 32 * MEBIBYTE
 # Names of the columns that are understood.
 IMAGE_COLUMNS = ("filename", "file", "image", "path")
 CLASS_COLUMNS = ("label", "class", "class_name")
-_SHOWN = 20
 
 
 def read_rows(content: bytes, where: str, columns: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
@@ -77,10 +76,8 @@ def listed_classes(store: Store, tables: Mapping[str, str]) -> dict[str, dict[st
                 listed.add(matches[0])
                 classes.setdefault(label, []).append(matches[0])
         if missing:
-            more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
             raise DataError(
-                f"{where} lists images that are not there: {', '.join(missing[:_SHOWN])}{more}; add them, or take "
-                "their lines out"
+                f"{where} lists images that are not there: {some(missing)}; add them, or take their lines out"
             )
         for images in classes.values():
             images.sort()

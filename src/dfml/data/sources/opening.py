@@ -5,6 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 from dfml.data.sources.archives import Tar, Zip
+from dfml.data.sources.cifar import PICKLES
 from dfml.data.sources.folder import EXTENSIONS, Folder
 from dfml.data.sources.store import ARCHIVES, Content, Store, Stored, is_archive
 from dfml.errors import DataError
@@ -13,7 +14,6 @@ from dfml.files.reading import digest_json
 
 # Files beside images that say which class they are of; files of CIFAR-100 have no extension.
 _TOLD = (".csv", ".mat")
-_PICKLED = frozenset({"train", "test", "meta"})
 
 
 class _Several:
@@ -78,4 +78,4 @@ def _archives_of(folder: Folder) -> Store | None:
 
 def _matters(file: Stored) -> bool:
     path = Path(file.path)
-    return path.suffix.lower() in {*EXTENSIONS, *_TOLD} or is_archive(path) or path.name in _PICKLED
+    return path.suffix.lower() in {*EXTENSIONS, *_TOLD} or is_archive(path) or path.name in PICKLES

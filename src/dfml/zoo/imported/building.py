@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.placement import to_device
-from dfml.errors import DataError, DfmlError
+from dfml.errors import DataError, DfmlError, some
 from dfml.files.user_code import load_file, said
 from dfml.networks.build import build_network
 from dfml.zoo.imported.card import PROGRAM, InputCard, ModelCard
@@ -162,8 +162,7 @@ def fit_weights(network: nn.Module, state: State, *, name: str, path: Path) -> N
         if key in state and state[key].is_floating_point() != own[key].is_floating_point()
     ]
     if faults:
-        listed = [*faults[:6], *([f"and {len(faults) - 6} more"] if len(faults) > 6 else [])]
-        raise DataError(f"model `{name}`: {path} does not fit its network: {', '.join(listed)}")
+        raise DataError(f"model `{name}`: {path} does not fit its network: {some(faults, 6)}")
     network.load_state_dict(state)
     network.float()
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from dfml.artefacts.base import Percent, Text
-from dfml.errors import ConfigError, DataError
+from dfml.errors import ConfigError, DataError, some
 from dfml.files.reading import LONGEST_NAME
 from dfml.files.yaml_files import read_yaml
 from dfml.settings import DisagreementError, Name, Problem, Section, distinct, nearest
@@ -181,10 +181,9 @@ def read_card(path: Path) -> ZooCard:
         raise DataError(str(error).replace("\n", "; ")) from None
     except ValidationError as error:
         faults = [fault for detail in error.errors(include_url=False) for fault in _faults(detail)]
-        more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
-        raise DataError(f"{path}: {'; '.join([*faults[:_SHOWN], *more])}") from None
+        raise DataError(f"{path}: {some(faults, _SHOWN, between='; ')}") from None
     if missing := [str(file) for file in card.files(path.parent) if not file.is_file()]:
-        raise DataError(f"{path} names files that are not there: {', '.join(missing[:_SHOWN])}")
+        raise DataError(f"{path} names files that are not there: {some(missing, _SHOWN)}")
     return card
 
 
