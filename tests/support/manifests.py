@@ -102,7 +102,15 @@ def zoo(**changes) -> dict:
         "version": 2,
         "dataset": "icons_colour",
         "architecture": "conv4",
-        "network": {"family": "conv4", "width": 32, "ways": 5, "side": 32, "stem_relu": True},
+        "network": {
+            "family": "conv4",
+            "width": 32,
+            "ways": 5,
+            "side": 32,
+            "stem_relu": True,
+            "options": {},
+            "code": None,
+        },
         "seed": 0,
         "side": 32,
         "mean": [0.5, 0.5, 0.5],
@@ -227,7 +235,9 @@ def learner(**changes) -> dict:
         "ways": 5,
         "shots": 1,
         "seed": 0,
-        "encoders": [{"family": "conv4", "width": 32, "ways": 5, "side": 32, "stem_relu": True}],
+        "encoders": [
+            {"family": "conv4", "width": 32, "ways": 5, "side": 32, "stem_relu": True, "options": {}, "code": None}
+        ],
         "snapshots": [{"iteration": 0, "seconds": 0.0}, {"iteration": 5, "seconds": 1.5}],
         "finetune": True,
         "head_only": False,
@@ -256,7 +266,9 @@ def classifier(**changes) -> dict:
         "images": [3, 1],
         "rule": "finetune",
         "side": 32,
-        "encoders": [{"family": "conv4", "width": 32, "ways": 2, "side": 32, "stem_relu": True}],
+        "encoders": [
+            {"family": "conv4", "width": 32, "ways": 2, "side": 32, "stem_relu": True, "options": {}, "code": None}
+        ],
         "learner": {
             "pool": "single",
             "method": "free",
