@@ -77,7 +77,7 @@ def test_a_configuration_asks_for_its_grid(fresh, name):
 def test_the_default_experiment(fresh):
     from dfml.config.load import load_config
 
-    run = fresh.dry_run(CUDA_VISIBLE_DEVICES="")
+    run = fresh.dry_run("--quiet", "host", CUDA_VISIBLE_DEVICES="")
     assert run.jobs == expected_jobs(load_config([ROOT / "config" / "config.yaml"]))
 
     jobs = list(run.listed())

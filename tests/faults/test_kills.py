@@ -27,7 +27,8 @@ def test_a_killed_job_goes_on_where_it_was(experiment, undisturbed, stage):
     with head(experiment, *goal) as run:
         os.kill(run.when_saved(stage.rule, experiment.folder / stage.resume), signal.SIGKILL)
         assert run.finish() != 0
-        assert f"Error in rule {stage.rule}" in run.output
+        assert f"{stage.rule}: it ended without a word in its log" in run.output
+        assert f"log: {stage.log}" in run.output
     assert (experiment.folder / stage.resume).exists()
     left = digests(experiment.results)
     assert left == {name: sha for name, sha in undisturbed.items() if not name.startswith(stage.place)}

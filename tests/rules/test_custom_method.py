@@ -94,5 +94,5 @@ def test_on_some_pools_only(own):
         custom_methods={"twin": "mine.py"},
         pools={"single": {"methods": ["random"]}, "multi_architecture": {"methods": ["twin"]}},
     )
-    jobs = workflow.dry_run("--until", "meta_learn").listed()
+    jobs = workflow.dry_run("--until", "meta_learn", "--quiet", "host").listed()
     assert {job.outputs[0].split("/")[3] for job in jobs if job.rule == "meta_learn"} == {"multi_architecture"}

@@ -48,7 +48,7 @@ class Run:
         return self.status == 0 and "Nothing to be done" in self.output
 
     def listed(self) -> Iterator[Job]:
-        """Every job of a dry run with its files."""
+        """Every job of a dry run with its files, as `--quiet host` prints them."""
         blocks = re.split(r"\n(?:local)?rule (?=\w+:\n)", self.output.split("\nJob stats:", 2)[1])
         for block in blocks[1:]:
             fields = dict(re.findall(r"^    (\w+): (.*)$", block, re.MULTILINE))

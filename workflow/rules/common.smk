@@ -1,7 +1,6 @@
 # What the rules share: paths, wildcards, what is asked for, what a job reads. The settings it is told: params.smk.
-# The code that makes it run again: code.smk.
+# The code that makes it run again: code.smk. The machine and the terminal: machine.smk.
 import os
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,6 @@ from dfml.files.atomic import bring_to_present
 from dfml.files.reading import digest_json
 from dfml.inversion.settings import Inverter
 from dfml.jobs.wall import EMBEDDED
-from dfml.compute.device import gpu_is_visible
 
 RESULTS = f"results/{settings.experiment}"
 FIRST_SEED = settings.seeds[0]
@@ -285,33 +283,4 @@ def cell_images(wildcards):
         return pool_images(*names)(wildcards)
     return collect(
         "<results>/images/{dataset}/{name}", dataset=cell_options(wildcards)["dataset"], name=names
-    )
-
-
-# ---- machine
-
-
-# GPUs a training job asks for. None on a machine without, so that the cap in the profile binds GPU jobs only and
-# CPU jobs run side by side.
-GPU = int(gpu_is_visible())
-
-
-onstart:
-    if unmeasured := [name for name in POOLS if not settings.pools[name].measured]:
-        print(
-            f"No data set to evaluate on: learners of {', '.join(unmeasured)} are made, and nothing says how good they are "
-            "(`pools.*.evaluate`).",
-            file=sys.stderr,
-        )
-    # Snakemake's limit of jobs per second, meant for clusters, looks again at all jobs a second after each that ended, and
-    # so on for ever: half a core after some hundreds.
-    if workflow.local_exec:
-        workflow.scheduler.job_rate_limiter = None
-    try_networks()
-
-
-onerror:
-    print(
-        f"Logs of the jobs: logs/{settings.experiment}/. Finished work is kept; the same command goes on.",
-        file=sys.stderr,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -19,7 +20,8 @@ from dfml.artefacts.provenance import Provenance
 from dfml.compute.device import configure_torch, describe_device, peak_memory_mb, select_device
 from dfml.errors import DfmlError
 from dfml.jobs.claim import claim_path, claimed
-from dfml.jobs.progress import Progress, duration, make_progress
+from dfml.jobs.logs import FORMAT, HEAD_TELLS
+from dfml.jobs.progress import LogProgress, Progress, duration
 from dfml.jobs.provenance import circumstances, digests, plain_params, receipt_path, write_receipt
 from dfml.jobs.settings import RuntimeSettings
 
@@ -163,8 +165,9 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
 
     Logging, warnings and errors go to the rule's log, line by line. A DfmlError ends the process
     with one line on stderr and exit code 1; any other error does too, and its traceback is in
-    the log. SIGTERM reaches the function as Terminated, so that it may still save its state. If the
-    same job is begun again meanwhile, this one writes nothing more.
+    the log. Where `HEAD_TELLS` is set, stderr stays empty. SIGTERM reaches the function as
+    Terminated, so that it may still save its state. If the same job is begun again meanwhile,
+    this one writes nothing more.
     """
     path = Path(snakemake.log[0]) if len(snakemake.log) else None
     with _logging_to(path), _sigterm_raises():
@@ -174,7 +177,7 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
             str(snakemake.rule),
             int(snakemake.threads),
             gpu,
-            make_progress(),
+            LogProgress(),
             untracked=untracked,
             settings=plain_params(snakemake.params),
             inputs=[str(file) for file in snakemake.input],
@@ -203,14 +206,16 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
             log.error("terminated")
             _exit(128 + signal.SIGTERM, job.rule, "terminated")
         except Exception as error:
-            log.exception("failed")
+            named = f"{type(error).__name__}: {error}"
+            log.exception("%s", named)
             where = f" (traceback in {path})" if path else ""
-            _exit(1, job.rule, f"{type(error).__name__}: {error}{where}")
+            _exit(1, job.rule, f"{named}{where}")
 
 
 def _exit(code: int, rule: str, message: str) -> NoReturn:
-    sys.stderr.write(f"{rule}: {' '.join(message.split())}\n")
-    sys.stderr.flush()
+    if HEAD_TELLS not in os.environ:
+        sys.stderr.write(f"{rule}: {' '.join(message.split())}\n")
+        sys.stderr.flush()
     raise SystemExit(code)
 
 
@@ -223,7 +228,7 @@ def _logging_to(path: Path | None) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # a file of its own: a job that outlived its Snakemake may still write to that one
         handler = logging.FileHandler(path, mode="w", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(logging.Formatter(FORMAT))
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)

@@ -1,15 +1,15 @@
-"""How far a long loop has come: a live bar on a terminal, plain lines in a log."""
+"""How far a long loop has come: plain lines in a log, read again by who shows a run; a live bar on a terminal."""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat
-
-from dfml.files.atomic import try_lock
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +42,12 @@ class NullProgress:
     @contextmanager
     def task(self, description: str, *, total: int, done: int = 0) -> Iterator[ProgressTask]:
         """Open a loop, see `Progress.task`."""
-        yield _Tasks([])
+        yield _NullTask()
+
+
+class _NullTask:
+    def advance(self, steps: int = 1, /, **quantities: SupportsFloat) -> None:
+        pass
 
 
 class LogProgress:
@@ -88,6 +93,37 @@ class _LogTask:
     def _write(self, end: str) -> None:
         counted = f"{self._description} {self._done}/{self._total}"
         log.info("%s", ", ".join([counted, *_shown(self._quantities), end]))
+
+
+_LINE = re.compile(r"(.+) (\d+)/(\d+)((?:, [^,]+)*), ([^,]+ left|(?:done|stopped) after [^,]+)")
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a line of `LogProgress` says.
+
+    Attributes:
+        description: Of the loop.
+        done: Steps done.
+        total: Steps in all.
+        quantities: What the loop named, such as ``ce 0.3333, replay accuracy 42``.
+        end: ``36 s left``, ``done after 2 min 05 s`` or ``stopped after 1 s``.
+    """
+
+    description: str
+    done: int
+    total: int
+    quantities: str
+    end: str
+
+
+def read_reached(line: str) -> Reached | None:
+    """What a line of `LogProgress` says, None for any other line."""
+    found = _LINE.fullmatch(line)
+    if found is None:
+        return None
+    description, done, total, quantities, end = found.groups()
+    return Reached(description, int(done), int(total), quantities.removeprefix(", "), end)
 
 
 class RichProgress:
@@ -148,39 +184,9 @@ class _RichTask:
         self._bars.update(self._row, quantities="  ".join(_shown(self._quantities)))
 
 
-class SeveralProgress:
-    """Reports to several places at once."""
-
-    def __init__(self, *parts: Progress) -> None:
-        self._parts = parts
-
-    @contextmanager
-    def task(self, description: str, *, total: int, done: int = 0) -> Iterator[ProgressTask]:
-        """Open a loop, see `Progress.task`."""
-        with ExitStack() as stack:
-            opened = [part.task(description, total=total, done=done) for part in self._parts]
-            yield _Tasks([stack.enter_context(task) for task in opened])
-
-
-class _Tasks:
-    def __init__(self, parts: list[ProgressTask]) -> None:
-        self._parts = parts
-
-    def advance(self, steps: int = 1, /, **quantities: SupportsFloat) -> None:
-        for part in self._parts:
-            part.advance(steps, **quantities)
-
-
 def make_progress() -> Progress:
-    """Return log lines, with a live bar if stderr is a terminal that no other job draws on."""
-    if sys.stderr.isatty():
-        # Two live bars would overwrite each other; the lock lasts as long as the process.
-        from os import ttyname
-
-        terminal = ttyname(sys.stderr.fileno()).strip("/").replace("/", "-")
-        if try_lock(f"terminal-{terminal}") is not None:
-            return SeveralProgress(RichProgress(), LogProgress())
-    return LogProgress()
+    """Return a live bar if stderr is a terminal, else log lines."""
+    return RichProgress() if sys.stderr.isatty() else LogProgress()
 
 
 def duration(seconds: float) -> str:

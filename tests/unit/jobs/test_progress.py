@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from dfml.jobs import progress as module
-from dfml.jobs.progress import LogProgress, NullProgress, RichProgress, SeveralProgress, duration, make_progress
+from dfml.jobs.progress import LogProgress, NullProgress, RichProgress, duration, make_progress, read_reached
 
 
 class Clock:
@@ -106,14 +106,6 @@ def test_bars_nest_and_follow_one_another():
     assert [line.split()[0] for line in drawn[-2:]] == ["second", "second"]
 
 
-def test_a_bar_and_the_log_are_both_served(lines):
-    console = terminal()
-    with SeveralProgress(RichProgress(console), LogProgress()).task("zoo", total=2, done=1) as task:
-        task.advance(accuracy=50)
-    assert "2/2" in screen(console)[-1]
-    assert lines() == ["zoo 2/2, accuracy 50, done after 0 s"]
-
-
 def test_nothing_can_be_reported_too():
     with NullProgress().task("zoo", total=2) as task:
         task.advance(2, ce=1.0)
@@ -123,18 +115,32 @@ class Terminal(io.StringIO):
     def isatty(self):
         return True
 
-    def fileno(self):
-        return 99
 
-
-def test_a_terminal_is_drawn_on_by_one_job_only(monkeypatch, tmp_path):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("os.ttyname", {99: "/dev/pts/7"}.get)
+def test_a_bar_is_for_terminals_and_lines_for_the_rest(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    assert isinstance(make_progress(), SeveralProgress)
-    assert isinstance(make_progress(), LogProgress)
+    assert isinstance(make_progress(), RichProgress)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert isinstance(make_progress(), LogProgress)
+
+
+@pytest.mark.parametrize("quantities", [{}, {"ce": 0.25}, {"teacher_ce": 1e-7, "replay_accuracy": 41.5}])
+@pytest.mark.parametrize("description", ["zoo", "heads of 3/4 models", "icons_colour/conv4 seed 0"])
+def test_a_line_is_read_as_it_was_written(lines, description, quantities):
+    clock = Clock()
+    with LogProgress(clock=clock).task(description, total=9, done=2) as task:
+        clock.now = 100.0
+        task.advance(1, **quantities)
+    running, stopped = (read_reached(line) for line in lines())
+    assert (running.description, running.done, running.total) == (description, 3, 9)
+    assert running.quantities == ", ".join(
+        f"{name.replace('_', ' ')} {value:.4g}" for name, value in quantities.items()
+    )
+    assert (running.end, stopped.end) == ("10 min 00 s left", "stopped after 1 min 40 s")
+
+
+@pytest.mark.parametrize("line", ["finished in 15 s, peak 643 MiB", "", "zoo 3/9", "zoo 3/9, ce 1", "model 3/4, taken"])
+def test_other_lines_say_nothing_of_a_loop(line):
+    assert read_reached(line) is None
 
 
 @pytest.mark.parametrize(
