@@ -52,16 +52,16 @@ def show(console: Console, folder: Path) -> int:
 def _of_imported(manifest: ImportedZooManifest) -> Table:
     table = _table(
         f"{manifest.name}: {len(manifest.models)} models, {len(manifest.class_names)} classes, card {manifest.card}",
-        ("model", "kind", "classes", "side", "channels", "outputs", "parameters", "batch norms", "own accuracy, %"),
+        ("model", "kind", "takes", "answers", "classes", "weights", "norms", "own %"),
+        text=4,
     )
     for model in manifest.models:
         table.add_row(
             model.name,
             model.kind,
-            str(len(model.classes)),
-            str(model.side),
-            model.channels,
+            f"{model.side} {model.channels}",
             model.outputs,
+            str(len(model.classes)),
             f"{model.parameters:,}",
             str(model.norms) if model.kind == "module" else "n/a",
             "not told" if model.accuracy is None else f"{model.accuracy:.1f}",
@@ -73,7 +73,8 @@ def _of_trained(manifest: ZooManifest) -> Table:
     table = _table(
         f"{manifest.dataset}, {manifest.architecture}, seed {manifest.seed}: {len(manifest.models)} models at "
         f"{manifest.side} pixels",
-        ("model", "classes", "own accuracy, %"),
+        ("model", "classes", "own %"),
+        text=2,
     )
     for model in manifest.models:
         names = ", ".join(manifest.class_names[label] for label in model.classes)
@@ -81,8 +82,9 @@ def _of_trained(manifest: ZooManifest) -> Table:
     return table
 
 
-def _table(title: str, headings: tuple[str, ...]) -> Table:
+def _table(title: str, headings: tuple[str, ...], *, text: int) -> Table:
+    """A table whose first ``text`` columns are words, and the others numbers."""
     table = Table(title=title)
     for place, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if place < 2 else "right")
+        table.add_column(heading, justify="left" if place < text else "right", overflow="fold", no_wrap=place == 0)
     return table
