@@ -62,7 +62,7 @@ def _of_imported(manifest: ImportedZooManifest) -> Table:
             f"{model.side} {model.channels}",
             model.outputs,
             str(len(model.classes)),
-            f"{model.parameters:,}",
+            f"{model.parameters / 1e6:.2f} M",
             str(model.norms) if model.kind == "module" else "n/a",
             "not told" if model.accuracy is None else f"{model.accuracy:.1f}",
         )

@@ -19,7 +19,7 @@ def pool_of(**accuracies):
         )
         for index, accuracy in enumerate(accuracies.values())
     ]
-    return Pool(models, [f"class {c}" for c in range(WAYS)], WAYS)
+    return Pool(models, [f"class {c}" for c in range(WAYS)])
 
 
 POOL = pool_of(first=60.0, second=80.0, third=70.0, fourth=80.0)
