@@ -5,8 +5,9 @@ import re
 import pandas as pd
 import pytest
 
+from dfml.catalogue import METHODS
 from dfml.results.collect import collect_records
-from dfml.results.short_table import short_table
+from dfml.results.short_table import GROUPS, short_table
 from support.repository import ROOT
 from support.results import GRID, write_demo
 
@@ -35,6 +36,18 @@ def test_numbers_are_means_over_seeds_of_the_pool_with_most_methods(results):
         means = frame[frame["method"] == method].groupby("rule")["accuracy"].mean()
         shown = [float(cell.split(" ± ")[0]) for cell in row[2:]]
         assert shown == [round(means["finetune"], 2), round(means["centroid_cosine"], 2)]
+
+
+def test_every_row_is_of_a_method_of_the_catalogue():
+    assert {method for methods in GROUPS.values() for method in methods} <= METHODS.keys()
+
+
+def test_results_of_other_modes_and_shots_have_a_table_too(tmp_path):
+    collect_records(write_demo(tmp_path, grid=GRID, shots=(5,)), tmp_path / "all.csv")
+    frame = pd.read_csv(tmp_path / "all.csv")
+    frame[frame["batch_norm"] == "support"].to_csv(tmp_path / "results.csv", index=False)
+    caption, *_ = short_table(tmp_path / "results.csv").splitlines()
+    assert caption.startswith("*5-way 5-shot accuracy") and "Batch norm: support" in caption
 
 
 def test_a_rule_that_was_not_evaluated_is_a_dash(results):
