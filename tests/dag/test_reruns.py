@@ -5,6 +5,8 @@ import random
 
 import pytest
 
+from support.own_network import EXAMPLE
+
 RESULTS = {"make_results", "build_report", "all"}
 SEEDS = 2
 
@@ -122,3 +124,15 @@ def test_a_changed_script_or_caption_is_noticed(done):
     done.append("workflow/scripts/make_results.py", "CHANGED = 1")
     done.append("workflow/report/main.rst", "One sentence more.")
     assert set(done.dry_run().jobs) == RESULTS
+
+
+def test_a_network_of_ones_own_concerns_what_uses_it(done):
+    (done.folder / "wide.py").write_text(EXAMPLE, encoding="utf-8")
+    done.configure(custom_networks={"wide": "wide.py"}, networks={"own": {"family": "wide"}})
+    # It is in the report, which shows the configuration.
+    assert set(done.dry_run().jobs) <= {"build_report", "all"}
+    done.configure(pools={"own": {"networks": ["own"], "methods": ["random"]}})
+    assert done.dry_run().jobs["meta_learn"] == SEEDS
+    done.configure(variants={"free-wide": {"learner": {"family": "wide"}}})
+    jobs = done.dry_run().jobs
+    assert set(jobs) == {"train_zoo", "meta_learn", "evaluate", *RESULTS} and jobs["meta_learn"] == 2 * SEEDS

@@ -47,6 +47,9 @@ def importable(folder: Path) -> Iterator[None]:
     Outside of it they are unknown again, so that files of two folders may each have a `blocks.py` beside them.
     """
     place = folder.absolute()
+    if str(place) in sys.path:  # inside another such block, or importable anyway
+        yield
+        return
     own = _beside.setdefault(place, {})
     sys.modules.update(own)
     known = set(sys.modules) - set(own)
@@ -56,10 +59,16 @@ def importable(folder: Path) -> Iterator[None]:
     finally:
         sys.path.remove(str(place))
         for name in set(sys.modules) - known:
-            where = getattr(sys.modules[name], "__file__", None)
-            lies_there = where is not None and Path(where).is_relative_to(place)
-            if lies_there and name.partition(".")[0] != "dfml":  # for a file beside this package
+            if _lies_in(place, name):
                 own[name] = sys.modules.pop(name)
+
+
+def _lies_in(folder: Path, module: str) -> bool:
+    """Whether a module is a file or a package of this folder, and not of an environment somewhere below it."""
+    where, first = getattr(sys.modules[module], "__file__", None), module.partition(".")[0]
+    if where is None or first == "dfml" or not Path(where).is_relative_to(folder):
+        return False
+    return Path(where).relative_to(folder).parts[0] in (first, f"{first}.py")
 
 
 def said(error: Exception) -> str:

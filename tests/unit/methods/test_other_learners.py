@@ -121,3 +121,6 @@ def test_gives_a_learner_that_can_be_used_or_is_not_applicable(world, tmp_path, 
         torch.testing.assert_close(again.probabilities(photos), answers)
         torch.testing.assert_close(classify.probabilities(photos[:1]), answers[:1], atol=1e-5, rtol=1e-4)
     assert learner.manifest.encoders[0].side == SIDE
+    if method == "random":  # the program needs no file of anybody's own
+        program = classify.export(tmp_path / "classifier.pt2").module()
+        torch.testing.assert_close(program(photos.float() / 255), answers, atol=1e-5, rtol=1e-4)
