@@ -1,6 +1,7 @@
 """A network in a file of one's own: the example of docs/adding.md is trained, learned with and used."""
 
 import json
+from copy import deepcopy
 
 import pytest
 from safetensors.torch import load_file
@@ -20,7 +21,7 @@ def own(tmp_path_factory):
         "own",
         custom_networks={"wide": "nets/wide.py"},
         networks={"own": OWN},
-        learner=OWN,
+        learner=deepcopy(OWN),  # YAML would say of the same one that it is the same
         pools={"single": {"networks": ["own"]}},
         methods=["random", "procedural_heads"],
     )

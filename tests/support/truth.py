@@ -156,7 +156,7 @@ def _command(existing: Existing, words: list[str]) -> Iterator[str]:
     command, *arguments = words
     files = [word for word in arguments if FILE.fullmatch(Path(word).name) and not re.match(r"/|\w+://", word)]
     for file in files:
-        yield from existing.missing(file)
+        yield from existing.missing(re.sub(r"^\w+=", "", file))  # NAME=FILE
     others = [(before, word) for before, word in pairwise(words) if word not in files and not word.isupper()]
     if command in TOOLS:
         yield from _arguments(existing, command, others)
