@@ -131,8 +131,10 @@ def test_a_network_of_ones_own_concerns_what_uses_it(done):
     done.configure(custom_networks={"wide": "wide.py"}, networks={"own": {"family": "wide"}})
     # It is in the report, which shows the configuration.
     assert set(done.dry_run().jobs) <= {"build_report", "all"}
-    done.configure(pools={"own": {"networks": ["own"], "methods": ["random"]}})
-    assert done.dry_run().jobs["meta_learn"] == SEEDS
+    done.configure(pools={"own": {"networks": ["own"], "methods": ["best", "zoo_features"]}})
+    jobs = done.dry_run().jobs
+    # The best model would have to be like the learner.
+    assert (jobs["train_zoo"], jobs["meta_learn"]) == (SEEDS, SEEDS) and "invert" not in jobs
     done.configure(variants={"free-wide": {"learner": {"family": "wide"}}})
     jobs = done.dry_run().jobs
     assert set(jobs) == {"train_zoo", "meta_learn", "evaluate", *RESULTS} and jobs["meta_learn"] == 2 * SEEDS

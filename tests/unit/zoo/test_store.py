@@ -140,7 +140,7 @@ def test_a_pickle_is_never_unpickled(zoo, tmp_path, zipped):
         ({"judges": []}, "judges and the digest of their weights must come together"),
         ({"judges_sha256": None}, "judges and the digest of their weights must come together"),
         ({"side": "16"}, "side: Input should be a valid integer"),
-        ({"network": {"family": "vgg"}}, "network.width: Field required"),
+        ({"network": {"family": "vgg", "width": 4, "ways": 3, "side": 16}}, "network: Value error, family"),
         ({"mean": [0.5]}, "mean: List should have at least 3 items"),  # one colour channel
         ({"side": 2 * SIDE}, f"side {2 * SIDE} is not that of its network, {SIDE}"),
     ],
