@@ -59,6 +59,9 @@ def test_from_nothing_to_the_end_and_then_nothing(repository):
     assert {path.name for path in (repository.folder / "results/demo/images").iterdir()} == {"icons_colour", "emoji"}
     assert repository.snakemake("-n").nothing_to_do
     assert repro(repository) == []
+    shown = repository.module("dvc", "plots", "show", "-o", "curves")
+    assert shown.status == 0, shown.output
+    assert '"replay_accuracy"' in (repository.folder / "curves/index.html").read_text(encoding="utf-8")
 
     # What only the evaluation depends on leaves the stages before it alone.
     repository.configure(evaluation={"episodes": 6})

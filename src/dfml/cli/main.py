@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from dfml.cli import adapt, claims, data, evaluate, predict, publish, restore, snapshot, verify, zoo
+from dfml.cli import adapt, claims, clean, data, evaluate, predict, publish, restore, snapshot, verify, watch, zoo
 from dfml.data.known import KNOWN
 from dfml.errors import DfmlError
 
@@ -18,8 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        Its exit code: 0 if all is well, 1 with one message on stderr if not, 2 for bad usage, and 3 where
-        ``dfml predict`` answered for some photos and could not read others.
+        Its exit code, see docs/commands.md.
     """
     chosen = _parser().parse_args(arguments)
     console = Console(highlight=False)
@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DfmlError as error:
         sys.stderr.write(f"dfml {chosen.command}: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def _register(named: Sequence[str]) -> None:
@@ -84,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         lambda own, console: claims.run(console, check=own.check),
     )
     judged.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
+    _add_upkeep(add)
     _add_data(commands.add_parser("data", help="Images of data sets: what is there, can it be read, get it."))
     _add_zoo(commands.add_parser("zoo", help="Zoos: import models that were trained elsewhere, see what one holds."))
     return parser
@@ -101,6 +104,28 @@ def _add_zoo(command: argparse.ArgumentParser) -> None:
     shown = actions.add_parser("show", help="list the models of a zoo below results/EXPERIMENT/zoo/")
     shown.add_argument("folder", type=Path, metavar="FOLDER")
     shown.set_defaults(run=lambda own, console: zoo.show(console, own.folder))
+
+
+def _add_upkeep(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands that look at what runs and at what lies about."""
+    watched = add(
+        "watch",
+        "Show the jobs at work, how far each is, and the last values of its history.csv, until nothing runs.",
+        lambda own, console: watch.run(own.experiment, console, every=own.every),
+    )
+    watched.add_argument("experiment", nargs="?", help="folder below results/; that of config/config.yaml by default")
+    watched.add_argument("--every", type=_positive, default=10, metavar="N", help="seconds between lines (10)")
+    cleaned = add(
+        "clean",
+        "Say what may be removed and how large it is; remove what is named, and nothing that a running job holds.",
+        lambda own, console: clean.run(
+            console, kinds=[kind for kind in clean.KINDS if getattr(own, kind)], experiments=own.experiment
+        ),
+    )
+    for kind, text in clean.KINDS.items():
+        cleaned.add_argument(f"--{kind}", action="store_true", help=f"remove {text}")
+    text = "remove all results and logs of experiments"
+    cleaned.add_argument("--experiment", nargs="+", default=[], metavar="NAME", help=text)
 
 
 def _add_data(command: argparse.ArgumentParser) -> None:

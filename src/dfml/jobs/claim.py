@@ -9,6 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from dfml.errors import DfmlError
@@ -18,6 +19,36 @@ from dfml.files.atomic import atomic_write, before_each_write
 def claim_path(log: Path, experiment: str) -> Path:
     """Where the claim of the job with this log belongs."""
     return Path("results", experiment, "resume", log.relative_to(Path("logs", experiment))).with_suffix(".claim")
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """A job at work: its log, and when it began in seconds of the epoch."""
+
+    log: Path
+    since: float
+
+
+def running_jobs(experiment: str) -> list[RunningJob]:
+    """The jobs of an experiment that hold a claim; those on other machines count, as nobody here can tell."""
+    folder, jobs = Path("results", experiment, "resume"), []
+    for path in sorted(folder.rglob("*.claim")):
+        node, _, rest = (_content(path) or b"").decode(errors="replace").partition(" ")
+        pid, _, moment = rest.strip().partition(" ")
+        if pid.isdigit() and moment.isdigit() and (node != platform.node() or _is_alive(int(pid))):
+            log = Path("logs", experiment, path.relative_to(folder)).with_suffix(".log")
+            jobs.append(RunningJob(log, int(moment) / 1e9))
+    return jobs
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
 
 
 @contextlib.contextmanager

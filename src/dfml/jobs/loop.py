@@ -76,6 +76,10 @@ def _nothing() -> None:
     """No check."""
 
 
+def _not_shown(rows: Sequence[Row]) -> None:
+    """Nobody looks at the history before the end."""
+
+
 @dataclass(kw_only=True)
 class Loop:
     """Runs all steps, or those that an interruption left; killed at any moment, it goes on to the same bits.
@@ -97,6 +101,7 @@ class Loop:
         keep: Numbers of steps done at which ``kept`` is called.
         kept: Takes that number and the seconds; what it keeps is among what moves.
         aside: What is kept beside the resume file, if something is; it needs ``finish``.
+        shown: Given the history so far at resume points, at steps of ``keep`` and when the loop goes on.
         finish: What follows the last step and is not to be done twice; its quantities are the last row.
         done: How many steps are done.
         history: A row for each.
@@ -116,6 +121,7 @@ class Loop:
     keep: Collection[int] = ()
     kept: Callable[[int, float], None] | None = None
     aside: Aside | None = None
+    shown: Callable[[Sequence[Row]], object] = _not_shown
     finish: Callable[[], Quantities] | None = None
     done: int = field(default=0, init=False)
     history: list[Row] = field(default_factory=list, init=False)
@@ -127,7 +133,9 @@ class Loop:
             DfmlError: as ``check`` and the steps do.
             ValueError: the state in the resume file does not fit what moves.
         """
-        if not self._resumed_at_the_end():
+        at_the_end = self._resumed_at_the_end()
+        self.shown(self.history)
+        if not at_the_end:
             self._take_steps()
             if self.finish is not None:
                 named = self.finish()
@@ -159,6 +167,8 @@ class Loop:
                     self.kept(self.done, self.clock.total)
                 if due or (end and self.keep_end):
                     self._save()
+                if due or wanted:
+                    self.shown(self.history)
 
     def _settle(self, fresh: list[tuple[int, Quantities]]) -> None:
         """Add rows of what is known of the last steps; waits for the device."""

@@ -17,6 +17,7 @@ from dfml.inversion.settings import InversionSettings
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.metalearning.store import load_learner
+from dfml.methods.history import GrowingHistory, Row
 from dfml.methods.settings import MethodSettings
 from dfml.networks.build import build_network
 from dfml.networks.classifier import Classifier
@@ -49,6 +50,7 @@ class Context:
         job: What it may know of its process.
         resume: Its resume file; None keeps nothing.
         digest: Of everything that led to the state in that file.
+        history: What loops show of themselves while they run.
     """
 
     cell: Cell
@@ -66,6 +68,7 @@ class Context:
     job: Job
     resume: Path | None = None
     digest: str = ""
+    history: GrowingHistory = field(default_factory=GrowingHistory)
 
     @property
     def method(self) -> str:
@@ -186,7 +189,7 @@ class Fitted:
     finetune: bool
     teacher_passes: int = 0
     train_episodes: int | None = None
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
     head_only: bool = False
     domains: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)

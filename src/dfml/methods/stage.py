@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,12 +14,12 @@ from dfml.artefacts.images import MANIFEST as IMAGES
 from dfml.artefacts.inversion import BANK, RECORD, InversionRecord
 from dfml.artefacts.learner import HISTORY, MANIFEST, WEIGHTS, LearnerManifest, Normalisation, SnapshotEntry
 from dfml.artefacts.zoo import MANIFEST as ZOO
-from dfml.files.atomic import atomic_write
 from dfml.files.reading import digest_json, sha256_file
 from dfml.metalearning.store import save_weights
 from dfml.methods.base import Context, Fitted
 from dfml.methods.custom import load_fit
 from dfml.methods.finite import check_learner
+from dfml.methods.history import GrowingHistory, Row, later, read_history, write_history
 from dfml.methods.settings import MethodSettings
 
 
@@ -45,18 +43,24 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
     Raises:
         DfmlError: what the method and the readers of its inputs raise.
     """
-    context = replace(context, digest=_digest(context, code, fit if isinstance(fit, Path) else None))
+    before, rows = None, []
+    if context.base is not None:
+        before, rows = LearnerManifest.load(context.base / MANIFEST), read_history(context.base / HISTORY)
+    context = replace(
+        context,
+        digest=_digest(context, code, fit if isinstance(fit, Path) else None),
+        history=GrowingHistory(folder / HISTORY, rows, before.train_seconds if before else 0.0),
+    )
     fitted: Fitted = (load_fit(context.method, fit) if isinstance(fit, Path) else _named(fit))(context)
     for snapshot in fitted.snapshots:
         check_learner(context, snapshot.states, snapshot.iteration)
     bank_seconds, bank_passes = _bank_cost(context.inversion)
     memory = context.job.peak_memory_mb
-    if context.base is not None:
-        before = LearnerManifest.load(context.base / MANIFEST)
+    if before is not None:
         memory = max(memory, before.peak_memory_mb or 0.0)
-        fitted = _continued(before, _rows(context.base / HISTORY), fitted)
+        fitted = _continued(before, rows, fitted)
         bank_seconds, bank_passes = bank_seconds or before.bank_seconds, bank_passes or before.bank_passes
-    atomic_write(folder / HISTORY, _history(fitted).encode())
+    write_history(folder / HISTORY, fitted.history)
     LearnerManifest(
         **asdict(context.cell),
         ways=context.ways,
@@ -112,27 +116,13 @@ def _bank_cost(inversion: Path | None) -> tuple[float, int]:
     return record.seconds, record.teacher_passes
 
 
-def _continued(before: LearnerManifest, rows: list[dict[str, float]], fitted: Fitted) -> Fitted:
+def _continued(before: LearnerManifest, rows: list[Row], fitted: Fitted) -> Fitted:
     """With the cost and history of the learner that it began with, whose steps lie before its first iteration."""
     earlier = before.train_seconds
     return replace(
         fitted,
         snapshots=[replace(snapshot, seconds=snapshot.seconds + earlier) for snapshot in fitted.snapshots],
-        history=[*rows, *({**row, "seconds": row["seconds"] + earlier} for row in fitted.history)],
+        history=rows + later(fitted.history, earlier),
         stages=before.stages | fitted.stages,
         teacher_passes=before.teacher_passes + fitted.teacher_passes,
     )
-
-
-def _rows(history: Path) -> list[dict[str, float]]:
-    with history.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-
-
-def _history(fitted: Fitted) -> str:
-    columns = list(dict.fromkeys(name for row in fitted.history for name in row)) or ["iteration", "seconds"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(fitted.history)
-    return text.getvalue()

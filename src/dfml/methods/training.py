@@ -127,6 +127,7 @@ def iterate(
         check=check,
         keep={warmup + i for i in snapshot_iterations(iterations, snapshots)},
         kept=kept.add,
+        shown=context.history.add,
     )
     history = loop.run()
     return [Snapshot(**one) for one in kept.iterates], history

@@ -156,6 +156,7 @@ def fit(context: Context) -> Fitted:
         every=max(1, settings.iterations // 50),
         sparse=True,
         keep_end=True,
+        shown=context.history.add,
     )
     history = loop.run()
     fused = models.restore(fusion.fused())

@@ -19,6 +19,7 @@ from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, zero_head
 from dfml.methods.heads.distillation import HeadsDistillation
 from dfml.methods.heads.questions import TOGETHER, Questions, ask, drawn, to_bytes, varied
 from dfml.methods.heads.settings import BankHeadsSettings, HeadsSettings
+from dfml.methods.history import Row, preparation
 from dfml.networks.classifier import Classifier
 
 Maker = Callable[[torch.Generator], Questions]
@@ -32,7 +33,7 @@ class Distilled:
     backbone: Classifier
     seconds: float
     teacher_passes: int
-    history: list[dict[str, float]]
+    history: list[Row]
 
 
 def distil(context: Context, settings: HeadsSettings, questions: Maker, *, section: str) -> Distilled:
@@ -73,10 +74,10 @@ def distil(context: Context, settings: HeadsSettings, questions: Maker, *, secti
         check=check,
         sparse=True,
         keep_end=True,
+        shown=context.history.prepare,
     ).run()
     distillation.finish()
-    # They are steps before the first iteration of a learner.
-    history = [{**row, "iteration": 0} for row in rows]
+    history = preparation(rows)
     if context.job.device.type == "cuda":
         # It and its recorded step refer to each other; the memory of the questions is for what comes next.
         del distillation

@@ -14,6 +14,7 @@ from dfml.inversion.bank import ImageBank
 from dfml.inversion.per_model import FromScratch
 from dfml.jobs.loop import Aside, Loop
 from dfml.methods.base import Context, load_body
+from dfml.methods.history import Row, preparation
 from dfml.methods.tgr.fisher import batch_size, fisher_diagonal
 from dfml.methods.tgr.grouping import eligible, similarity
 from dfml.methods.tgr.probes import Probe, imagenet_resnet34, learner_probe, random_resnet34, self_probe
@@ -30,7 +31,7 @@ class Embedded(NamedTuple):
     similarity: Tensor
     seconds: float
     teacher_passes: int
-    history: list[dict[str, float]]
+    history: list[Row]
 
 
 def make_probe(context: Context, settings: TgrSettings) -> Probe:
@@ -93,10 +94,10 @@ def embed(context: Context, settings: TgrSettings, recover: FromScratch, bank: I
         every=1,
         aside=fishers,
         finish=compare,
+        shown=context.history.prepare,
     ).run()
-    # They come before the first iteration of the learner.
-    history = [{**row, "iteration": 0} for row in rows]
-    return Embedded(found.similarity, rows[-1]["seconds"], len(models) * _passes(context, settings), history)
+    context.history.prepared(rows)
+    return Embedded(found.similarity, rows[-1]["seconds"], len(models) * _passes(context, settings), preparation(rows))
 
 
 class _Comparison:

@@ -13,6 +13,7 @@ from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.metalearning.meta_step import make_outer_step
 from dfml.metalearning.replay import replay
 from dfml.methods.base import Context, Fitted, Snapshot
+from dfml.methods.history import later
 from dfml.methods.tgr.embedding import embed
 from dfml.methods.tgr.grouping import DissimilarGroups
 from dfml.methods.tgr.regularisation import RegularisedStep, TaughtSet
@@ -26,15 +27,15 @@ def fit(context: Context) -> Fitted:
     loop = TgrLoop(context, settings)
     embedded = embed(context, settings, loop.recover, loop.bank)
     loop.groups = DissimilarGroups(embedded.similarity, settings.groups, torch_generator(context.seed, "tgr", "groups"))
-    later, rows = iterate(context, loop, iterations=settings.iterations, snapshots=settings.snapshots)
+    kept, rows = iterate(context, loop, iterations=settings.iterations, snapshots=settings.snapshots)
     context.sub_checkpoint("embedding").remove()
     seconds = embedded.seconds
     return Fitted.of_learner(
         context,
-        [Snapshot(s.iteration, s.seconds + seconds, s.states) for s in later],
+        [Snapshot(s.iteration, s.seconds + seconds, s.states) for s in kept],
         teacher_passes=embedded.teacher_passes + loop.teacher_passes,
         train_episodes=loop.train_episodes,
-        history=embedded.history + [{**row, "seconds": row["seconds"] + seconds} for row in rows],
+        history=embedded.history + later(rows, seconds),
         stages={"embedding": seconds, **loop.timeline.seconds},
     )
 
