@@ -3,12 +3,13 @@ import sys
 
 from snakemake.logging import logger
 
-from dfml.compute.device import gpu_is_visible
+from dfml.compute.cuda import look_for_cuda
 from dfml.jobs.display import show_run
 
-# GPUs a training job asks for. None on a machine without, so that the cap in the profile binds GPU jobs only and
+CUDA = look_for_cuda()
+# GPUs a training job asks for. None where no GPU can be used, so that the cap in the profile binds GPU jobs only and
 # CPU jobs run side by side.
-GPU = int(gpu_is_visible())
+GPU = int(CUDA.gpus > 0)
 
 
 onstart:
@@ -22,10 +23,10 @@ onstart:
     # so on for ever: half a core after some hundreds.
     if workflow.local_exec:
         workflow.scheduler.job_rate_limiter = None
+        logger.info(CUDA.line(asked=workflow.scheduler.global_resources.get("gpu", 1) > 0))
     try_networks()
-    show_run(
-        logger, [about.name.lower() for about in workflow.output_settings.quiet or ()], len(workflow.dag)
-    )
+    quiet = [about.name.lower() for about in workflow.output_settings.quiet or ()]
+    show_run(logger, quiet, workflow.dag.stats()[1]["total"])
 
 
 onerror:

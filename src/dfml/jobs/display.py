@@ -109,7 +109,7 @@ class RunDisplay(logging.Handler):
         elif event == "job_finished":
             self._running.pop(fields["job_id"], None)
         elif event == "progress":
-            self._done, self._total = fields["done"], fields["total"]
+            self._done = fields["done"]  # its total counts jobs that `--until` leaves out
             if self._done == self._total:
                 self.stop()
         elif event == "job_error":
@@ -170,9 +170,11 @@ class RunDisplay(logging.Handler):
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        table = Table.grid(padding=(0, 1))
-        for wide in (True, False, False, True):
-            table.add_column(no_wrap=True, overflow="ellipsis", min_width=None if wide else 1)
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column(width=_BAR)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)  # what is long gets what is left
         seconds = duration(self._clock() - self._start)
         table.add_row("jobs", ProgressBar(self._total, self._done, _BAR), f"{self._done}/{self._total}", seconds)
         for job in self._jobs():

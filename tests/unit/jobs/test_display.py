@@ -76,7 +76,7 @@ def test_one_line_says_what_runs_and_how_far_it_is(logger, shown):
     for number in MAP:
         start(logger, number)
     log_of(1, (logging.INFO, "free 12/450, replay loss 1.5, 3 min 05 s left"), (logging.INFO, "a remark"))
-    event(logger, "progress", done=2, total=5)
+    event(logger, "progress", done=2, total=9)
     clock[0] += 90
     assert display.line() == (
         "2 of 5 jobs done after 1 min 30 s; running: "
@@ -147,7 +147,7 @@ def test_every_job_has_a_bar_of_its_own_and_what_is_said_stands_above(logger, mo
     for number in MAP:
         start(logger, number)
         log_of(number, (logging.INFO, f"loop {number}/4, ce 0.{number}, {number} s left"))
-    event(logger, "progress", done=2, total=5)
+    event(logger, "progress", done=2, total=9)
     console = Console(file=io.StringIO(), width=110)
     console.print(display._picture())
     rows = console.file.getvalue().splitlines()
@@ -162,6 +162,18 @@ def test_every_job_has_a_bar_of_its_own_and_what_is_said_stands_above(logger, mo
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.stream.getvalue()).replace("\r", "\n").splitlines()
     assert "meta_learn: zoo.models is 0" in text
     assert text[-1] == "2 of 5 jobs done after 0 s, 1 failed"
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_many_quantities_take_no_room_from_name_and_count(logger, shown, width):
+    start(logger, 1)
+    quantities = ", ".join(f"quantity {number} 0.{number}" for number in range(20))
+    log_of(1, (logging.INFO, f"free 12/450, {quantities}, 3 min 05 s left"))
+    console = Console(file=io.StringIO(), width=width)
+    console.print(shown[0]._picture())
+    row = console.file.getvalue().splitlines()[1]
+    assert row.startswith("meta_learn single/free/1shot/seed0 \u2578") and len(row) <= width
+    assert " 12/450 3 min" in row and row.rstrip().endswith("\u2026")
 
 
 @pytest.mark.parametrize("quiet", [(), ("host",), ("progress", "host"), ("all",), ("rules", "all")])
