@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from dfml.config.load import load_config
+from dfml.inversion.bank import ImageBank
 from support.imports import Package, read_imports
 from support.manifests import inversion, speed, write, zoo
 from support.repository import ROOT
@@ -31,6 +33,8 @@ def make_up(results: Path) -> None:
     for path in results.rglob("inversion.json"):
         pool, inverter, seed = path.parts[-4:-1]
         write(path.parent, path.name, inversion(pool=pool, inverter=inverter, seed=int(seed[4:])))
+    for path in results.rglob("bank.npz"):
+        ImageBank(32, slots=1, images_per_class=2, side=8, device=torch.device("cpu")).save(path)
     for path in results.rglob("speed.json"):
         write(path.parent, path.name, speed(pool=path.parts[-2]))
     for path in results.rglob("grid.png"):
@@ -68,6 +72,14 @@ def test_tables_figures_and_report(tmp_path):
     assert page.count("grid.png") >= 2
     assert "Recovered images" in page
     assert "no original image is read in between" in page
+    # What it shows first: two pictures with the short table between them, and links that open what they name.
+    first = (results / "first_page.html").read_text(encoding="utf-8")
+    assert re.findall(r"<(img|table|ul)\b", first) == ["img", "table", "ul", "img"]
+    assert "Best single" in first and "FREE" in first
+    assert "data:image/svg+xml;base64" in page
+    for name in re.findall(r"endsWith\(\W*/([\w/.]+)", page):
+        assert f"results/demo/{name}" in page
+    assert ".h-screen.overflow-auto" in page
 
     assert workflow.dry_run().nothing_to_do
 

@@ -54,8 +54,8 @@ def card_digest(zoo):
 
 
 def report_texts():
-    """Digest of the report's captions, which Snakemake does not watch."""
-    texts = sorted(Path(workflow.basedir, "report").glob("*.rst"))
+    """Digest of the report's captions and style, which Snakemake does not watch."""
+    texts = sorted(Path(workflow.basedir, "report").iterdir())
     return digest_json({text.name: text.read_text(encoding="utf-8") for text in texts})
 
 

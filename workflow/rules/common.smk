@@ -107,6 +107,14 @@ INVERSIONS = [
     for pool, inverter in BANKS
     for seed in settings.seeds
 ]
+# The bank whose images the report shows, and the zoos of its pool in the order in which that unites them.
+SHOWN_BANK = [str(Path(file).with_name("bank.npz")) for file in INVERSIONS[:1]]
+SHOWN_ZOOS = [
+    f"<results>/zoo/{dataset}/{network}/seed{FIRST_SEED}/zoo.json"
+    for pool, _ in BANKS[:1]
+    for dataset in settings.pools[pool].datasets
+    for network in settings.pools[pool].networks
+]
 # Timing one pool answers the question, and from-scratch inversion is slow.
 SPEEDS = [f"<results>/inversion/{pool}/speed.json" for pool, inverter in BANKS if inverter == "five"][:1]
 

@@ -1,6 +1,6 @@
 # Room RESULTS. Every record in one long table; tables, figures and the report made of it.
 # Reads: <results>/evaluation and the summaries of zoo and inversion.
-# Makes: results.csv, metrics.json, tables, figures and report.html in <results>
+# Makes: results.csv, metrics.json, tables, figures, first_page.html and report.html in <results>
 
 
 localrules:
@@ -20,6 +20,8 @@ rule make_results:
         zoos=ZOOS,
         inversions=INVERSIONS,
         speeds=SPEEDS,
+        bank=SHOWN_BANK,
+        bank_zoos=SHOWN_ZOOS,
         published="resources/published.yaml",
     output:
         multiext("<results>/tables/main", ".csv", ".md", ".tex"),
@@ -28,6 +30,13 @@ rule make_results:
             caption="../report/main.rst",
             category="Tables",
             labels={"table": "1 accuracy"},
+        ),
+        multiext("<results>/tables/short", ".csv", ".md", ".tex"),
+        report(
+            "<results>/tables/short.html",
+            caption="../report/short.rst",
+            category="Tables",
+            labels={"table": "0 accuracy, in short"},
         ),
         multiext("<results>/tables/difference", ".csv", ".md", ".tex"),
         report(
@@ -106,6 +115,14 @@ rule make_results:
             labels={"figure": "4 inversion steps"},
         ),
         "<results>/figures/inner_steps.png",
+        report(
+            "<results>/figures/recovered.svg",
+            caption="../report/recovered.rst",
+            category="Figures",
+            labels={"figure": "5 recovered images"},
+        ),
+        "<results>/figures/recovered.png",
+        first_page="<results>/first_page.html",
         table=report(
             "<results>/results.csv",
             caption="../report/results.rst",
@@ -123,6 +140,7 @@ rule make_results:
         shared=SHARED,
         ways=settings.ways,
         shots=list(settings.shots),
+        label_space=settings.label_space,
     script:
         "../scripts/make_results.py"
 

@@ -18,8 +18,9 @@ def _main(snakemake: Any, job: Job) -> None:
     atomic_write(config, yaml.safe_dump(snakemake.params.config, sort_keys=False).encode())
     snakefile = Path(snakemake.scriptdir).parent / "Snakefile"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--nolock", "--cores", "1"]
+    command += ["--report", str(report), "--report-stylesheet", str(snakefile.parent / "report" / "page.css")]
     # The list of configuration files would swallow a target that follows it.
-    command += ["--configfile", str(config), "--report", str(report), "--", "results"]
+    command += ["--configfile", str(config), "--", "results"]
     with Path(snakemake.log[0]).open("a", encoding="utf-8") as log:
         status = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
     if status:

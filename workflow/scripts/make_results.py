@@ -5,7 +5,7 @@ from typing import Any
 
 from dfml.jobs.job import Job, run_job
 from dfml.results.collect import collect_records
-from dfml.results.stage import draw_figures, make_tables
+from dfml.results.stage import draw_figures, make_first_page, make_tables
 from dfml.results.summary import write_metrics
 
 
@@ -20,7 +20,18 @@ def _main(snakemake: Any, job: Job) -> None:
     common = {"results": table, "inversions": inversions, "speeds": speeds}
     common |= {"grid": params.grid, "ways": params.ways, "shots": params.shots}
     make_tables(**common, zoos=zoos, published=Path(files.published), output=table.parent / "tables")
-    draw_figures(**common, records=records, shared=params.shared, output=table.parent / "figures")
+    figures = table.parent / "figures"
+    draw_figures(
+        **common,
+        records=records,
+        shared=params.shared,
+        output=figures,
+        bank=Path(files.bank[0]) if files.bank else None,
+        bank_zoos=[Path(file) for file in files.bank_zoos],
+        label_space=params.label_space,
+    )
+    layout = {"results": table, "grid": params.grid, "ways": params.ways, "shots": params.shots}
+    make_first_page(**layout, figures=figures, output=Path(snakemake.output.first_page))
 
 
 run_job(snakemake, _main)

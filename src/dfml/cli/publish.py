@@ -24,15 +24,11 @@ SHOWN_IN_README = "demo"
 def published(shelf: Path) -> dict[str, Path]:
     """What is copied of an experiment's folder, by its new name: tables as Markdown, figures as PNG, all numbers.
 
-    Seconds of inversion are in no other file, so their table comes as CSV, too. Of the pictures of recovered images it
-    is the first.
+    Seconds of inversion are in no other file, so their table comes as CSV, too.
     """
     files = [*sorted(shelf.glob("tables/*.md")), *sorted(shelf.glob("figures/*.png"))]
     files += shelf.glob("tables/speed.csv")
-    named = {path.name: path for path in [*files, shelf / "results.csv", shelf / "metrics.json"]}
-    if pictures := sorted(shelf.glob("inversion/*/*/seed*/grid.png")):
-        named["recovered.png"] = pictures[0]
-    return named
+    return {path.name: path for path in [*files, shelf / "results.csv", shelf / "metrics.json"]}
 
 
 def publish(shelf: Path, folder: Path) -> None:

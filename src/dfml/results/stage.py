@@ -6,12 +6,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dfml.artefacts.zoo import ZooManifest
 from dfml.results.collect import read_records, read_results_csv
 from dfml.results.figures.curves import curve_frame, learning_curves_figure
 from dfml.results.figures.inner_steps import inner_steps_figure
 from dfml.results.figures.main import main_figure
+from dfml.results.figures.recovered import recovered_figure
 from dfml.results.figures.seconds import accuracy_seconds_figure
 from dfml.results.figures.style import house_style, save_figure
+from dfml.results.first_page import write_first_page
 from dfml.results.grid import check_against_grid, read_grid
 from dfml.results.published import load_published
 from dfml.results.reading import read_inversions, read_speeds, read_zoos
@@ -20,11 +23,12 @@ from dfml.results.tables.cost import cost_table
 from dfml.results.tables.difference import difference_table
 from dfml.results.tables.inversion import inversion_table
 from dfml.results.tables.published import published_table
+from dfml.results.tables.short import short_table
 from dfml.results.tables.speed import speed_table
 from dfml.results.tables.writing import write_table
 from dfml.results.tables.zoo import zoo_table
 
-TABLES = ("main", "difference", "main_by_seed", "zoo", "inversion", "speed", "cost", "published")
+TABLES = ("main", "short", "difference", "main_by_seed", "zoo", "inversion", "speed", "cost", "published")
 """Stems of the tables that ``make_tables`` writes, each as .csv, .md, .tex and .html."""
 
 
@@ -52,6 +56,7 @@ def make_tables(
     pools, manifests = list(dict.fromkeys(cell.pool for cell in cells)), read_zoos(zoos)
     tables = [
         main_table(frame, cells, ways=ways, shots=shots),
+        short_table(frame, cells, ways=ways, shots=shots),
         difference_table(frame, cells, ways=ways, shots=shots),
         by_seed_table(frame, cells, ways=ways, shots=shots),
         zoo_table(manifests),
@@ -63,7 +68,7 @@ def make_tables(
     return [path for table in tables for path in write_table(table, Path(output))]
 
 
-FIGURES = ("main", "learning_curves", "accuracy_seconds", "inner_steps")
+FIGURES = ("main", "learning_curves", "accuracy_seconds", "inner_steps", "recovered")
 """Stems of the figures that ``draw_figures`` writes, each as .svg and .png."""
 
 
@@ -78,20 +83,25 @@ def draw_figures(
     shots: Sequence[int],
     output: Path,
     shared: Iterable[Sequence[Any]] = (),
+    bank: Path | None = None,
+    bank_zoos: Sequence[Path] = (),
+    label_space: str = "global",
 ) -> list[Path]:
     """The whole rule: draw every figure of FIGURES into the folder ``output``; returns the files.
 
     ``results`` is results.csv; ``records`` are the record.json files, read for their learning curves only
     (``shared`` as in :func:`dfml.results.collect.read_records`);
     ``inversions`` and ``speeds`` are inversion.json and speed.json files (none is fine, the figure then says
-    so); ``grid`` as for ``make_tables``. Equal inputs give equal bytes. Raises DfmlError when a file is
-    malformed or results.csv holds a cell that the grid does not run.
+    so); ``bank``, ``bank_zoos`` (zoo.json files) and ``label_space`` as for
+    :func:`dfml.results.figures.recovered.recovered_figure`; ``grid`` as for ``make_tables``. Equal inputs give equal
+    bytes. Raises DfmlError when a file is malformed or results.csv holds a cell that the grid does not run.
     """
     cells, frame = read_grid(grid), read_results_csv(results)
     check_against_grid(frame, cells, ways=ways, shots=shots)
     curves = curve_frame([record for _, record in read_records(records, shared)])
     check_against_grid(curves, cells, ways=ways, shots=shots, source="a record")
     recovered, timings = read_inversions(inversions), read_speeds(speeds)
+    shown = [ZooManifest.load(path) for path in bank_zoos]
     pools = list(dict.fromkeys(cell.pool for cell in cells))
     methods = list(dict.fromkeys(cell.method for cell in cells))
     with house_style():
@@ -100,5 +110,14 @@ def draw_figures(
             "learning_curves": learning_curves_figure(curves, pools=pools, methods=methods, ways=ways),
             "accuracy_seconds": accuracy_seconds_figure(frame, curves, pools=pools, methods=methods, ways=ways),
             "inner_steps": inner_steps_figure(recovered, timings, pools=pools),
+            "recovered": recovered_figure(bank, shown, label_space=label_space),
         }
         return [path for stem in FIGURES for path in save_figure(figures[stem], stem, Path(output))]
+
+
+def make_first_page(
+    *, results: Path, grid: Iterable[Sequence[Any]], ways: int, shots: Sequence[int], figures: Path, output: Path
+) -> None:
+    """The first page of the report, of results.csv and of the figures in a folder; ``grid`` as for `make_tables`."""
+    short = short_table(read_results_csv(results), read_grid(grid), ways=ways, shots=shots)
+    write_first_page(short, figures, output)

@@ -8,12 +8,12 @@ from dfml.errors import DfmlError
 from support.repository import ROOT
 
 FILES = ("tables/main.md", "tables/main.csv", "figures/main.png", "figures/main.svg", "results.csv", "metrics.json")
-PICTURE = "inversion/single/five/seed{}/grid.png"
+PICTURES = ("figures/recovered.png", "inversion/single/five/seed0/grid.png")
 
 
 @pytest.fixture
 def shelf(tmp_path):
-    for name in (*FILES, PICTURE.format(0), PICTURE.format(1)):
+    for name in (*FILES, *PICTURES):
         path = tmp_path / "results/demo" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
@@ -30,7 +30,7 @@ def test_tables_figures_and_numbers_are_copied_and_leftovers_removed(shelf, tmp_
         "README.md": "kept",
         "main.md": "tables/main.md",
         "main.png": "figures/main.png",
-        "recovered.png": PICTURE.format(0),
+        "recovered.png": "figures/recovered.png",
         "results.csv": "results.csv",
         "metrics.json": "metrics.json",
     }

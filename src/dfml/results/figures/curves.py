@@ -17,6 +17,7 @@ from dfml.results.figures.style import (
     empty_figure,
     method_styles,
     panels,
+    seconds_axis,
     shared_legend,
     starred_label,
 )
@@ -65,7 +66,10 @@ def first_mode(frame: pd.DataFrame) -> str:
 
 
 def learning_curves_figure(curves: pd.DataFrame, *, pools: Sequence[str], methods: Sequence[str], ways: int) -> Figure:
-    """One panel per (pool, shots) and adaptation rule; ``curves`` comes from ``curve_frame``."""
+    """One panel per (pool, shots) and adaptation rule; ``curves`` comes from ``curve_frame``.
+
+    They run over seconds: an iteration is hundreds of episodes to one method and four to another.
+    """
     if curves.empty:
         return empty_figure("no learning curve was recorded in this experiment")
     mode = first_mode(curves)
@@ -84,14 +88,14 @@ def learning_curves_figure(curves: pd.DataFrame, *, pools: Sequence[str], method
                 if not series.empty:
                     band = seed_band(series)
                     panel.plot(
-                        band["iteration"],
+                        band["seconds"],
                         band["mean"],
                         color=style.colour,
                         marker=style.marker,
                         markersize=4.5,
                     )
                     panel.fill_between(
-                        band["iteration"],
+                        band["seconds"],
                         band["least"],
                         band["greatest"],
                         color=style.colour,
@@ -99,8 +103,9 @@ def learning_curves_figure(curves: pd.DataFrame, *, pools: Sequence[str], method
                         lw=0,
                     )
             chance_line(panel, ways)
+            seconds_axis(panel, curves["seconds"].max())
             panel.set_title(f"{pool}, {ways}-way {shots}-shot\n{rule_label(rule)}")
-            panel.set_xlabel("iteration" if row == len(places) - 1 else "")
+            panel.set_xlabel("seconds of inversion and learning" if row == len(places) - 1 else "")
             panel.set_ylabel("" if column else "meta-val accuracy (%)")
         share_limits(axes[row])
     shown = {method: style for method, style in styles.items() if method in set(curves["method"])}

@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import StrMethodFormatter
 
 from dfml.results.figures.curves import first_mode, method_handles, seed_band, share_limits
 from dfml.results.figures.style import (
@@ -18,6 +17,7 @@ from dfml.results.figures.style import (
     chance_line,
     method_styles,
     panels,
+    seconds_axis,
     shared_legend,
 )
 from dfml.results.labels import RULES, in_order, rule_label, split_label
@@ -57,10 +57,7 @@ def accuracy_seconds_figure(
             _draw_lines(panel, on_the_way[on_the_way["rule"] == rule], styles)
             _draw_finals(panel, finals[finals["rule"] == rule], styles)
             chance_line(panel, ways)
-            # Some methods learn nothing and take no time: linear below one second, logarithmic above.
-            panel.set_xscale("symlog", linthresh=1.0, linscale=0.5)
-            panel.set_xlim(-0.1, 2.0 * max(1.0, longest))
-            panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            seconds_axis(panel, longest)
             panel.set_title(f"{pool}, {dataset}, {ways}-way {shots}-shot\n{rule_label(rule)}")
             panel.set_xlabel("seconds of inversion and learning" if row == len(places) - 1 else "")
             panel.set_ylabel("" if column else "accuracy (%)")

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import StrMethodFormatter
 
 from dfml.catalogue import entry
 from dfml.files.atomic import atomic_write
@@ -110,6 +111,13 @@ def chance_line(panel: Axes, ways: int, *, vertical: bool = False) -> None:
 def chance_handle() -> Line2D:
     """Legend entry of the chance line."""
     return Line2D([], [], color=INK, linestyle=_DASHES, linewidth=1.0, label="chance")
+
+
+def seconds_axis(panel: Axes, longest: float) -> None:
+    """Seconds from none to ``longest``: some methods take none, so linear below one second, logarithmic above."""
+    panel.set_xscale("symlog", linthresh=1.0, linscale=0.5)
+    panel.set_xlim(-0.1, 2.0 * max(1.0, longest))
+    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def starred_label(method: str) -> str:

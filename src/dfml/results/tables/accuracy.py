@@ -24,7 +24,9 @@ from dfml.results.tables.layout import (
 )
 from dfml.results.tables.table import Column, Footnotes, Table, TableCell
 
-_MAIN_COLUMNS = [*MEASURED, "accuracy", "ci95", "seed_sd", "seeds", "leads", "status", "note"]
+MAIN_COLUMNS = [*MEASURED, "accuracy", "ci95", "seed_sd", "seeds", "leads", "status", "note"]
+"""Columns of the CSV files of tables of means over seeds."""
+
 _SEED_COLUMNS = [*MEASURED, "seed", "accuracy", "ci95", "episodes", "record", "status", "note"]
 
 
@@ -59,7 +61,7 @@ def main_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
     return Table(
         stem="main",
         caption=f"{split_label(frame).capitalize()} accuracy (%)",
-        data=pd.DataFrame(data, columns=_MAIN_COLUMNS).astype({"seeds": "Int64"}),
+        data=pd.DataFrame(data, columns=MAIN_COLUMNS).astype({"seeds": "Int64"}),
         sections=sections(lines, frame, ways=ways, lead=lead, values=["accuracy", "sd (seeds)"]),
         notes=_main_notes(frame, ways),
         footnotes=footnotes,

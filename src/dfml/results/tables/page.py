@@ -8,11 +8,12 @@ from itertools import groupby
 from dfml.results.tables.table import Table, TableCell, TableSection
 
 _STYLE = """
-body { font: 14px/1.45 system-ui, sans-serif; color: #222; background: #fff; margin: 1.5em; }
+body { font: 13px/1.45 system-ui, sans-serif; color: #222; background: #fff; margin: 1.2em; }
 h1 { font-size: 1.15em; margin: 0 0 1em; }
 h2 { font-size: 1em; font-weight: normal; font-style: italic; margin: 1.5em 0 .4em; }
 table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; }
-th, td { padding: .2em .8em; text-align: left; white-space: nowrap; font-variant-numeric: tabular-nums; }
+th, td { padding: .2em .6em; text-align: left; font-variant-numeric: tabular-nums; }
+td { white-space: nowrap; }
 th { font-weight: 600; vertical-align: bottom; }
 tbody tr:first-child td { border-top: 1px solid; }
 tr.break td { border-top: 1px solid #bbb; }
@@ -24,18 +25,23 @@ ul { padding-left: 1.2em; max-width: 60em; color: #444; }
 
 def to_html(table: Table) -> str:
     """The table as an HTML page: its caption, one grid per section, its notes."""
-    notes = [escape(note) for note in table.notes]
-    notes += [f"<sup>{letter}</sup> {escape(text)}" for letter, text in table.footnotes.items()]
     lines = [
         "<!doctype html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{escape(table.caption)}</title>',
         f"<style>{_STYLE}</style></head><body>",
         f"<h1>{escape(table.caption)}</h1>",
-        *(line for section in table.sections for line in _section(section)),
-        *(["<ul>", *(f"<li>{note}</li>" for note in notes), "</ul>"] if notes else []),
+        grids(table),
         "</body></html>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def grids(table: Table) -> str:
+    """One grid per section and the notes, as HTML to be put into a page."""
+    notes = [escape(note) for note in table.notes]
+    notes += [f"<sup>{letter}</sup> {escape(text)}" for letter, text in table.footnotes.items()]
+    lines = [line for section in table.sections for line in _section(section)]
+    return "\n".join([*lines, *(["<ul>", *(f"<li>{note}</li>" for note in notes), "</ul>"] if notes else [])])
 
 
 def _section(section: TableSection) -> list[str]:
