@@ -16,7 +16,7 @@ from dfml.cli.tools import require_repository
 from dfml.errors import DfmlError
 from dfml.files.atomic import atomic_write
 from dfml.results.claims.page import DECLARED
-from dfml.results.short_table import short_table
+from dfml.results.readme_table import readme_table
 
 SHOWN_IN_README = "demo"
 
@@ -55,7 +55,7 @@ def run(experiment: str, console: Console) -> int:
     publish(shelf, folder)
     if experiment == SHOWN_IN_README:
         readme = Path("README.md")
-        old, new = with_block(readme, short_table(shelf / "results.csv"), name="short")
+        old, new = with_block(readme, readme_table(shelf / "results.csv"), name="short")
         if old != new:
             atomic_write(readme, new.encode("utf-8"))
     console.print(f"Copied tables, figures and metrics of {shelf} to {folder}.")

@@ -20,7 +20,7 @@ GROUPS = {
 RULES = ("finetune", "centroid_cosine")
 
 
-def short_table(results: Path) -> str:
+def readme_table(results: Path) -> str:
     """The pool of most methods in ``results`` (results.csv) at the fewest shots, as Markdown, without absent methods.
 
     Of the batch-norm modes it is the first recorded one, transductive if there.

@@ -7,7 +7,7 @@ import pytest
 
 from dfml.catalogue import METHODS
 from dfml.results.collect import collect_records
-from dfml.results.short_table import GROUPS, short_table
+from dfml.results.readme_table import GROUPS, readme_table
 from support.repository import ROOT
 from support.results import GRID, write_demo
 
@@ -23,7 +23,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_what_learns_nothing_comes_first_and_absent_methods_have_no_row(results):
-    found = rows(short_table(results))[2:]
+    found = rows(readme_table(results))[2:]
     assert [row[1] for row in found] == ["Random", "Zoo ensemble", "FREE", "FREE + heads", "Supervised MAML"]
     assert [row[0] for row in found][:2] == ["nothing is learned"] * 2
 
@@ -32,7 +32,7 @@ def test_numbers_are_means_over_seeds_of_the_pool_with_most_methods(results):
     frame = pd.read_csv(results)
     frame = frame[(frame["pool"] == "single") & (frame["batch_norm"] == "transductive") & (frame["shots"] == 1)]
     for label, method in (("FREE", "free"), ("Random", "random")):
-        (row,) = [row for row in rows(short_table(results)) if row[1] == label]
+        (row,) = [row for row in rows(readme_table(results)) if row[1] == label]
         means = frame[frame["method"] == method].groupby("rule")["accuracy"].mean()
         shown = [float(cell.split(" ± ")[0]) for cell in row[2:]]
         assert shown == [round(means["finetune"], 2), round(means["centroid_cosine"], 2)]
@@ -46,19 +46,19 @@ def test_results_of_other_modes_and_shots_have_a_table_too(tmp_path):
     collect_records(write_demo(tmp_path, grid=GRID, shots=(5,)), tmp_path / "all.csv")
     frame = pd.read_csv(tmp_path / "all.csv")
     frame[frame["batch_norm"] == "support"].to_csv(tmp_path / "results.csv", index=False)
-    caption, *_ = short_table(tmp_path / "results.csv").splitlines()
+    caption, *_ = readme_table(tmp_path / "results.csv").splitlines()
     assert caption.startswith("*5-way 5-shot accuracy") and "Batch norm: support" in caption
 
 
 def test_a_rule_that_was_not_evaluated_is_a_dash(results):
-    (row,) = [row for row in rows(short_table(results)) if row[1] == "Zoo ensemble"]
+    (row,) = [row for row in rows(readme_table(results)) if row[1] == "Zoo ensemble"]
     assert row[2] == "–" and re.fullmatch(r"\d\d\.\d\d ± \d\.\d\d", row[3])
 
 
 def test_the_readme_shows_what_is_committed():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block = readme.split("<!-- table:short:begin -->")[1].split("<!-- table:short:end -->")[0]
-    assert block.strip() == short_table(ROOT / "docs/results/demo/results.csv")
+    assert block.strip() == readme_table(ROOT / "docs/results/demo/results.csv")
 
 
 def test_the_readme_is_short_enough_to_be_read():
