@@ -23,7 +23,7 @@ TOOLS = frozenset({"dfml", "dvc", "mkdocs", "mypy", "pre-commit", "pytest", "ruf
 PROGRAMS = SHELL | INSTALLERS | TOOLS
 RESOURCES = frozenset({"gpu", "mem_mb", "runtime"})
 # Options that are followed by one of snakemake's own words.
-SNAKEMAKE_VALUES = frozenset({"--rulegraph", "--dag", "--executor", "-e", "--rerun-triggers"})
+SNAKEMAKE_VALUES = frozenset({"--rulegraph", "--dag", "--executor", "-e", "--rerun-triggers", "--quiet"})
 
 
 def problems(existing: Existing, text: str, folder: Path) -> list[str]:

@@ -18,7 +18,7 @@ def mixed():
         random_model(seed=seed, family=family, dtype=torch.float32, selection_accuracy=accuracy)
         for seed, (family, accuracy) in enumerate([("conv4", 60.0), ("resnet10", 90.0), ("conv4", 80.0)])
     ]
-    return Pool([replace(m, index=i) for i, m in enumerate(models)], [f"class {c}" for c in range(WAYS)], WAYS)
+    return Pool([replace(m, index=i) for i, m in enumerate(models)], [f"class {c}" for c in range(WAYS)])
 
 
 @pytest.mark.parametrize("head", ["kept", "zero", "fresh"])
