@@ -11,7 +11,8 @@ from support.markdown import read_markdown
 from support.repository import ROOT
 
 GUIDE = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
-SECTION = GUIDE.split("### In a file of your own\n")[1].split("\n### ")[0]
+METHOD = GUIDE.split("\n## A method\n")[1]
+SECTION = METHOD.split("### In a file of your own\n")[1].split("\n### ")[0]
 BLOCKS = {block.language: block.text for block in read_markdown(SECTION).blocks}
 (HOME_FILE,) = set(re.findall(r"~/\w+\.py", SECTION))
 
