@@ -10,7 +10,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dfml.cli import adapt, claims, clean, data, evaluate, predict, publish, restore, snapshot, verify, watch, zoo
+from dfml.cli import (
+    adapt,
+    claims,
+    clean,
+    compare,
+    data,
+    evaluate,
+    predict,
+    publish,
+    restore,
+    snapshot,
+    sweep,
+    verify,
+    watch,
+    zoo,
+)
 from dfml.data.known import KNOWN
 from dfml.errors import DfmlError
 
@@ -86,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         lambda own, console: claims.run(console, check=own.check),
     )
     judged.add_argument("--check", action="store_true", help="write nothing; fail if the page is out of date")
+    _add_sweeps(add)
     _add_upkeep(add)
     _add_data(commands.add_parser("data", help="Images of data sets: what is there, can it be read, get it."))
     _add_zoo(commands.add_parser("zoo", help="Zoos: import models that were trained elsewhere, see what one holds."))
@@ -104,6 +120,24 @@ def _add_zoo(command: argparse.ArgumentParser) -> None:
     shown = actions.add_parser("show", help="list the models of a zoo below results/EXPERIMENT/zoo/")
     shown.add_argument("folder", type=Path, metavar="FOLDER")
     shown.set_defaults(run=lambda own, console: zoo.show(console, own.folder))
+
+
+def _add_sweeps(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands about several experiments."""
+    swept = add(
+        "sweep",
+        "Run every combination of settings as an experiment of its own, all with the same zoos; then compare them.",
+        lambda own, console: sweep.run(console, words=own.words, dry_run=own.dry_run),
+    )
+    swept.add_argument("words", nargs="+", metavar="FILE|KEY=VALUES", help="as in zoo.models=4,8 or 'seeds=[0],[1]'")
+    swept.add_argument("-n", "--dry-run", action="store_true", help="check, write the files, let Snakemake only plan")
+    compared = add(
+        "compare",
+        "Join the results of experiments on the settings in which they differ.",
+        lambda own, console: compare.run(console, own.folders, output=own.csv),
+    )
+    compared.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="below results/")
+    compared.add_argument("--csv", type=Path, metavar="FILE", help="write every number as CSV instead")
 
 
 def _add_upkeep(add: Callable[..., argparse.ArgumentParser]) -> None:
