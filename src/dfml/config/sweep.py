@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from dfml.config.load import validate_config
-from dfml.config.yaml_files import read_yaml
 from dfml.errors import ConfigError
 from dfml.files.reading import digest_json
+from dfml.files.yaml_files import read_yaml
 from dfml.settings import overlay
 
 

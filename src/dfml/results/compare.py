@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from dfml.config.yaml_files import read_yaml
 from dfml.errors import DfmlError
+from dfml.files.yaml_files import read_yaml
 from dfml.results.collect import read_results_csv
 from dfml.results.summary import MEASURED, average_over_seeds
 
