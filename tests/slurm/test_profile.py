@@ -9,7 +9,7 @@ from support.repository import ROOT
 
 PROFILES = ROOT / "workflow" / "profiles"
 SHARED = ("rerun-triggers", "max-checksum-file-size", "rerun-incomplete", "show-failed-logs")
-SUBMITTED = ("prepare_images", "train_zoo", "invert", "time_inversion", "meta_learn", "evaluate")
+SUBMITTED = ("prepare_images", "import_zoo", "train_zoo", "invert", "time_inversion", "meta_learn", "evaluate")
 
 
 def profile(name: str) -> dict:
