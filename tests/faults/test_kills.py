@@ -30,7 +30,8 @@ def test_a_killed_job_goes_on_where_it_was(experiment, undisturbed, stage):
         assert f"{stage.rule}: it ended without a word in its log" in run.output
         assert f"log: {stage.log}" in run.output
     assert (experiment.folder / stage.resume).exists()
-    left = digests(experiment.results)
+    # A file that was being written, such as the history so far, may be left half-written.
+    left = {name: sha for name, sha in digests(experiment.results).items() if ".partial" not in name}
     assert left == {name: sha for name, sha in undisturbed.items() if not name.startswith(stage.place)}
 
     again = experiment.snakemake(*goal)

@@ -201,9 +201,12 @@ def watched(folder: Path) -> Iterator[list[str]]:
         sys.addaudithook(_hook)
     found: list[str] = []
     _WATCHES.append((str(folder), found))
+    # A library may import more of itself, whose compiled form Python would keep beside it.
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield found
     finally:
+        sys.dont_write_bytecode = before
         _WATCHES.pop()
 
 

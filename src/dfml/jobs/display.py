@@ -26,6 +26,8 @@ _REPLACED = ("job_started", "job_finished", "job_error", "progress", "resources_
 _UNNAMED = "Select jobs to execute..."  # the only one of them that is no event
 _SLACK = 2.0  # seconds that a file system may be behind with the time of a log
 _BAR = 20  # columns
+# A job that was begun again has left its log to its successor.
+_SILENT = "it ended without a word in its log: memory ran out, or it was begun again by another process"
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ class RunDisplay(logging.Handler):
         if job is None:
             self._say(f"{rule}: failed")
             return
-        why = failure(job.log, job.since) or "it ended without a word in its log, as when memory runs out"
+        why = failure(job.log, job.since) or _SILENT
         self._say(f"{rule}: {why}\n    log: {job.log}")
 
     def _say(self, text: str) -> None:
