@@ -48,7 +48,6 @@ def test_models_sides_and_data_sets_of_a_pool(modules_card):
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"unlabelled_heads"}))
 def test_methods_that_want_more_are_told_before_anything_runs(modules_card, method):
     given = mapping(modules_card, {"access": "weights"}, methods=["random", *{method} - {"random"}])
-    given["zoo_ensemble"] = {"models": 2}
     reason = validate_config(given).inapplicable("lab", method)
     if method in WANTS_MORE:
         assert reason == "it wants more of a model than the imported ones of `lab` have"
