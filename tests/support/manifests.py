@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+NETWORK = {"family": "conv4", "width": 32, "ways": 5, "side": 32, "stem_relu": True, "options": {}, "code": None}
+
 
 def provenance(**changes) -> dict:
     """What a job tells of itself."""
@@ -235,9 +237,7 @@ def learner(**changes) -> dict:
         "ways": 5,
         "shots": 1,
         "seed": 0,
-        "encoders": [
-            {"family": "conv4", "width": 32, "ways": 5, "side": 32, "stem_relu": True, "options": {}, "code": None}
-        ],
+        "encoders": [NETWORK],
         "snapshots": [{"iteration": 0, "seconds": 0.0}, {"iteration": 5, "seconds": 1.5}],
         "finetune": True,
         "head_only": False,
@@ -266,9 +266,7 @@ def classifier(**changes) -> dict:
         "images": [3, 1],
         "rule": "finetune",
         "side": 32,
-        "encoders": [
-            {"family": "conv4", "width": 32, "ways": 2, "side": 32, "stem_relu": True, "options": {}, "code": None}
-        ],
+        "encoders": [NETWORK | {"ways": 2}],
         "learner": {
             "pool": "single",
             "method": "free",

@@ -81,9 +81,13 @@ def build(model: ModelCard, given: InputCard, folder: Path) -> nn.Module:
     return made
 
 
-def function_of(model: ModelCard, folder: Path) -> Callable[[Tensor], Any]:
-    """The function that answers for a model that gives nothing else; its answers carry no gradient."""
-    made = _named(model, folder)(**model.options)
+def function_of(model: ModelCard, given: InputCard, folder: Path) -> Callable[[Tensor], Any]:
+    """The function that answers for a model that gives nothing else; its answers carry no gradient.
+
+    Raises:
+        DataError: as :func:`build`, of a function of images.
+    """
+    made = _call(model, given, folder)
     if not callable(made):
         raise DataError(
             f"model `{model.name}`: {model.network} gives a {type(made).__name__}, not a function of images"

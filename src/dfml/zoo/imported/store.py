@@ -101,7 +101,7 @@ def _first_time(model: ModelCard, card: ZooCard, folder: Path) -> tuple[Imported
     """A model from its owner's files, with the tensors to store."""
     given = card.input_of(model)
     if model.answers_only:
-        return asked(function_of(model, folder), model, given, _CPU), {}
+        return asked(function_of(model, given, folder), model, given, _CPU), {}
     assert model.weights is not None
     path = folder / model.weights
     if model.network == PROGRAM:
@@ -118,7 +118,7 @@ def _first_time(model: ModelCard, card: ZooCard, folder: Path) -> tuple[Imported
 def _again(model: ModelCard, card: ZooCard, folder: Path, weights: Path, index: int, device: torch.device) -> Imported:
     given = card.input_of(model)
     if model.answers_only:
-        return asked(function_of(model, folder), model, given, device)
+        return asked(function_of(model, given, folder), model, given, device)
     if model.network == PROGRAM:
         try:
             with safe_open(weights, framework="pt") as stored:
