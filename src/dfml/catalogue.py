@@ -1,7 +1,6 @@
 """THE list of methods: what each is called, where it lives, what it is given and how it is drawn. Imports no torch.
 
-A built-in method is a file or folder below ``dfml/methods/`` and an entry here; everything else that depends on the set
-of methods is derived from this list.
+A built-in method is a file or folder below ``dfml/methods/`` and an entry here; all else is derived from this list.
 """
 
 from collections.abc import Mapping
@@ -34,9 +33,9 @@ class MethodEntry:
         same_architecture: Whether all models must be of the meta-learner's own network.
         needs_zoo: Whether it is given the pool's zoos (all but the upper bounds).
         models_matter, shots_matter: Whether its learner depends on the pool's models (or on data sets alone), on shots.
+        imported: What it takes of a model from elsewhere: `answers` as by its access, or `features`; `none`: it cannot.
         joins_features: Whether its learner joins the features of several models, each scaled to unit length first.
-        real_images: Whether it stands outside the data-free wall: it reads the meta-train images of the pool's own data
-            sets, or of the `other` one that its setting `dataset` names.
+        real_images: Whose meta-train images it reads: the pool's `own`, or those of the `other` data set it names.
         colour, marker: Its style in figures, of which no other method has both; empty: a spare one.
     """
 
@@ -53,6 +52,7 @@ class MethodEntry:
     needs_zoo: bool = True
     models_matter: bool = True
     shots_matter: bool = True
+    imported: Literal["answers", "features", "none"] = "answers"
     joins_features: bool = False
     real_images: Literal["none", "own", "other"] = "none"
     colour: str = ""
@@ -111,7 +111,21 @@ def _purer(learner: Literal["maml", "anil", "protonet"], label: str, marker: str
         section="purer",
         inverts=(),
         learner=learner,
+        imported="none",
         colour="#AA4499",
+        marker=marker,
+    )
+
+
+def _bidf(section: str, label: str, *, access: Access, marker: str) -> MethodEntry:
+    return MethodEntry(
+        label=label,
+        fit="dfml.methods.bidf_mkd.loop:fit",
+        settings=f"dfml.methods.bidf_mkd.settings:{section}",
+        access=access,
+        inverts=("per_model",),
+        imported="none",
+        colour="#661100",
         marker=marker,
     )
 
@@ -192,6 +206,7 @@ METHODS: dict[str, MethodEntry] = {
         label="Zoo features",
         fit="dfml.methods.features.learners:fit_zoo_features",
         shots_matter=False,
+        imported="features",
         colour="#56B4E9",
         marker="s",
     ),
@@ -200,41 +215,27 @@ METHODS: dict[str, MethodEntry] = {
         fit="dfml.methods.features.learners:fit_zoo_ensemble",
         settings="dfml.methods.features.settings:ZooEnsembleSettings",
         shots_matter=False,
+        imported="features",
         joins_features=True,
         colour="#0072B2",
         marker="D",
     ),
     "gen_ce": _then_meta("gen_ce", "GEN-CE, then meta", access="gradients", colour="#117733", marker="p"),
     "gen_bn": _then_meta("gen_bn", "GEN-BN, then meta", colour="#44AA99", marker="h"),
-    "cmi": _then_meta("cmi", "CMI, then meta", colour="#88CCEE", marker="<"),
+    "cmi": _then_meta("cmi", "CMI, then meta", imported="none", colour="#88CCEE", marker="<"),
     "deep_inversion": _then_meta("deep_inversion", "DeepInversion, then meta", colour="#DDCC77", marker=">"),
     "fast": _then_meta("fast", "Fast-Datafree, then meta", colour="#999933", marker="8"),
     "purer_maml": _purer("maml", "PURER-MAML", "d"),
     "purer_anil": _purer("anil", "PURER-ANIL", "p"),
     "purer_protonet": _purer("protonet", "PURER-ProtoNet", "H"),
-    "bidf_mkd": MethodEntry(
-        label="BiDf-MKD",
-        fit="dfml.methods.bidf_mkd.loop:fit",
-        settings="dfml.methods.bidf_mkd.settings:BidfMkdSettings",
-        access="gradients",
-        inverts=("per_model",),
-        colour="#661100",
-        marker="s",
-    ),
-    "bidf_mkd_black_box": MethodEntry(
-        label="BiDf-MKD (black box)",
-        fit="dfml.methods.bidf_mkd.loop:fit",
-        settings="dfml.methods.bidf_mkd.settings:BidfMkdBlackBoxSettings",
-        access="logits",
-        inverts=("per_model",),
-        colour="#661100",
-        marker="X",
-    ),
+    "bidf_mkd": _bidf("BidfMkdSettings", "BiDf-MKD", access="gradients", marker="s"),
+    "bidf_mkd_black_box": _bidf("BidfMkdBlackBoxSettings", "BiDf-MKD (black box)", access="logits", marker="X"),
     "tgr": MethodEntry(
         label="TGR",
         fit="dfml.methods.tgr.loop:fit",
         settings="dfml.methods.tgr.settings:TgrSettings",
         inverts=("per_model",),
+        imported="none",
         colour="#6699CC",
         marker="D",
     ),

@@ -6,6 +6,8 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from dfml.zoo.imported.card import register_cards
+
 SIDE = 32
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 
@@ -121,10 +123,11 @@ def program(folder, name, built, **facts):
 
 
 def write_card(folder, models, **facts):
-    """Write the card of these models; returns its path."""
+    """Write the card of these models, and name it as a configuration would; returns its path."""
     card = {"licence": "CC0", "input": {"side": SIDE, "mean": MEAN, "std": STD}, "models": models} | facts
     path = folder / "card.yaml"
     path.write_text(yaml.safe_dump(card, sort_keys=False), encoding="utf-8")
+    register_cards([path])
     return path
 
 

@@ -7,11 +7,13 @@ from dfml.evaluation.settings import EvaluationSettings
 from dfml.evaluation.stage import evaluate
 from dfml.jobs.job import Job, run_job
 from dfml.networks.custom import register_networks
+from dfml.zoo.imported.card import register_cards
 
 
 def _main(snakemake: Any, job: Job) -> None:
     params = snakemake.params
     register_networks(job.untracked.custom_networks)
+    register_cards(job.untracked.cards.values())
     evaluate(
         Path(snakemake.input.learner).parent,
         list(dict.fromkeys(Path(file).parent for file in snakemake.input.images)),

@@ -9,6 +9,7 @@ from dfml.jobs.checkpoint import resume_path
 from dfml.jobs.job import Job, run_job
 from dfml.jobs.wall import data_free_wall, real_image_folders
 from dfml.networks.custom import register_networks
+from dfml.zoo.imported.card import register_cards
 
 
 def _main(snakemake: Any, job: Job) -> None:
@@ -16,6 +17,7 @@ def _main(snakemake: Any, job: Job) -> None:
     folder = Path(snakemake.output.summary).parent
     untracked = job.untracked
     register_networks(untracked.custom_networks)
+    register_cards(untracked.cards.values())
     with data_free_wall(real_image_folders(untracked.experiment, untracked.datasets)):
         invert(
             [Path(manifest).parent for manifest in snakemake.input.zoos],

@@ -11,6 +11,7 @@ from dfml.methods.base import Context
 from dfml.methods.stage import fit_cell, load_settings
 from dfml.networks.custom import register_networks
 from dfml.networks.settings import LearnerSettings
+from dfml.zoo.imported.card import register_cards
 
 
 def _main(snakemake: Any, job: Job) -> None:
@@ -18,6 +19,7 @@ def _main(snakemake: Any, job: Job) -> None:
     folder = Path(snakemake.output.learner).parent
     images = list(dict.fromkeys(Path(file).parent for file in files.images))
     register_networks(untracked.custom_networks)
+    register_cards(untracked.cards.values())
     own = untracked.custom_methods.get(params.cell.method)
     context = Context(
         cell=params.cell,

@@ -8,11 +8,13 @@ from dfml.inversion.timing import time_inversion
 from dfml.jobs.job import Job, run_job
 from dfml.jobs.wall import data_free_wall, real_image_folders
 from dfml.networks.custom import register_networks
+from dfml.zoo.imported.card import register_cards
 
 
 def _main(snakemake: Any, job: Job) -> None:
     untracked = job.untracked
     register_networks(untracked.custom_networks)
+    register_cards(untracked.cards.values())
     with data_free_wall(real_image_folders(untracked.experiment, untracked.datasets)):
         time_inversion(
             [Path(manifest).parent for manifest in snakemake.input.zoos],

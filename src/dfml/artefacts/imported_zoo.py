@@ -11,6 +11,26 @@ Deviations = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, 
 """Of red, green and blue."""
 
 
+class FeatureLayer(Closed):
+    """Where the features of an image are in a module: what a layer takes or gives, over the picture if it is a map."""
+
+    layer: Text
+    of: Literal["input", "output"]
+    size: Positive
+
+
+class ImportedFeatures(FeatureLayer):
+    """An encoder of a learner: the features of a classifier from elsewhere, whose module its owner's card builds.
+
+    ``card`` is the card's path, ``files`` the digests of it and of the code beside it, ``model`` the model's name.
+    """
+
+    card: Text
+    files: dict[str, str]
+    model: Name
+    side: Positive
+
+
 class ImportedModel(Closed):
     """One classifier: what it is called, the ordered classes of its outputs, and how it sees images.
 
@@ -32,6 +52,7 @@ class ImportedModel(Closed):
     accuracy: Percent | None
     parameters: Count
     norms: Count = Field(description="batch norms with stored statistics, which inversion can ask")
+    features: FeatureLayer | None = Field(None, description="None: it gives none")
     licence: Text
     origin: Text
 
@@ -55,6 +76,13 @@ class ImportedZooManifest(Artefact):
     weights_sha256: str
     seconds: NonNegative
     provenance: Provenance
+
+    def features_of(self, model: ImportedModel) -> ImportedFeatures | None:
+        """One of its models as an encoder, if it gives features."""
+        if model.features is None:
+            return None
+        own = model.features.model_dump()
+        return ImportedFeatures(**own, card=self.card, files=self.files, model=model.name, side=model.side)
 
     @model_validator(mode="after")
     def _classes_exist_and_entries_are_in_order(self) -> "ImportedZooManifest":

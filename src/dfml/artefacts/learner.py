@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from dfml.artefacts.base import Artefact, Channels, Closed, Count, Name, NonNegative
 from dfml.artefacts.cell import CellFacts, Learning
+from dfml.artefacts.imported_zoo import ImportedFeatures
 from dfml.artefacts.provenance import Provenance
 from dfml.artefacts.zoo import NetworkSpec
 
@@ -36,7 +37,7 @@ class LearnerManifest(Artefact, Normalisation, Learning, CellFacts):
     VERSION: ClassVar = 2
     MAKER: ClassVar = "the rule meta_learn"
 
-    encoders: list[NetworkSpec] = Field(min_length=1)
+    encoders: list[NetworkSpec | ImportedFeatures] = Field(min_length=1)
     snapshots: list[SnapshotEntry] = Field(min_length=1)
     finetune: bool
     head_only: bool = False

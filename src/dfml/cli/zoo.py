@@ -52,7 +52,7 @@ def show(console: Console, folder: Path) -> int:
 def _of_imported(manifest: ImportedZooManifest) -> Table:
     table = _table(
         f"{manifest.name}: {len(manifest.models)} models, {len(manifest.class_names)} classes, card {manifest.card}",
-        ("model", "kind", "takes", "answers", "classes", "weights", "norms", "own %"),
+        ("model", "kind", "takes", "answers", "classes", "weights", "norms", "features", "own %"),
         text=4,
     )
     for model in manifest.models:
@@ -64,6 +64,7 @@ def _of_imported(manifest: ImportedZooManifest) -> Table:
             str(len(model.classes)),
             f"{model.parameters / 1e6:.2f} M",
             str(model.norms) if model.kind == "module" else "n/a",
+            "n/a" if model.features is None else f"{model.features.size} of {model.features.layer or 'all'}",
             "not told" if model.accuracy is None else f"{model.accuracy:.1f}",
         )
     return table

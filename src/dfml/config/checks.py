@@ -17,7 +17,7 @@ from dfml.data.known import KNOWN
 from dfml.data.settings import EMBEDDED
 from dfml.inversion.settings import InversionSettings
 from dfml.metalearning.settings import BankReplaySettings
-from dfml.methods.settings import WANTS_MORE, MethodSettings, Surroundings
+from dfml.methods.settings import MethodSettings, Surroundings
 from dfml.settings import Problem, Section, unknown
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _methods(config: "Experiment") -> Iterator[Problem]:
             if set(config.pools[pool].networks) <= set(config.networks)
             and set(config.pools[pool].read) <= set(config.datasets)
             and not any(faulty_cards(config))
-            and not (config.pools[pool].zoos and method.partition("-")[0] in WANTS_MORE)
+            and not (config.pools[pool].zoos and entry(method).imported == "none")
         ]
         pools = {pool: config.facts(pool, method) for pool, method in sound}
         runs = any(config.inapplicable(pool, method) is None for pool, method in sound)

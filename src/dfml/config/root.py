@@ -15,7 +15,7 @@ from dfml.data.settings import DatasetSettings
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.settings import RuntimeSettings
-from dfml.methods.settings import WANTS_MORE, MethodSettings, PoolFacts
+from dfml.methods.settings import MethodSettings, PoolFacts
 from dfml.networks.settings import LearnerSettings, NetworkSettings
 from dfml.settings import ACCESS_LEVELS, DisagreementError, Name, Section, VariantError, VariantName, changed, distinct
 from dfml.zoo.imported.card import ZooCard, card_at
@@ -146,8 +146,10 @@ class Experiment(Section):
         needed, given = row.needed_access(self.options(method)), self.pools[pool].access
         if row.needs_zoo and ACCESS_LEVELS.index(needed) > ACCESS_LEVELS.index(given):
             return f"it needs the models' {needed}, the pool gives their {given} only"
-        if facts.imported and method.partition("-")[0] in WANTS_MORE:
+        if facts.imported and row.imported == "none":
             return f"it wants more of a model than the imported ones of `{facts.imported[0]}` have"
+        if row.imported == "features" and not facts.with_features:
+            return f"no model of `{facts.imported[0]}` gives features"
         if row.same_architecture and len(facts.networks) + len(facts.imported) > 1:
             return "averaging weights needs models of one architecture"
         if row.same_architecture and facts.networks != (facts.learner,):
@@ -159,10 +161,11 @@ class Experiment(Section):
         chosen = self.pools[pool]
         networks = [self.networks[name] for name in chosen.networks if chosen.datasets]
         cards = [self.card(name) for name in chosen.zoos]
+        trained = len(chosen.datasets) * sum(network.models or self.zoo.models for network in networks)
         return PoolFacts(
             name=pool,
-            models=len(chosen.datasets) * sum(network.models or self.zoo.models for network in networks)
-            + sum(len(card.models) for card in cards),
+            models=trained + sum(len(card.models) for card in cards),
+            with_features=trained + sum(model.gives_features for card in cards for model in card.models),
             networks=tuple(network.architecture(stem_relu=self.zoo.stem_relu) for network in networks),
             datasets=chosen.read,
             sides=(*(self.datasets[name].side for name in chosen.datasets), *(s for card in cards for s in card.sides)),

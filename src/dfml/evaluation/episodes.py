@@ -76,10 +76,11 @@ def right_answers(
         learner: what adapts.
         episodes: the tasks.
         progress: told of every batch that is done.
-        batched: many episodes in one ``vmap``; by default on CUDA only. On a CPU, where that is slower, threads
-            share the episodes.
+        batched: many episodes in one ``vmap``; by default on CUDA only, and not with modules from elsewhere, which may
+            not be made for it. On a CPU, where that is slower, threads share the episodes.
     """
-    batched = episodes.images.device.type == "cuda" if batched is None else batched
+    if batched is None:
+        batched = episodes.images.device.type == "cuda" and not any(e.normalises for e in learner.encoders)
     found: dict[tuple[str, str], list[Tensor]] = {}
     for rights in _together(learner, episodes) if batched else _one_by_one(learner, episodes):
         for key, values in rights.items():

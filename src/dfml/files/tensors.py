@@ -17,7 +17,15 @@ from dfml.files.reading import LARGEST_JSON, parse_json
 Layout = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 """Type and shape of tensors by name."""
 
-_TYPES = {torch.float32: "F32", torch.int64: "I64"}
+_TYPES = {
+    torch.float32: "F32",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 
 def layout_of(tensors: Mapping[str, Tensor], *, copies: int | None = None) -> Layout:

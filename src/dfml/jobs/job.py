@@ -51,6 +51,7 @@ class Untracked:
         datasets: The user's folder of every data set by name, None for an embedded one.
         custom_methods: Files of the user's own methods by name.
         custom_networks: Files of the user's own networks by name.
+        cards: Cards of the imported zoos by name.
         ways: Classes of a task, as many as a split needs.
         images_per_class: Images that evaluation takes of a class.
     """
@@ -60,6 +61,7 @@ class Untracked:
     datasets: Mapping[str, str | None]
     custom_methods: Mapping[str, str]
     custom_networks: Mapping[str, str]
+    cards: Mapping[str, str]
     ways: int
     images_per_class: int
 
@@ -72,6 +74,7 @@ class Untracked:
             datasets={name: own["path"] for name, own in config["datasets"].items()},
             custom_methods=config["custom_methods"],
             custom_networks=config["custom_networks"],
+            cards={name: zoo["card"] for name, zoo in config["zoos"].items()},
             ways=config["ways"],
             images_per_class=max(config["shots"]) + config["evaluation"]["queries"],
         )

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from dfml.compute.placement import channels_last
 from dfml.compute.workers import private_copy
 from dfml.errors import DfmlError
-from dfml.imaging.pixels import normalise, resized
+from dfml.imaging.pixels import denormalise, normalise, resized
 from dfml.metalearning import closed_loop
 from dfml.metalearning.inner_loop import Parameters, adapt, fine_tuned, fine_tuned_head
 from dfml.networks.batch_norm import statistics_of_first
@@ -237,7 +237,8 @@ class Learner:
         found = []
         for network, side in zip(self.encoders, self.sides, strict=True):
             with nullcontext() if batch_norm == "transductive" else statistics_of_first(network, len(support)):
-                found.append(network.features(_at(together, side)))
+                images = denormalise(together, self.mean, self.std) if network.normalises else together
+                found.append(network.features(_at(images, side)))
         features = torch.cat([F.normalize(f, dim=1) for f in found], 1) if len(found) > 1 else found[0]
         return features[: len(support)], features[len(support) :]
 

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dfml.artefacts.imported_zoo import ImportedFeatures
 from dfml.artefacts.learner import MANIFEST, WEIGHTS, LearnerManifest
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.placement import to_device
@@ -16,6 +17,7 @@ from dfml.files.tensors import Layout, layout_of, read_tensors
 from dfml.metalearning.learner import Learner
 from dfml.networks.build import build_network, outline
 from dfml.networks.classifier import Classifier
+from dfml.zoo.imported.store import build_features
 
 
 def save_weights(path: Path, snapshots: list[list[dict[str, Tensor]]]) -> str:
@@ -41,6 +43,7 @@ def load_learner(
 
     Raises:
         FileFormatError: a file is missing, damaged, or does not fit its manifest.
+        DataError: it has the features of an imported model whose card or code is gone or has changed.
     """
     manifest = LearnerManifest.load(folder / MANIFEST)
     path = folder / WEIGHTS
@@ -81,16 +84,27 @@ def load_learner(
 
 def _layout(manifest: LearnerManifest) -> Layout:
     layout: Layout = {}
-    outlines = {spec: outline(spec, episodic=True) for spec in manifest.encoders}
+    ours = {spec for spec in manifest.encoders if isinstance(spec, NetworkSpec)}
+    outlines = {spec: dict(outline(spec, episodic=True).named_parameters()) for spec in ours}
     for encoder, spec in enumerate(manifest.encoders):
-        own = layout_of(dict(outlines[spec].named_parameters()), copies=len(manifest.snapshots))
+        tensors = outlines[spec] if isinstance(spec, NetworkSpec) else build_features(spec).imported.state_dict()
+        own = layout_of(tensors, copies=len(manifest.snapshots))
         layout |= {f"encoder{encoder}/{name}": look for name, look in own.items()}
     return layout
 
 
 def _encoder(
-    tensors: dict[str, Tensor], spec: NetworkSpec, encoder: int, snapshot: int, device: torch.device
+    tensors: dict[str, Tensor],
+    spec: NetworkSpec | ImportedFeatures,
+    encoder: int,
+    snapshot: int,
+    device: torch.device,
 ) -> Classifier:
+    if isinstance(spec, ImportedFeatures):
+        features = build_features(spec)
+        own = features.imported.state_dict()
+        features.imported.load_state_dict({name: tensors[f"encoder{encoder}/{name}"][snapshot] for name in own})
+        return to_device(features.eval(), device)
     network = build_network(spec, episodic=True)
     network.load_state_dict(
         {name: tensors[f"encoder{encoder}/{name}"][snapshot] for name, _ in network.named_parameters()}

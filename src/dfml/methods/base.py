@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dfml.artefacts.base import Cell
+from dfml.artefacts.imported_zoo import ImportedFeatures
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.placement import to_device
 from dfml.compute.seeds import torch_generator
@@ -182,7 +183,7 @@ class Fitted:
     how many episodes it was trained on, None for a method that has none.
     """
 
-    specs: list[NetworkSpec]
+    specs: Sequence[NetworkSpec | ImportedFeatures]
     snapshots: list[Snapshot]
     mean: Tensor
     std: Tensor

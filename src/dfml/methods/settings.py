@@ -12,32 +12,19 @@ from dfml.artefacts.zoo import Architecture
 from dfml.inversion.settings import InversionSettings
 from dfml.settings import Problem, Section
 
-WANTS_MORE = frozenset(
-    {
-        "zoo_features",
-        "zoo_ensemble",
-        "cmi",
-        "purer_maml",
-        "purer_anil",
-        "purer_protonet",
-        "bidf_mkd",
-        "bidf_mkd_black_box",
-        "tgr",
-    }
-)
-"""Methods that want more of a model than imported ones have, which differ in form and classes and name no features."""
-
 
 @dataclass(frozen=True)
 class PoolFacts:
     """A pool as the configuration describes it: how many models, of which networks and sides, and the learner.
 
-    ``imported`` names its zoos from elsewhere, whose models count and whose networks are unknown; ``datasets`` are
-    those whose images it is about: its own zoos' and those that learners are evaluated on.
+    ``imported`` names its zoos from elsewhere, whose models count and whose networks are unknown; ``with_features`` is
+    how many of the models give features. ``datasets`` are those whose images it is about: its own zoos' and those that
+    learners are evaluated on.
     """
 
     name: str
     models: int
+    with_features: int
     networks: tuple[Architecture, ...]
     datasets: tuple[str, ...]
     sides: tuple[int, ...]
@@ -82,9 +69,8 @@ def too_few_models(pool: PoolFacts, wanted: dict[str, int | None]) -> Iterator[P
     """A problem for each key that asks for more different models at once than the pool has."""
     for key, count in wanted.items():
         if count is not None and count > pool.models:
-            message = (
-                f"{count} different models, but pool `{pool.name}` has {pool.models}; use fewer, or raise `zoo.models`"
-            )
+            more = ", or raise `zoo.models`" if pool.networks else ""
+            message = f"{count} different models, but pool `{pool.name}` has {pool.models}; use fewer{more}"
             yield Problem(key, message, ("zoo.models", "networks", "pools", "methods"))
 
 

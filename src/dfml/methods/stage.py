@@ -64,7 +64,7 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
     LearnerManifest(
         **asdict(context.cell),
         ways=context.ways,
-        encoders=fitted.specs,
+        encoders=list(fitted.specs),
         snapshots=[SnapshotEntry(iteration=s.iteration, seconds=s.seconds) for s in fitted.snapshots],
         finetune=fitted.finetune,
         head_only=fitted.head_only,

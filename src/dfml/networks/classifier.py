@@ -10,11 +10,13 @@ class Classifier(nn.Module):
         head: The last layer, from features to logits.
         feature_size: Length of a feature.
         side: The image side that the head was made for, in pixels; None for any.
+        normalises: Whether it is given images in [0, 1] and normalises them by itself.
     """
 
     head: nn.Linear
     feature_size: int
     side: int | None = None
+    normalises: bool = False
 
     def features(self, images: Tensor) -> Tensor:
         """Features ``[B, feature_size]`` of normalised images ``[B, 3, side, side]``."""

@@ -11,6 +11,7 @@ from dfml.artefacts.base import refusal
 from dfml.artefacts.classifier import ClassifierManifest, Origin, Rule
 from dfml.artefacts.learner import MANIFEST, LearnerManifest
 from dfml.artefacts.record import Record
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import DfmlError, FileFormatError
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.files.tensors import digest_tensors
@@ -61,20 +62,21 @@ class FewShotLearner:
 
         Raises:
             DataError: images or labels are not what they should be.
-            DfmlError: the learner does not offer the rule.
+            DfmlError: the learner does not offer the rule, or is the features of an imported model.
         """
+        specs = self._own_networks()
         chosen = self._offered(rule)
         pixels = read_pictures(images, self.side)
         names, places = read_labels(labels, len(pixels))
         own = self.manifest
-        module = FrozenClassifier.of(self.learner, own.encoders, pixels, torch.tensor(places), rule=chosen)
+        module = FrozenClassifier.of(self.learner, specs, pixels, torch.tensor(places), rule=chosen)
         heads = {"ways": len(names)} if chosen == "finetune" else {}
         manifest = ClassifierManifest(
             names=names,
             images=[places.count(place) for place in range(len(names))],
             rule=chosen,
             side=self.side,
-            encoders=[spec.model_copy(update=heads) for spec in own.encoders],
+            encoders=[spec.model_copy(update=heads) for spec in specs],
             learner=Origin(
                 **{name: getattr(own, name) for name in ("pool", "method", "shots", "seed", "weights_sha256")},
                 iteration=self.iteration,
@@ -82,6 +84,15 @@ class FewShotLearner:
             tensors_sha256=digest_tensors(module.state_dict()),
         )
         return AdaptedClassifier(module, manifest)
+
+    def _own_networks(self) -> list[NetworkSpec]:
+        ours = [spec for spec in self.manifest.encoders if isinstance(spec, NetworkSpec)]
+        if len(ours) < len(self.manifest.encoders):
+            raise DfmlError(
+                "this learner is the features of an imported model, whose code its owner keeps; it can be evaluated, "
+                "not adapted into a classifier. Adapt one that was taught by the zoo, such as of `mixed_heads`"
+            )
+        return ours
 
     def _offered(self, rule: str | None) -> Rule:
         for known in ("finetune", "centroid_euclidean", "centroid_cosine"):

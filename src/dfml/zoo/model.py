@@ -5,6 +5,7 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
+from dfml.artefacts.imported_zoo import ImportedFeatures
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.imaging.pixels import normalise, resized
 from dfml.zoo.access import AccessError, GradientsOnly
@@ -18,7 +19,7 @@ class PoolModel:
     ``network`` is the module itself or as much of it as the pool gives (:mod:`dfml.zoo.access`). ``selection_accuracy``
     is what models may be chosen by, in percent; their own accuracy, for tables, is measured on images that choose
     nothing, and so is not here; of imported models it is what their owner says, 0 where that is nothing. ``spec`` is
-    None for those, and ``architecture`` their name.
+    None for those, ``architecture`` their name, and ``features`` where their features are, if they give any.
     """
 
     index: int
@@ -31,6 +32,7 @@ class PoolModel:
     dataset: str
     architecture: str
     selection_accuracy: float
+    features: ImportedFeatures | None = None
 
     @property
     def form(self) -> NetworkSpec | int:

@@ -103,6 +103,7 @@ class Union:
                 dataset=manifest.name,
                 architecture=entry.name,
                 selection_accuracy=entry.accuracy or 0.0,
+                features=manifest.features_of(entry),
             )
 
     def _tensor(self, values: Sequence[float]) -> Tensor:

@@ -6,7 +6,6 @@ import yaml
 from dfml.catalogue import METHODS
 from dfml.config.load import validate_config
 from dfml.errors import ConfigError
-from dfml.methods.settings import WANTS_MORE
 from support.lab import write_lab
 
 
@@ -47,14 +46,33 @@ def test_models_sides_and_data_sets_of_a_pool(modules_card):
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"unlabelled_heads"}))
 def test_methods_that_want_more_are_told_before_anything_runs(modules_card, method):
-    given = mapping(modules_card, {"access": "weights"}, methods=["random", *{method} - {"random"}])
+    rows = ["random", *{method} - {"random"}]
+    given = mapping(modules_card, {"access": "weights"}, methods=rows, zoo_ensemble={"models": 3})
     reason = validate_config(given).inapplicable("lab", method)
-    if method in WANTS_MORE:
+    if METHODS[method].imported == "none":
         assert reason == "it wants more of a model than the imported ones of `lab` have"
     elif METHODS[method].same_architecture or method == "best":
         assert "architecture" in reason
     else:
         assert reason is None
+
+
+def test_features_are_counted_of_the_models_that_give_them(modules_card):
+    given = mapping(modules_card, {"access": "weights"}, methods=["zoo_ensemble"], zoo_ensemble={"models": 4})
+    with pytest.raises(
+        ConfigError, match=r"zoo_ensemble\.models: 4 different models, but pool `lab` has 3; use fewer$"
+    ):
+        validate_config(given)
+    told = yaml.safe_load(modules_card.read_text())
+    for model in told["models"]:
+        model.update({} if model["network"] == "program" else {"features": "none"})
+    closed = modules_card.with_name("closed.yaml")
+    closed.write_text(yaml.safe_dump(told))
+    config = validate_config(
+        given | {"zoos": {"lab": {"card": str(closed)}}, "methods": ["random", "zoo_ensemble", "zoo_features"]}
+    )
+    for method in ("zoo_features", "zoo_ensemble"):
+        assert config.inapplicable("lab", method) == "no model of `lab` gives features"
 
 
 def test_a_service_answers_and_nothing_more(card):

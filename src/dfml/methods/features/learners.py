@@ -1,9 +1,13 @@
 """Learners that take models as they are, and the floor: nothing is learned (docs/method.md §8.5)."""
 
 import torch
+from torch import Tensor
 
+from dfml.artefacts.imported_zoo import ImportedFeatures
+from dfml.artefacts.zoo import NetworkSpec
 from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, replace_head, without_statistics
 from dfml.methods.features.settings import BestSettings, ZooEnsembleSettings
+from dfml.zoo.model import PoolModel
 
 
 def fit_random(context: Context) -> Fitted:
@@ -38,10 +42,17 @@ def fit_zoo_ensemble(context: Context) -> Fitted:
 
 
 def _frozen(context: Context, count: int) -> Fitted:
-    """The ``count`` best models (`Pool.best`)."""
+    """The ``count`` best models (`Pool.best`) of those that give features; the configuration sees that there are."""
     pool = context.pool
-    chosen = pool.best(count)
-    states = [without_statistics(model.module) for model in chosen]
-    # The configuration refuses pools with imported models, which have none.
-    specs = [model.spec for model in chosen if model.spec is not None]
+    encoders = [encoder for model in pool.best(len(pool)) if (encoder := _encoder(model))][:count]
+    specs, states = [spec for spec, _ in encoders], [state for _, state in encoders]
     return Fitted(specs, [Snapshot(0, 0.0, states)], *pool.normalisation, finetune=False, domains=pool.domains)
+
+
+def _encoder(model: PoolModel) -> tuple[NetworkSpec | ImportedFeatures, dict[str, Tensor]] | None:
+    """A model without its head: what rebuilds it, and its weights."""
+    if model.spec is not None:
+        return model.spec, without_statistics(model.module)
+    if model.features is not None:
+        return model.features, cpu_state(model.module.state_dict())
+    return None

@@ -1,6 +1,7 @@
 """Settings of the methods that take models as they are."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
@@ -34,6 +35,8 @@ class ZooEnsembleSettings(MethodSettings):
     models: int = Field(10, ge=1, description="How many of the pool's best models (`Pool.best`) are concatenated.")
 
     def problems(self, key: str, around: Surroundings) -> Iterator[Problem]:
-        """More models at once than there are."""
+        """More models at once than there are; where there is none, the method is not applicable."""
         for pool in around.pools:
-            yield from too_few_models(pool, {f"{key}.models": self.models})
+            if pool.with_features:
+                shown = replace(pool, models=pool.with_features)
+                yield from too_few_models(shown, {f"{key}.models": self.models})

@@ -1,5 +1,6 @@
 """A card: what the owner of a zoo says of classifiers that were trained elsewhere. Imports no torch."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,8 +14,12 @@ from dfml.files.yaml_files import read_yaml
 from dfml.settings import DisagreementError, Name, Problem, Section, distinct, nearest
 
 PROGRAM = "program"
+NO_FEATURES = "none"
 LIBRARIES = ("torchvision", "timm", "dfml")
 _SHOWN = 5
+
+# Which cards this process was told of: no other makes code run, whatever a manifest says.
+_named: set[Path] = set()
 
 ClassName = Annotated[Text, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
 
@@ -74,6 +79,11 @@ class ModelCard(Section):
     classes: tuple[ClassName, ...] = Field(min_length=2, strict=False, description="Class names in output order.")
     input: InputCard | None = Field(None, description="If other than the zoo's.")
     outputs: Literal["logits", "probabilities"] = Field("logits", description="What it answers with.")
+    features: Text | None = Field(
+        None,
+        description="Layer that gives an image's features, by its name in the module; without it what the last linear "
+        "layer or convolution takes, and `none`: it has none.",
+    )
     answers_only: bool = Field(
         False, description="The function gives no module, but a function of images: a black box, such as a service."
     )
@@ -99,11 +109,22 @@ class ModelCard(Section):
                 "you know whom it is from"
             )
             problems.append(Problem("trusted", message, ("network",)))
+        if self.features not in (None, NO_FEATURES) and not self._shows_layers:
+            problems.append(Problem("features", "names a layer, and a program or a function shows none; leave it out"))
         if self.network == PROGRAM and self.options:
             problems.append(Problem("options", "an exported program takes none", ("network",)))
         if problems:
             raise DisagreementError(problems)
         return self
+
+    @property
+    def _shows_layers(self) -> bool:
+        return not self.answers_only and self.network != PROGRAM
+
+    @property
+    def gives_features(self) -> bool:
+        """Whether features can be taken from it: it is a module, and its owner does not say that it has none."""
+        return self._shows_layers and self.features != NO_FEATURES
 
     @property
     def library(self) -> str | None:
@@ -185,6 +206,30 @@ def read_card(path: Path) -> ZooCard:
     if missing := [str(file) for file in card.files(path.parent) if not file.is_file()]:
         raise DataError(f"{path} names files that are not there: {some(missing, _SHOWN)}")
     return card
+
+
+def register_cards(cards: Iterable[str | Path]) -> None:
+    """Say which cards may have modules built: those that the user's own configuration names."""
+    _named.update(_full(card) for card in cards)
+
+
+def registered_card(path: str) -> tuple[Path, ZooCard]:
+    """The card that a manifest names, if the user has named it too.
+
+    Raises:
+        DataError: nobody has, or it cannot be read.
+    """
+    card_file = _full(path)
+    if card_file not in _named:
+        raise DataError(
+            f"the card {card_file} was not named here, and what a manifest names is not run; use the models of an "
+            "imported zoo within the workflow, by a configuration with `zoos.*.card`"
+        )
+    return card_file, read_card(card_file)
+
+
+def _full(path: str | Path) -> Path:
+    return Path(path).expanduser().absolute()
 
 
 @cache

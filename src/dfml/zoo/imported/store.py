@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dfml.artefacts.imported_zoo import ImportedModel, ImportedZooManifest
+from dfml.artefacts.imported_zoo import ImportedFeatures, ImportedModel, ImportedZooManifest
 from dfml.artefacts.zoo import MANIFEST, WEIGHTS
 from dfml.errors import DataError, FileFormatError
 from dfml.files.atomic import atomic_write
@@ -19,8 +19,9 @@ from dfml.files.reading import read_plain_json, sha256_file
 from dfml.files.tensors import layout_of, read_tensors
 from dfml.jobs.job import Job
 from dfml.zoo.imported.building import Imported, asked, build, fit_weights, function_of, program_of, read_weights
-from dfml.zoo.imported.card import PROGRAM, ModelCard, ZooCard, read_card
+from dfml.zoo.imported.card import PROGRAM, ModelCard, ZooCard, read_card, registered_card
 from dfml.zoo.imported.checks import check_answers, stored_norms
+from dfml.zoo.imported.features import FeaturesOf, find_features
 
 REMEDY = "import the zoo again"
 _CPU = torch.device("cpu")
@@ -80,11 +81,10 @@ def load_imported(folder: Path, device: torch.device) -> tuple[ImportedZooManife
 
     Raises:
         FileFormatError: manifest or weights are missing, damaged, or do not belong together.
-        DataError: the card or the code beside it is gone or has changed.
+        DataError: the card was not named (`register_cards`), or it or the code beside it is gone or has changed.
     """
     manifest = ImportedZooManifest.load(folder / MANIFEST)
-    card_file = Path(manifest.card)
-    card = read_card(card_file)
+    card_file, card = registered_card(manifest.card)
     if _code_digests(card, card_file) != manifest.files or len(card.models) != len(manifest.models):
         raise DataError(f"{card_file} or the code beside it is not as it was when {folder} was imported; {REMEDY}")
     weights = folder / WEIGHTS
@@ -95,6 +95,23 @@ def load_imported(folder: Path, device: torch.device) -> tuple[ImportedZooManife
         for model, entry in zip(card.models, manifest.models, strict=True)
     ]
     return manifest, networks
+
+
+def build_features(spec: ImportedFeatures) -> FeaturesOf:
+    """The module of an imported model, with whatever weights it begins with, as an encoder on the CPU.
+
+    Raises:
+        DataError: the card was not named (`register_cards`), or it or the code beside it is gone or has changed.
+    """
+    card_file, card = registered_card(spec.card)
+    found = [model for model in card.models if model.name == spec.model]
+    if _code_digests(card, card_file) != spec.files or not found:
+        raise DataError(
+            f"{card_file} or the code beside it is not as it was when `{spec.model}` was imported; {REMEDY}"
+        )
+    given = card.input_of(found[0])
+    network = asked(build(found[0], given, card_file.parent).float(), found[0], given, _CPU)
+    return FeaturesOf(network, spec, given)
 
 
 def _first_time(model: ModelCard, card: ZooCard, folder: Path) -> tuple[Imported, dict[str, Tensor]]:
@@ -154,6 +171,7 @@ def _entry(model: ModelCard, card: ZooCard, network: Imported, names: list[str],
         accuracy=model.accuracy,
         parameters=_parameters(network),
         norms=stored_norms(network),
+        features=find_features(network, model, given),
         licence=model.licence or card.licence,
         origin=model.origin or card.origin,
     )

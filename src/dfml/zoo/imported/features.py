@@ -1,0 +1,131 @@
+"""Features of classifiers from elsewhere: which layer gives them is found, or named in the card."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dfml.artefacts.imported_zoo import FeatureLayer
+from dfml.errors import DataError
+from dfml.imaging.pixels import normalise
+from dfml.networks.batch_norm import EpisodicBatchNorm2d
+from dfml.networks.classifier import Classifier
+from dfml.zoo.imported.building import Imported
+from dfml.zoo.imported.card import InputCard, ModelCard
+
+
+class FeaturesOf(Classifier):
+    """The features of a classifier from elsewhere as the encoder of a learner.
+
+    Its batch norms become episodic, as those of all learners are (F21); what else the module does stays as it is.
+
+    Args:
+        imported: the classifier; its module is changed.
+        layer: where its features are.
+        given: how photos become what it takes.
+    """
+
+    normalises = True
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, imported: Imported, layer: FeatureLayer, given: InputCard) -> None:
+        super().__init__()
+        self.imported, self.layer = imported, layer
+        self.feature_size, self.side = layer.size, given.side
+        mean, std = given.normalisation
+        self.register_buffer("mean", torch.tensor(mean, device=imported.grey.device), persistent=False)
+        self.register_buffer("std", torch.tensor(std, device=imported.grey.device), persistent=False)
+        _make_episodic(imported)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features ``[B, feature_size]`` of images ``[B, 3, side, side]`` in [0, 1]."""
+        return _read(self.imported, normalise(images, self.mean, self.std), self.layer.layer, self.layer.of)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The same: there is no head for a new task."""
+        return self.features(images)
+
+
+def find_features(network: Imported, model: ModelCard, given: InputCard) -> FeatureLayer | None:
+    """Where the features of a model are; None where its card says that it gives none.
+
+    Raises:
+        DataError: the layer that the card names is not there or gives no features; or none is named and no linear
+            layer or convolution that was used has as many outputs as the model has classes.
+    """
+    if not model.gives_features:
+        return None
+    images = torch.zeros(2, 3, given.side, given.side, device=network.grey.device)
+    of: Literal["input", "output"] = "output"
+    layer = model.features
+    if layer is None:
+        layer, of = _last_layer(network, model, images), "input"
+    elif layer not in dict(network.module.named_modules()):
+        raise DataError(f"model `{model.name}`: `features` names {layer}, and its module has no such layer")
+    try:
+        size = _read(network, images, layer, of).shape[1]
+    except DataError as error:
+        raise DataError(f"model `{model.name}`: {error}; name another layer by `features`, or say `none`") from None
+    return FeatureLayer(layer=layer, of=of, size=size)
+
+
+def _last_layer(network: Imported, model: ModelCard, images: Tensor) -> str:
+    """The layer that answers, by its name in the module."""
+    used: list[str] = []
+
+    def note(name: str) -> Any:
+        def keep(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+            if output.shape[-1 if isinstance(layer, nn.Linear) else 1] == len(model.classes):
+                used.append(name)
+
+        return keep
+
+    layers = [(name, one) for name, one in network.module.named_modules() if isinstance(one, nn.Linear | nn.Conv2d)]
+    hooks = [layer.register_forward_hook(note(name)) for name, layer in layers]
+    try:
+        with torch.no_grad():
+            network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not used:
+        raise DataError(
+            f"model `{model.name}`: no linear layer or convolution answers for its {len(model.classes)} classes, so "
+            "nothing says what its features are; name the layer that gives them by `features`, or say `features: none`"
+        )
+    return used[-1]
+
+
+@torch.no_grad()
+def _read(network: Imported, images: Tensor, layer: str, of: Literal["input", "output"]) -> Tensor:
+    """What a layer takes or gives for normalised images, as ``[B, size]``; a map is averaged over the picture."""
+    found: list[Any] = []
+    chosen = network.module.get_submodule(layer)
+    if of == "input":
+        hook = chosen.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+    else:
+        hook = chosen.register_forward_hook(lambda _, inputs, output: found.append(output))
+    try:
+        network(images)
+    finally:
+        hook.remove()
+    features = found[-1] if found else None
+    if isinstance(features, Tensor) and features.dim() == 4:
+        features = features.mean((2, 3))
+    if not (isinstance(features, Tensor) and features.dim() == 2 and len(features) == len(images)):
+        told = list(features.shape) if isinstance(features, Tensor) else "nothing"
+        raise DataError(f"the {of} of layer {layer} is {told} for {len(images)} images, and not a row for each")
+    return features
+
+
+def _make_episodic(network: Imported) -> None:
+    """Put episodic batch norms of the same scale and shift in the place of those with stored statistics."""
+    for parent in list(network.modules()):
+        for name, norm in list(parent.named_children()):
+            if isinstance(norm, nn.BatchNorm2d):
+                own = EpisodicBatchNorm2d(norm.num_features, episodic=True).to(network.grey.device)
+                own.eps = norm.eps
+                if norm.affine:
+                    own.weight, own.bias = norm.weight, norm.bias
+                setattr(parent, name, own.requires_grad_(False).eval())

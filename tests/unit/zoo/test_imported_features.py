@@ -1,0 +1,198 @@
+"""Features of classifiers from elsewhere: the layer is found or named, and a learner of them is rebuilt to the bit."""
+
+import copy
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from dfml.artefacts.imported_zoo import ImportedFeatures
+from dfml.errors import DataError, DfmlError
+from dfml.jobs.job import Job
+from dfml.jobs.progress import NullProgress
+from dfml.metalearning.store import load_learner
+from dfml.use.learner import load
+from dfml.zoo.imported.card import registered_card
+from dfml.zoo.imported.features import FeaturesOf
+from dfml.zoo.imported.store import build_features, import_zoo
+from dfml.zoo.pool import Pool
+from support.cells import fit_cell
+from support.lab import MEAN, SIDE, STD, classes, model, module, program, write_card, write_lab, write_networks
+from support.zoo import CPU
+
+MORE = """
+
+class Functional(Own):
+    def forward(self, images):
+        return torch.nn.functional.linear(self.first(images).mean((2, 3)), self.answer.weight, self.answer.bias)
+
+
+class Spare(Own):
+    def __init__(self, outputs):
+        super().__init__(outputs)
+        self.unused = nn.Identity()
+
+
+class Tokens(Own):
+    def forward(self, images):
+        tokens = self.first(images).flatten(2).mT
+        return self.answer(tokens).mean(1)
+"""
+
+
+def taken(card, folder):
+    return import_zoo(card, folder, name="lab", job=Job("import_zoo", 1, 0, NullProgress()))
+
+
+def pool_of(folder):
+    return Pool.load([folder], label_space="global", device=CPU)
+
+
+def encoder(folder, index=0):
+    """A model of the zoo as the encoder that a learner has."""
+    chosen = pool_of(folder)[index]
+    built = build_features(chosen.features)
+    built.imported.load_state_dict({name: chosen.module.state_dict()[name] for name in built.imported.state_dict()})
+    return built
+
+
+def normal(images):
+    return (images - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+
+
+def entry(folder, name, built, function, **facts):
+    return model(folder, name, built, f"nets.py:{function}", options={"outputs": 5}, classes=classes(5)) | facts
+
+
+def test_a_resnet_gives_what_its_last_layer_takes_by_the_statistics_of_the_batch(tmp_path):
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(num_classes=7)
+    card = write_card(tmp_path, [model(tmp_path, "big", network, "torchvision:resnet18", classes=classes(7))])
+    found = taken(card, tmp_path / "zoo").models[0].features
+    assert (found.layer, found.of, found.size) == ("fc", "input", 512)
+    images = torch.rand(6, 3, SIDE, SIDE)
+    network.fc = nn.Identity()
+    with torch.no_grad():
+        wanted = network.train()(normal(images))
+        torch.testing.assert_close(encoder(tmp_path / "zoo").features(images), wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("named", "layer", "of"), [({}, "answer", "input"), ({"features": "first"}, "first", "output")]
+)
+def test_a_layer_is_found_or_named_and_a_map_is_averaged(tmp_path, named, layer, of):
+    write_networks(tmp_path)
+    own = module("plain", 5)
+    card = write_card(tmp_path, [entry(tmp_path, "plain", own, "plain", **named)])
+    found = taken(card, tmp_path / "zoo").models[0].features
+    assert (found.layer, found.of, found.size) == (layer, of, 6)
+    images = torch.rand(3, 3, SIDE, SIDE)
+    with torch.no_grad():
+        wanted = own.first(normal(images)).mean((2, 3))
+    torch.testing.assert_close(encoder(tmp_path / "zoo").features(images), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_convolution_may_answer(tmp_path):
+    write_networks(tmp_path)
+    facts = {"outputs": "probabilities", "input": {"side": SIDE, "channels": "grey", "largest": 255}}
+    card = write_card(tmp_path, [entry(tmp_path, "grey", module("grey", 5), "grey", **facts)])
+    found = taken(card, tmp_path / "zoo").models[0].features
+    assert (found.layer, found.of, found.size) == ("layer", "input", 1)
+
+
+def test_none_where_the_card_says_so_or_no_layer_shows(tmp_path):
+    write_networks(tmp_path)
+    models = [
+        entry(tmp_path, "own", module("own", 5), "own", features="none"),
+        program(tmp_path, "sealed", module("own", 5), classes=classes(5)),
+    ]
+    assert [one.features for one in taken(write_card(tmp_path, models), tmp_path / "zoo").models] == [None, None]
+    assert [one.features for one in pool_of(tmp_path / "zoo")] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("function", "named", "said"),
+    [
+        ("own", {"features": "body"}, "`features` names body, and its module has no such layer"),
+        ("Spare", {"features": "unused"}, "the output of layer unused is nothing for 2 images"),
+        ("Functional", {}, "no linear layer or convolution answers for its 5 classes.*say `features: none`"),
+        ("Tokens", {}, r"the input of layer answer is \[2, 64, 6\] for 2 images.*or say `none`"),
+    ],
+)
+def test_layers_that_give_no_features(tmp_path, function, named, said):
+    write_networks(tmp_path)
+    code = tmp_path / "nets.py"
+    code.write_text(code.read_text() + MORE)
+    card = write_card(tmp_path, [entry(tmp_path, "odd", module("own", 5), function, **named)])
+    with pytest.raises(DataError, match=f"model `odd`: .*{said}") as error:
+        taken(card, tmp_path / "zoo")
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab")
+    taken(write_lab(folder), folder / "zoo")
+    return folder
+
+
+@pytest.mark.parametrize(("method", "options"), [("zoo_features", {}), ("zoo_ensemble", {"models": 3})])
+def test_a_learner_of_features_is_rebuilt_and_tells_tasks_apart(lab, tmp_path, method, options):
+    fit_cell(tmp_path / "learner", method, options, zoos=[lab / "zoo"], resume=None)
+    manifest, (learner,) = load_learner(tmp_path / "learner", steps=1, learning_rate=0.1, device=CPU)
+    assert [spec.model for spec in manifest.encoders] == ["birds", "plain", "grey"][: options.get("models", 1)]
+    pool = pool_of(lab / "zoo")
+    images = torch.rand(20, 3, SIDE, SIDE)
+    images[10:] *= 0.5
+    labels = torch.arange(20) // 10
+    wanted = []
+    for spec, chosen in zip(manifest.encoders, pool, strict=False):
+        network = FeaturesOf(copy.deepcopy(chosen.module), spec, _input(spec))
+        wanted.append(nn.functional.normalize(network.features(images), dim=1))
+    features, _ = learner.features(learner.prepare(images), learner.prepare(images)[:0], "transductive")
+    together = torch.cat(wanted, 1)
+    torch.testing.assert_close(
+        nn.functional.normalize(features), nn.functional.normalize(together), rtol=1e-3, atol=1e-4
+    )
+    answers = learner.adapt(images[::2], labels[::2], rule="centroid_cosine")
+    assert (answers(images[1::2]).argmax(1) == labels[1::2]).float().mean() > 0.9
+    assert learner.rules == ("centroid_euclidean", "centroid_cosine")
+
+
+def _input(spec):
+    card = registered_card(spec.card)[1]
+    return card.input_of(next(model for model in card.models if model.name == spec.model))
+
+
+def test_one_query_is_answered_as_among_many(lab, tmp_path):
+    fit_cell(tmp_path / "learner", "zoo_ensemble", {"models": 3}, zoos=[lab / "zoo"], resume=None)
+    _, (learner,) = load_learner(tmp_path / "learner", steps=1, learning_rate=0.1, device=CPU)
+    images = torch.rand(9, 3, SIDE, SIDE)
+    answers = learner.adapt(images[:4], torch.tensor([0, 0, 1, 1]))
+    torch.testing.assert_close(answers(images[4:])[2:3], answers(images[6:7]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_learner_of_features_is_no_classifier_to_take_away(lab, tmp_path):
+    fit_cell(tmp_path / "learner", "zoo_features", {}, zoos=[lab / "zoo"], resume=None)
+    learner = load(tmp_path / "learner")
+    with pytest.raises(DfmlError, match="features of an imported model"):
+        learner.adapt(torch.rand(4, 3, SIDE, SIDE), ["a", "a", "b", "b"])
+
+
+def test_what_a_manifest_names_is_not_run(lab, tmp_path, monkeypatch):
+    fit_cell(tmp_path / "learner", "zoo_features", {}, zoos=[lab / "zoo"], resume=None)
+    monkeypatch.setattr("dfml.zoo.imported.card._named", set())
+    monkeypatch.setattr("dfml.zoo.imported.store.build", lambda *_: pytest.fail("built"))
+    for read in (lambda: load(tmp_path / "learner"), lambda: pool_of(lab / "zoo")):
+        with pytest.raises(DataError, match=r"the card .*card\.yaml was not named here"):
+            read()
+
+
+def test_features_of_code_that_changed_are_not_built(tmp_path):
+    taken(write_lab(tmp_path), tmp_path / "zoo")
+    spec = pool_of(tmp_path / "zoo")[0].features
+    assert isinstance(spec, ImportedFeatures)
+    (tmp_path / "nets.py").write_text("raise SystemExit('run')")
+    with pytest.raises(DataError, match="not as it was when `birds` was imported; import the zoo again"):
+        build_features(spec)
