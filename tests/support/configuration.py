@@ -24,6 +24,7 @@ UNTRACKED = {
     "datasets": {},
     "custom_methods": {},
     "custom_networks": {},
+    "zoos": {},
     "ways": 5,
     "shots": [1],
     "evaluation": {"queries": 15},

@@ -154,6 +154,7 @@ def imported_zoo(**changes) -> dict:
                 "accuracy": None,
                 "parameters": 1000,
                 "norms": 2,
+                "features": {"layer": "head", "of": "input", "size": 64},
                 "licence": "CC0-1.0",
                 "origin": "",
             }

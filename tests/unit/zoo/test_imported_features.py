@@ -14,7 +14,7 @@ from dfml.jobs.progress import NullProgress
 from dfml.metalearning.store import load_learner
 from dfml.use.learner import load
 from dfml.zoo.imported.card import registered_card
-from dfml.zoo.imported.features import FeaturesOf
+from dfml.zoo.imported.features import ImportedEncoder
 from dfml.zoo.imported.store import build_features, import_zoo
 from dfml.zoo.pool import Pool
 from support.cells import fit_cell
@@ -148,7 +148,7 @@ def test_a_learner_of_features_is_rebuilt_and_tells_tasks_apart(lab, tmp_path, m
     labels = torch.arange(20) // 10
     wanted = []
     for spec, chosen in zip(manifest.encoders, pool, strict=False):
-        network = FeaturesOf(copy.deepcopy(chosen.module), spec, _input(spec))
+        network = ImportedEncoder(copy.deepcopy(chosen.module), spec, _input(spec))
         wanted.append(nn.functional.normalize(network.features(images), dim=1))
     features, _ = learner.features(learner.prepare(images), learner.prepare(images)[:0], "transductive")
     together = torch.cat(wanted, 1)

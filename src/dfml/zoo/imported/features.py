@@ -14,7 +14,7 @@ from dfml.zoo.imported.building import Imported
 from dfml.zoo.imported.card import InputCard, ModelCard
 
 
-class FeaturesOf(Classifier):
+class ImportedEncoder(Classifier):
     """The features of a classifier from elsewhere as the encoder of a learner.
 
     Its batch norms become episodic, as those of all learners are (F21); what else the module does stays as it is.

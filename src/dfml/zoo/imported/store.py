@@ -21,7 +21,7 @@ from dfml.jobs.job import Job
 from dfml.zoo.imported.building import Imported, asked, build, fit_weights, function_of, program_of, read_weights
 from dfml.zoo.imported.card import PROGRAM, ModelCard, ZooCard, read_card, registered_card
 from dfml.zoo.imported.checks import check_answers, stored_norms
-from dfml.zoo.imported.features import FeaturesOf, find_features
+from dfml.zoo.imported.features import ImportedEncoder, find_features
 
 REMEDY = "import the zoo again"
 _CPU = torch.device("cpu")
@@ -97,7 +97,7 @@ def load_imported(folder: Path, device: torch.device) -> tuple[ImportedZooManife
     return manifest, networks
 
 
-def build_features(spec: ImportedFeatures) -> FeaturesOf:
+def build_features(spec: ImportedFeatures) -> ImportedEncoder:
     """The module of an imported model, with whatever weights it begins with, as an encoder on the CPU.
 
     Raises:
@@ -111,7 +111,7 @@ def build_features(spec: ImportedFeatures) -> FeaturesOf:
         )
     given = card.input_of(found[0])
     network = asked(build(found[0], given, card_file.parent).float(), found[0], given, _CPU)
-    return FeaturesOf(network, spec, given)
+    return ImportedEncoder(network, spec, given)
 
 
 def _first_time(model: ModelCard, card: ZooCard, folder: Path) -> tuple[Imported, dict[str, Tensor]]:
