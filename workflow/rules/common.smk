@@ -114,7 +114,7 @@ SHOWN_ZOOS = [
     for pool, _ in BANKS[:1]
     for dataset in settings.pools[pool].datasets
     for network in settings.pools[pool].networks
-]
+] + [f"<results>/zoo/{zoo}/zoo.json" for pool, _ in BANKS[:1] for zoo in settings.pools[pool].zoos]
 # Timing one pool answers the question, and from-scratch inversion is slow.
 SPEEDS = [f"<results>/inversion/{pool}/speed.json" for pool, inverter in BANKS if inverter == "five"][:1]
 

@@ -18,6 +18,7 @@ rule make_results:
         records=RECORDS,
         accuracies=ACCURACIES,
         zoos=ZOOS,
+        imported=IMPORTED,
         inversions=INVERSIONS,
         speeds=SPEEDS,
         bank=SHOWN_BANK,

@@ -12,14 +12,13 @@ from dfml.results.summary import write_metrics
 def _main(snakemake: Any, job: Job) -> None:
     files, params = snakemake.input, snakemake.params
     table = Path(snakemake.output.table)
-    records, zoos, inversions, speeds = (
-        [Path(file) for file in named] for named in (files.records, files.zoos, files.inversions, files.speeds)
-    )
+    given = (files.records, files.zoos, files.imported, files.inversions, files.speeds)
+    records, zoos, imported, inversions, speeds = ([Path(file) for file in named] for named in given)
     collect_records(records, table, shared=params.shared)
     write_metrics(table, Path(snakemake.output.metrics))
     common = {"results": table, "inversions": inversions, "speeds": speeds}
     common |= {"grid": params.grid, "ways": params.ways, "shots": params.shots}
-    make_tables(**common, zoos=zoos, published=Path(files.published), output=table.parent / "tables")
+    make_tables(**common, zoos=zoos, imported=imported, published=Path(files.published), output=table.parent / "tables")
     figures = table.parent / "figures"
     draw_figures(
         **common,

@@ -1,11 +1,14 @@
 """``zoo.json`` of a zoo that was trained elsewhere. Torch-free."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from dfml.artefacts.base import Artefact, Channels, Closed, Count, Name, NonNegative, Percent, Positive, Text
 from dfml.artefacts.provenance import Provenance
+from dfml.artefacts.zoo import ZooManifest
+from dfml.files.reading import read_plain_json
 
 Deviations = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)]
 """Of red, green and blue."""
@@ -77,6 +80,11 @@ class ImportedZooManifest(Artefact):
     seconds: NonNegative
     provenance: Provenance
 
+    @property
+    def dataset(self) -> str:
+        """What stands for the data set of its models, which nobody has."""
+        return self.name
+
     def features_of(self, model: ImportedModel) -> ImportedFeatures | None:
         """One of its models as an encoder, if it gives features."""
         if model.features is None:
@@ -94,3 +102,17 @@ class ImportedZooManifest(Artefact):
         if self.side != max(model.side for model in self.models):
             raise ValueError(f"side {self.side} is not that of its largest model")
         return self
+
+
+AnyZoo = ZooManifest | ImportedZooManifest
+
+
+def is_imported(path: Path) -> bool:
+    """Whether the zoo that a ``zoo.json`` describes came from elsewhere; raises FileFormatError where there is none."""
+    content = read_plain_json(path, maker="the rule train_zoo or import_zoo")
+    return isinstance(content, dict) and content.get("format") == ImportedZooManifest.FORMAT
+
+
+def load_any_zoo(path: Path) -> AnyZoo:
+    """A ``zoo.json`` of either kind; raises FileFormatError where it is missing or damaged."""
+    return (ImportedZooManifest if is_imported(path) else ZooManifest).load(path)

@@ -8,9 +8,8 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
-from dfml.artefacts.imported_zoo import ImportedZooManifest
+from dfml.artefacts.imported_zoo import ImportedZooManifest, load_any_zoo
 from dfml.artefacts.zoo import MANIFEST, ZooManifest
-from dfml.files.reading import read_plain_json
 from dfml.jobs.progress import make_progress
 
 
@@ -41,11 +40,8 @@ def show(console: Console, folder: Path) -> int:
     Raises:
         FileFormatError: there is no zoo, or it is damaged.
     """
-    content = read_plain_json(folder / MANIFEST, maker="the rule train_zoo or import_zoo")
-    if isinstance(content, dict) and content.get("format") == ImportedZooManifest.FORMAT:
-        console.print(_of_imported(ImportedZooManifest.load(folder / MANIFEST)))
-    else:
-        console.print(_of_trained(ZooManifest.load(folder / MANIFEST)))
+    zoo = load_any_zoo(folder / MANIFEST)
+    console.print(_of_imported(zoo) if isinstance(zoo, ImportedZooManifest) else _of_trained(zoo))
     return 0
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from dfml.artefacts.imported_zoo import ImportedZooManifest
+from dfml.artefacts.imported_zoo import load_any_zoo
 from dfml.artefacts.inversion import BANK, RECORD, InversionRecord
-from dfml.artefacts.zoo import MANIFEST
+from dfml.artefacts.zoo import MANIFEST, ZooManifest
 from dfml.compute.seeds import torch_generator
 from dfml.files.reading import digest_json, sha256_file
 from dfml.inversion.bank import ImageBank
@@ -25,7 +25,6 @@ from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.networks.classifier import Classifier
 from dfml.zoo.imported.checks import stored_norms
-from dfml.zoo.imported.store import is_imported
 from dfml.zoo.model import PoolModel
 from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_judges
@@ -144,12 +143,10 @@ def _judged(zoos: Sequence[Path], pool: Pool, job: Job) -> tuple[Sequence[PoolMo
     judges: list[Classifier] = []
     offset = 0
     for folder in zoos:
-        if is_imported(folder):
-            offset += len(ImportedZooManifest.load(folder / MANIFEST).models)
-            continue
-        manifest, networks = load_judges(folder, job.device)
-        models += [pool[offset + entry.index] for entry in manifest.judges]
-        judges += networks
+        manifest = load_any_zoo(folder / MANIFEST)
+        if isinstance(manifest, ZooManifest):
+            models += [pool[offset + entry.index] for entry in manifest.judges]
+            judges += load_judges(folder, job.device)[1]
         offset += len(manifest.models)
     return (models, judges) if judges else (pool[:PROBES_WITHOUT_JUDGES], [])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dfml.artefacts.base import Artefact
+from dfml.artefacts.imported_zoo import ImportedZooManifest
 from dfml.artefacts.inversion import InversionRecord, SpeedRecord
 from dfml.artefacts.zoo import ZooManifest
 from dfml.errors import DfmlError
@@ -18,6 +19,12 @@ def read_zoos(paths: Sequence[Path]) -> list[ZooManifest]:
     """The zoo manifests, sorted by (data set, architecture, seed); one zoo given twice is refused."""
     zoos = [ZooManifest.load(path) for path in paths]
     return _in_order("zoo", zoos, paths, lambda zoo: (zoo.dataset, zoo.architecture, zoo.seed))
+
+
+def read_imported_zoos(paths: Sequence[Path]) -> list[ImportedZooManifest]:
+    """The manifests of zoos from elsewhere, sorted by name; one given twice is refused."""
+    zoos = [ImportedZooManifest.load(path) for path in paths]
+    return _in_order("imported zoo", zoos, paths, lambda zoo: (zoo.name,))
 
 
 def read_inversions(paths: Sequence[Path]) -> list[InversionRecord]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dfml.artefacts.zoo import ZooManifest
+from dfml.artefacts.imported_zoo import load_any_zoo
 from dfml.results.collect import read_records, read_results_csv
 from dfml.results.figures.curves import curve_frame, learning_curves_figure
 from dfml.results.figures.inner_steps import inner_steps_figure
@@ -17,7 +17,7 @@ from dfml.results.figures.style import house_style, save_figure
 from dfml.results.first_page import write_first_page
 from dfml.results.grid import check_against_grid, read_grid
 from dfml.results.published import load_published
-from dfml.results.reading import read_inversions, read_speeds, read_zoos
+from dfml.results.reading import read_imported_zoos, read_inversions, read_speeds, read_zoos
 from dfml.results.tables.accuracy import by_seed_table, main_table
 from dfml.results.tables.cost import cost_table
 from dfml.results.tables.difference import difference_table
@@ -36,6 +36,7 @@ def make_tables(
     *,
     results: Path,
     zoos: Sequence[Path],
+    imported: Sequence[Path],
     inversions: Sequence[Path],
     speeds: Sequence[Path],
     published: Path,
@@ -46,10 +47,10 @@ def make_tables(
 ) -> list[Path]:
     """The whole rule: write every table of TABLES into the folder ``output``; returns the files.
 
-    ``results`` is results.csv; ``zoos``, ``inversions`` and ``speeds`` are zoo.json, inversion.json and speed.json
-    files (none is fine, the table then says so); ``published`` is resources/published.yaml; ``grid`` has the rows of
-    the tables in order (:func:`dfml.results.grid.read_grid`). Raises DfmlError when a file is malformed or results.csv
-    holds a cell that the grid does not run.
+    ``results`` is results.csv; ``zoos``, those that are ``imported``, ``inversions`` and ``speeds`` are zoo.json,
+    inversion.json and speed.json files (none is fine, the table then says so); ``published`` is
+    resources/published.yaml; ``grid`` has the rows of the tables in order (:func:`dfml.results.grid.read_grid`). Raises
+    DfmlError when a file is malformed or results.csv holds a cell that the grid does not run.
     """
     cells, frame = read_grid(grid), read_results_csv(results)
     check_against_grid(frame, cells, ways=ways, shots=shots)
@@ -59,7 +60,7 @@ def make_tables(
         short_table(frame, cells, ways=ways, shots=shots),
         difference_table(frame, cells, ways=ways, shots=shots),
         by_seed_table(frame, cells, ways=ways, shots=shots),
-        zoo_table(manifests),
+        zoo_table(manifests, read_imported_zoos(imported)),
         inversion_table(read_inversions(inversions), pools=pools),
         speed_table(read_speeds(speeds), pools=pools),
         cost_table(frame, cells, ways=ways, shots=shots),
@@ -101,7 +102,7 @@ def draw_figures(
     curves = curve_frame([record for _, record in read_records(records, shared)])
     check_against_grid(curves, cells, ways=ways, shots=shots, source="a record")
     recovered, timings = read_inversions(inversions), read_speeds(speeds)
-    shown = [ZooManifest.load(path) for path in bank_zoos]
+    shown = [load_any_zoo(path) for path in bank_zoos]
     pools = list(dict.fromkeys(cell.pool for cell in cells))
     methods = list(dict.fromkeys(cell.method for cell in cells))
     with house_style():

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfml.artefacts.imported_zoo import is_imported
+from dfml.artefacts.zoo import MANIFEST
 from dfml.errors import DfmlError
 from dfml.settings import Access
 from dfml.zoo.access import GradientsOnly, LogitsOnly
-from dfml.zoo.imported.store import is_imported, load_imported
+from dfml.zoo.imported.store import load_imported
 from dfml.zoo.model import PoolModel
 from dfml.zoo.store import load_zoo
 
@@ -52,7 +54,7 @@ class Union:
             DataError: it is imported, and its card or the code beside it is not as it was.
             DfmlError: it differs in ways from those before it, or lists other classes or another side for a data set.
         """
-        if is_imported(folder):
+        if is_imported(folder / MANIFEST):
             self._add_imported(folder)
         else:
             self._add_trained(folder)

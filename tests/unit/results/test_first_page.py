@@ -5,13 +5,14 @@ import re
 import numpy as np
 import pytest
 
+from dfml.artefacts.imported_zoo import ImportedZooManifest
 from dfml.artefacts.zoo import ZooManifest
 from dfml.results.collect import collect
 from dfml.results.figures.recovered import recovered_figure
 from dfml.results.first_page import write_first_page
 from dfml.results.grid import read_grid
 from dfml.results.tables.short import short_table
-from support.manifests import zoo
+from support.manifests import imported_zoo, zoo
 from support.results import write_demo
 
 
@@ -68,6 +69,14 @@ def test_images_stand_under_their_own_class(tmp_path, label_space):
         label = int(panel.images[0].get_array()[0, 0, 0]) - 1
         assert written[label] == 1
         assert panel.get_title().rstrip("…") == names[label][: len(panel.get_title().rstrip("…"))]
+
+
+def test_images_of_imported_models_stand_behind_those_of_trained_ones(tmp_path):
+    own, lab = manifest(), ImportedZooManifest.of(imported_zoo(), tmp_path)
+    names = [*own.class_names, *lab.class_names]
+    written = [0] * len(own.class_names) + [1] * len(lab.class_names)
+    figure = recovered_figure(write_bank(tmp_path / "bank.npz", written), [own, lab], label_space="global")
+    assert [panel.get_title() for panel in figure.axes if panel.get_title()] == names[len(own.class_names) :]
 
 
 def test_a_name_with_dollars_is_no_formula(tmp_path):

@@ -11,15 +11,16 @@ from dfml.results.collect import collect_records, read_results_csv
 from dfml.results.labels import method_label, real_images_note
 from dfml.results.published import DECLARED
 from dfml.results.stage import TABLES, make_tables
-from support.manifests import inversion, models, result, speed, write, zoo
+from support.manifests import imported_zoo, inversion, models, result, speed, write, zoo
 from support.results import GRID, write_demo, write_record
 
 
-def build(folder, records, *, grid=GRID, shots=(1,), zoos=(), inversions=(), speeds=(), name="tables"):
+def build(folder, records, *, grid=GRID, shots=(1,), zoos=(), imported=(), inversions=(), speeds=(), name="tables"):
     collect_records(records, folder / "results.csv")
     make_tables(
         results=folder / "results.csv",
         zoos=zoos,
+        imported=imported,
         inversions=inversions,
         speeds=speeds,
         published=DECLARED,
@@ -171,6 +172,23 @@ def test_zoo_table_summarises_models_over_seeds(demo):
     last = data.iloc[-1]
     assert (last["seed"], last["models"]) == ("all", 2)
     assert (last["accuracy_mean"], last["accuracy_min"], last["accuracy_max"]) == (60.5, 60.0, 61.0)
+
+
+@pytest.mark.parametrize(("told", "shown"), [((70.0, 90.0, None), ["80.0", "70.0", "90.0"]), ((None,), ["–"] * 3)])
+def test_an_imported_zoo_has_a_row_of_what_its_owner_says(tmp_path, told, shown):
+    (entry,) = imported_zoo()["models"]
+    kinds = ("module", "module", "program")
+    own = [
+        entry | {"index": place, "name": f"m{place}", "accuracy": accuracy, "kind": kinds[place]}
+        for place, accuracy in enumerate(told)
+    ]
+    paths = [write(tmp_path, "zoo.json", imported_zoo(models=own))]
+    text = (build(tmp_path, write_demo(tmp_path), imported=paths) / "zoo.md").read_text()
+    row = [cell.strip() for cell in next(line for line in text.splitlines() if "| lab" in line).split("|")[1:-1]]
+    network = "2 modules, 1 program" if len(told) > 1 else "1 module"
+    assert row[:5] == ["lab", "imported", network, "–", str(len(told))]
+    assert row[5:8] == shown
+    assert "Of imported zoos it is what their owners say." in text
 
 
 def test_inversion_table_gives_reasons_and_means(demo):

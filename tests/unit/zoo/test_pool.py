@@ -1,6 +1,7 @@
 """A pool of zoos: the numbering of classes, and how models are drawn."""
 
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -95,15 +96,15 @@ def test_any_ordered_class_lists_map_there_and_back(lists):
     facts = {"architecture": "conv4", "network": known.spec, "side": SIDE, "mean": MEAN, "std": STD}
     names = [str(c) for c in range(8)]
 
-    def load(dataset, device):
-        manifest = SimpleNamespace(dataset=dataset, class_names=names, models=entries, **facts)
+    def load(folder, device):
+        manifest = SimpleNamespace(dataset=folder.name, class_names=names, models=entries, **facts)
         return manifest, [known.network] * len(lists)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dfml.zoo.union.load_zoo", load)
         patch.setattr("dfml.zoo.union.is_imported", lambda folder: False)
-        shared = Pool.load(["x", "y"], label_space="global", device=CPU)
-        own = Pool.load(["x", "y"], label_space="per_model", device=CPU)
+        shared = Pool.load([Path("x"), Path("y")], label_space="global", device=CPU)
+        own = Pool.load([Path("x"), Path("y")], label_space="per_model", device=CPU)
     for index, model in enumerate(shared):
         offset = 8 * (index // len(lists))
         assert [c - offset for c in model.classes.tolist()] == lists[index % len(lists)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from dfml.artefacts.zoo import ZooManifest
+from dfml.artefacts.imported_zoo import AnyZoo
 from dfml.files.arrays import read_arrays
 from dfml.results.figures.style import empty_figure, panels
 
@@ -18,7 +18,7 @@ _LONGEST = 13
 """Letters of a name that fit above an image."""
 
 
-def recovered_figure(bank: Path | None, zoos: Sequence[ZooManifest], *, label_space: str) -> Figure:
+def recovered_figure(bank: Path | None, zoos: Sequence[AnyZoo], *, label_space: str) -> Figure:
     """The first slot's first images of the first classes that a bank holds, class by class.
 
     Args:
@@ -47,7 +47,7 @@ def recovered_figure(bank: Path | None, zoos: Sequence[ZooManifest], *, label_sp
     return figure
 
 
-def _names(zoos: Sequence[ZooManifest], label_space: str) -> list[str]:
+def _names(zoos: Sequence[AnyZoo], label_space: str) -> list[str]:
     """Names of a pool's classes by their number there (`dfml.zoo.pool`)."""
     if label_space == "per_model":
         return [zoo.class_names[own] for zoo in zoos for model in zoo.models for own in model.classes]

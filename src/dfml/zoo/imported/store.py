@@ -15,7 +15,7 @@ from dfml.artefacts.imported_zoo import ImportedFeatures, ImportedModel, Importe
 from dfml.artefacts.zoo import MANIFEST, WEIGHTS
 from dfml.errors import DataError, FileFormatError
 from dfml.files.atomic import atomic_write
-from dfml.files.reading import read_plain_json, sha256_file
+from dfml.files.reading import sha256_file
 from dfml.files.tensors import layout_of, read_tensors
 from dfml.jobs.job import Job
 from dfml.zoo.imported.building import Imported, asked, build, fit_weights, function_of, program_of, read_weights
@@ -25,12 +25,6 @@ from dfml.zoo.imported.features import ImportedEncoder, find_features
 
 REMEDY = "import the zoo again"
 _CPU = torch.device("cpu")
-
-
-def is_imported(folder: Path) -> bool:
-    """Whether the zoo in a folder came from elsewhere; raises FileFormatError where there is none."""
-    content = read_plain_json(folder / MANIFEST, maker="the rule train_zoo or import_zoo")
-    return isinstance(content, dict) and content.get("format") == ImportedZooManifest.FORMAT
 
 
 def import_zoo(card_file: Path, folder: Path, *, name: str, job: Job) -> ImportedZooManifest:
