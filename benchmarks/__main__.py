@@ -1,6 +1,6 @@
-"""All benchmarks one after another: ``python -m benchmarks [--json FILE] [--only NAME …] [--growth] [--tf32]``."""
+"""All benchmarks one after another: ``python -m benchmarks [--json FILE] [--only NAME …]``, or other series of them."""
 
-from benchmarks import end_to_end, episodes, evaluation, growth, inversion, use, workflow, zoo
+from benchmarks import end_to_end, episodes, evaluation, growth, inversion, large, use, workflow, zoo
 from benchmarks.report import arguments, measure_all, parsed, write
 
 BENCHMARKS = {
@@ -19,8 +19,13 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="some of them")
     parser.add_argument("--growth", action="store_true", help="instead, how dfml's own cost grows with the sizes")
+    parser.add_argument(
+        "--large", nargs="*", type=int, metavar="MODELS", help=f"instead, zoos of many models; by default {large.SIZES}"
+    )
     options = parsed(parser)
-    if options.growth:
+    if options.large is not None:
+        results = large.measure_all(options.device, options.threads, options.large or large.SIZES)
+    elif options.growth:
         results = growth.measure_all(options.device, options.threads, tf32=options.tf32)
     else:
         results = []

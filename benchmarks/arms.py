@@ -102,6 +102,12 @@ def time_alone(
     return median(taken) * 1000 / units
 
 
+def once(arm: Arm, device: str, threads: int) -> tuple[float, float]:
+    """Seconds of a single run of an arm, without warming up, and the peak memory of its process in MiB."""
+    with _Process(arm, device, threads, tf32=False) as process:
+        return process.run()[0], process.peak_memory()
+
+
 def _difference(a: list[float] | None, b: list[float] | None) -> float | None:
     """‖a − b‖ / ‖b‖ of what the arms returned; None where they return nothing to compare."""
     if a is None or b is None or len(a) != len(b):

@@ -140,6 +140,9 @@ def to_markdown(content: dict[str, Any]) -> str:
         header, cells = list(COLUMNS), [_compared(row) for row in rows]
     else:
         header, cells = ["", "ms", "per"], [[row["name"], f"{row['ours_ms']:.3g}", row["per"]] for row in rows]
+        if "peak_memory_mb" in rows[0]:
+            header.append("peak MB")
+            cells = [[*line, f"{row['peak_memory_mb']:.0f}"] for line, row in zip(cells, rows, strict=True)]
     lines = [header, ["---"] * len(header), *cells]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     precision = ", ours with TF32" if content.get("tf32") else ""

@@ -165,11 +165,12 @@ def write_random_zoo(
 def random_model(
     *, seed: int = 0, family: str = "conv4", ways: int = WAYS, dtype: torch.dtype = torch.float64, **facts: Any
 ) -> PoolModel:
-    """One frozen model of a pool with random weights; ``facts`` replace its fields."""
+    """One frozen model of a pool with random weights; ``facts`` replace its fields, and its network."""
     spec = NetworkSpec(family=family, width=WIDTH, ways=ways, side=SIDE)
+    network = facts.pop("network", None) or random_network(spec, seed).to(dtype)
     fields = {
         "index": seed,
-        "network": random_network(spec, seed).to(dtype),
+        "source": lambda: network,
         "spec": spec,
         "classes": torch.arange(ways),
         "mean": torch.tensor(MEAN),

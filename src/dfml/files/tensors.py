@@ -35,7 +35,14 @@ def layout_of(tensors: Mapping[str, Tensor], *, copies: int | None = None) -> La
 
 
 def read_tensors(
-    path: Path, layout: Layout, *, what: str, remedy: str, device: torch.device | None = None, others: bool = False
+    path: Path,
+    layout: Layout,
+    *,
+    what: str,
+    remedy: str,
+    device: torch.device | None = None,
+    others: bool = False,
+    rows: int | slice = slice(None),
 ) -> dict[str, Tensor]:
     """Read a safetensors file with the tensors of ``layout``.
 
@@ -49,6 +56,7 @@ def read_tensors(
         remedy: ends the message.
         device: where the tensors shall live.
         others: whether it may hold other tensors too; they are not read.
+        rows: which part of every tensor's first dimension is read; by default all of it.
 
     Raises:
         FileFormatError: missing, truncated, other tensors, or weights that are not finite.
@@ -68,7 +76,10 @@ def read_tensors(
                         f"{path}: tensor {name!r} is {found.get_dtype()} {tuple(found.get_shape())}, "
                         f"expected {_TYPES[dtype]} {shape} for {what}; {remedy}"
                     )
-            tensors = {name: stored.get_tensor(name) for name in layout}
+            tensors = {
+                name: stored.get_tensor(name) if rows == slice(None) else stored.get_slice(name)[rows]
+                for name in layout
+            }
     except (OSError, SafetensorError) as error:
         raise FileFormatError(f"{path}: not a readable safetensors file ({error}); {remedy}") from None
     for name, tensor in tensors.items():

@@ -143,13 +143,14 @@ class ContrastiveInversion:
         ).to(device)
         windows = draw_windows(own.steps, **size, smallest=own.smallest_window, generator=generator).to(device)
         keep, of_features, curve = Keeper("best"), Keeper("best"), []
+        teacher = model.module
         for step in range(own.steps):
             still_wanted()
             images = network(latents)
-            with NormInputs(model.module) as inputs:
+            with NormInputs(teacher) as inputs:
                 loss, cross_entropy = self.objective(model, images, targets, crop_flips[step])
                 overall = inputs.features()
-                model.network(channels_last(model.inputs(look_through(images, windows[step]))))
+                teacher(channels_last(model.inputs(look_through(images, windows[step]))))
                 features = (inputs.features(), overall)
             remembered = memory.sample(own.negatives, generator)
             loss = loss + own.contrast_weight * contrastive_loss(head, features, remembered, own.temperature)

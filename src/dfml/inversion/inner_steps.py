@@ -241,7 +241,7 @@ def adapt_at(
     # A model that was drawn twice must not be asked by two threads: the objective hooks into its network.
     shared: dict[int, list[int]] = {}
     for i, model in enumerate(models):
-        shared.setdefault(id(model.network), []).append(i)
+        shared.setdefault(id(model.source), []).append(i)
     by_position: dict[int, Found] = {}
     for positions, results in zip(shared.values(), side_by_side(work, shared.values()), strict=True):
         by_position.update(zip(positions, results, strict=True))
@@ -250,7 +250,8 @@ def adapt_at(
 
 def _resident(model: PoolModel) -> PoolModel:
     """A model of the same form in memory of its own, to be overwritten by :func:`_load`."""
-    return replace(model, network=copy.deepcopy(model.module), mean=model.mean.clone(), std=model.std.clone())
+    own = replace(model, mean=model.mean.clone(), std=model.std.clone())
+    return own.carrying(copy.deepcopy(model.module))
 
 
 @torch.no_grad()

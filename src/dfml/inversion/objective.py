@@ -107,8 +107,9 @@ class Objective:
         """
         inputs = self.views.inputs(model, images, crop_flips)
         if self.bn_weight:
-            with StatisticsGap(model.module, self.moving) as gap:
-                logits = model.network(inputs)
+            network = model.module
+            with StatisticsGap(network, self.moving) as gap:
+                logits = network(inputs)
                 statistics = gap.value()
         else:
             logits = model.network(inputs)

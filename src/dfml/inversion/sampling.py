@@ -1,5 +1,7 @@
 """Which models an iteration of an inversion asks."""
 
+import numpy as np
+
 from dfml.compute.seeds import numpy_rng
 from dfml.inversion.settings import FiveSettings
 from dfml.zoo.model import PoolModel
@@ -14,6 +16,8 @@ class ModelSampler:
     ) -> None:
         self.pool, self.settings, self.seed = pool, settings, seed
         self.hetero, self.stream = hetero, stream
+        # One walk is kept: drawing it takes time in proportion to the pool.
+        self._turn, self._places = -1, np.empty(0, dtype=np.int64)
 
     def draw(self, iteration: int) -> list[PoolModel]:
         """The models of an iteration; depends on the seed and the iteration alone."""
@@ -25,4 +29,6 @@ class ModelSampler:
 
     def _walk(self, position: int) -> int:
         turn, place = divmod(position, len(self.pool))
-        return int(self.pool.walk(numpy_rng(self.seed, self.stream, "walk", turn))[place])
+        if turn != self._turn:
+            self._turn, self._places = turn, self.pool.walk(numpy_rng(self.seed, self.stream, "walk", turn))
+        return int(self._places[place])

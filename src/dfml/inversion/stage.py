@@ -132,7 +132,11 @@ def invert(
 
 
 def _say_whose_statistics_are_missing(models: Pool, *, access_to_weights: bool) -> None:
-    without = [model.architecture for model in models if access_to_weights and not stored_norms(model.module)]
+    if not access_to_weights:
+        return
+    # Models of one form are alike in this; a look at each would read every network of a large zoo.
+    one_of_each = {model.form: model for model in models}
+    without = [model.architecture for model in one_of_each.values() if not stored_norms(model.module)]
     if without:
         log.warning("no stored batch-norm statistics in %s: that term is nothing for them", ", ".join(without))
 

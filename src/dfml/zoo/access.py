@@ -17,7 +17,7 @@ class AccessError(DfmlError, AttributeError):
 class GradientsOnly:
     """A classifier that answers, differentiably, and shows nothing else of itself."""
 
-    __slots__ = ("_forward",)
+    __slots__ = ("__weakref__", "_forward")
     _gives = "its answers and their gradients"
 
     def __init__(self, network: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """One frozen classifier of a pool, and how it is asked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from dfml.artefacts.imported_zoo import ImportedFeatures
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.imaging.pixels import normalise, resized
 from dfml.zoo.access import AccessError, GradientsOnly
+from dfml.zoo.resident import Network, Source
 
 
 @dataclass(frozen=True)
@@ -16,14 +17,14 @@ class PoolModel:
     """One frozen classifier of a pool.
 
     ``classes`` are the pool-wide ids of its outputs in order, ``[ways]``; ``mean`` and ``std`` have shape ``[3]``.
-    ``network`` is the module itself or as much of it as the pool gives (:mod:`dfml.zoo.access`). ``selection_accuracy``
+    ``source`` gives the network, which need not be in memory (:mod:`dfml.zoo.resident`). ``selection_accuracy``
     is what models may be chosen by, in percent; their own accuracy, for tables, is measured on images that choose
     nothing, and so is not here; of imported models it is what their owner says, 0 where that is nothing. ``spec`` is
     None for those, ``architecture`` their name, and ``features`` where their features are, if they give any.
     """
 
     index: int
-    network: nn.Module | GradientsOnly
+    source: Source
     spec: NetworkSpec | None
     classes: Tensor
     mean: Tensor
@@ -35,6 +36,15 @@ class PoolModel:
     features: ImportedFeatures | None = None
 
     @property
+    def network(self) -> Network:
+        """The module itself, or as much of it as the pool gives (:mod:`dfml.zoo.access`)."""
+        return self.source()
+
+    def carrying(self, network: Network) -> "PoolModel":
+        """The same model with another network, which is held in memory."""
+        return replace(self, source=lambda: network)
+
+    @property
     def form(self) -> NetworkSpec | int:
         """What models of one form share: the shapes of all tensors and what is done with them."""
         return self.index if self.spec is None else self.spec
@@ -42,9 +52,10 @@ class PoolModel:
     @property
     def module(self) -> nn.Module:
         """The network with its weights; raises AccessError where the pool does not give them."""
-        if isinstance(self.network, GradientsOnly):
+        network = self.network
+        if isinstance(network, GradientsOnly):
             raise AccessError("this model does not give its weights (`pools.*.access`)")
-        return self.network
+        return network
 
     @cached_property
     def class_ids(self) -> tuple[int, ...]:

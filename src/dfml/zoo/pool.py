@@ -137,7 +137,7 @@ class Pool(Sequence[PoolModel]):
             chosen.append(self.models[rng.choice(dataset[architecture])])
         if fixed is not None:
             last = chosen[-1]
-            shared = {"network": last.network, "spec": last.spec, "architecture": last.architecture}
+            shared = {"source": last.source, "spec": last.spec, "architecture": last.architecture}
             chosen = [replace(model, **shared) for model in chosen]
         return chosen
 

@@ -15,8 +15,12 @@ from dfml.files.reading import sha256_file
 from dfml.files.tensors import layout_of, read_tensors
 from dfml.networks.build import build_network, outline
 from dfml.networks.classifier import Classifier
+from dfml.zoo.resident import Stored
 
 State = dict[str, Tensor]
+
+# Models whose weights are in memory at a time while a file is checked.
+CHECKED_TOGETHER = 256
 
 
 def save_weights(path: Path, states: Sequence[State]) -> str:
@@ -26,23 +30,27 @@ def save_weights(path: Path, states: Sequence[State]) -> str:
     return sha256_file(path)
 
 
-def load_weights(path: Path, spec: NetworkSpec, models: int) -> list[State]:
-    """Read the state dicts of ``models`` networks; views of the stacked tensors, no copies.
+def load_weights(path: Path, spec: NetworkSpec, models: int) -> Sequence[State]:
+    """The state dicts of ``models`` networks, each read when it is taken out; the whole file is checked first.
+
+    The tensors are views of the file, in memory as long as one of them is.
 
     Raises:
         FileFormatError: the file is missing, truncated, or its tensors are not those of ``spec``, or not finite.
     """
-    stacked = read_tensors(
-        path,
-        layout_of(outline(spec).state_dict(), copies=models),
-        what=f"a {spec.family} of width {spec.width}",
-        remedy="train this zoo again",
-    )
-    return [{name: tensor[i] for name, tensor in stacked.items()} for i in range(models)]
+    layout = layout_of(outline(spec).state_dict(), copies=models)
+
+    def read(rows: int | slice) -> State:
+        what = f"a {spec.family} of width {spec.width}"
+        return read_tensors(path, layout, what=what, remedy="train this zoo again", rows=rows)
+
+    for first in range(0, models, CHECKED_TOGETHER):
+        read(slice(first, first + CHECKED_TOGETHER))
+    return Stored(models, read)
 
 
-def load_zoo(folder: Path, device: torch.device) -> tuple[ZooManifest, list[Classifier]]:
-    """Read a zoo: its manifest and its models on ``device``, frozen, in evaluation mode.
+def load_zoo(folder: Path, device: torch.device) -> tuple[ZooManifest, Sequence[Classifier]]:
+    """Read a zoo: its manifest and its models on ``device``, frozen, in evaluation mode, each when it is taken out.
 
     Raises:
         FileFormatError: the manifest or weights are missing, damaged, or do not belong together.
@@ -62,20 +70,24 @@ def load_judges(folder: Path, device: torch.device) -> tuple[ZooManifest, list[C
     manifest = ZooManifest.load(folder / MANIFEST)
     if manifest.judges_sha256 is None:
         return manifest, []
-    return manifest, _load_networks(
-        folder / JUDGES, manifest.judges_sha256, manifest.network, len(manifest.judges), device
+    return manifest, list(
+        _load_networks(folder / JUDGES, manifest.judges_sha256, manifest.network, len(manifest.judges), device)
     )
 
 
-def _load_networks(path: Path, sha256: str, spec: NetworkSpec, count: int, device: torch.device) -> list[Classifier]:
+def _load_networks(
+    path: Path, sha256: str, spec: NetworkSpec, count: int, device: torch.device
+) -> Sequence[Classifier]:
     if not path.is_file():
         raise FileFormatError(f"{path} is missing beside its manifest; restore it or train this zoo again")
     if sha256_file(path) != sha256:
         raise FileFormatError(f"{path}: its digest differs from the manifest's; the file is damaged or foreign")
-    networks = []
-    for state in load_weights(path, spec, count):
+    states = load_weights(path, spec, count)
+
+    def load(index: int) -> Classifier:
         network = build_network(spec)
-        network.load_state_dict(state)
+        network.load_state_dict(states[index])
         network.requires_grad_(False).eval()
-        networks.append(to_device(network, device))
-    return networks
+        return to_device(network, device)
+
+    return Stored(count, load)

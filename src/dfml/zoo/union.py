@@ -1,6 +1,7 @@
 """Uniting zoos, our own and imported ones: models in order, their classes numbered as one."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from dfml.settings import Access
 from dfml.zoo.access import GradientsOnly, LogitsOnly
 from dfml.zoo.imported.store import load_imported
 from dfml.zoo.model import PoolModel
+from dfml.zoo.resident import Resident
 from dfml.zoo.store import load_zoo
 
 
@@ -42,6 +44,7 @@ class Union:
         self.models: list[PoolModel] = []
         self.names: list[str] = []
         self.domains: dict[str, tuple[Tensor, Tensor]] = {}
+        self._resident = Resident()
         self._offsets: dict[str, tuple[int, list[str]]] = {}
         self._sides: dict[str, int] = {}
         self._ways: int | None = None
@@ -75,11 +78,11 @@ class Union:
             )
         mean, std = self._tensor(manifest.mean), self._tensor(manifest.std)
         self.domains[manifest.dataset] = mean, std
-        for entry, network in zip(manifest.models, networks, strict=True):
+        for place, entry in enumerate(manifest.models):
             own = [f"{manifest.architecture}/{entry.index}/{out}" for out in range(len(entry.classes))]
             ids = self._ids(folder, manifest.dataset, manifest.class_names, entry.classes, own)
             self._take(
-                network,
+                partial(networks.__getitem__, place),
                 ids,
                 spec=manifest.network,
                 mean=mean,
@@ -93,10 +96,10 @@ class Union:
     def _add_imported(self, folder: Path) -> None:
         manifest, networks = load_imported(folder, self.device)
         self.domains[manifest.name] = self._tensor(manifest.mean), self._tensor(manifest.std)
-        for entry, network in zip(manifest.models, networks, strict=True):
+        for place, entry in enumerate(manifest.models):
             own = [f"{entry.name}/{manifest.class_names[label]}" for label in entry.classes]
             self._take(
-                network,
+                partial(networks.__getitem__, place),
                 self._ids(folder, manifest.name, manifest.class_names, entry.classes, own),
                 spec=None,
                 mean=self._tensor(entry.mean),
@@ -127,7 +130,8 @@ class Union:
             raise DfmlError(f"{folder}: its list of {dataset} classes differs from another zoo's")
         return [offset + c for c in classes]
 
-    def _take(self, network: nn.Module, ids: Sequence[int], **facts: Any) -> None:
+    def _take(self, load: Callable[[], nn.Module], ids: Sequence[int], **facts: Any) -> None:
         classes = torch.tensor(ids, device=self.device)
-        sealed = _SEALS[self.access](network)
-        self.models.append(PoolModel(index=len(self.models), network=sealed, classes=classes, **facts))
+        seal = _SEALS[self.access]
+        source = self._resident.source(lambda: seal(load()))
+        self.models.append(PoolModel(index=len(self.models), source=source, classes=classes, **facts))

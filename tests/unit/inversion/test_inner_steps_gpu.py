@@ -30,7 +30,8 @@ def test_recorded_inversion_is_the_one_on_the_cpu(rule):
         ]
         models = [
             replace(
-                m, network=m.network.to(device), **{k: getattr(m, k).to(device) for k in ("classes", "mean", "std")}
+                m.carrying(m.network.to(device)),
+                **{k: getattr(m, k).to(device) for k in ("classes", "mean", "std")},
             )
             for m in (models[0], models[1], models[0])
         ]

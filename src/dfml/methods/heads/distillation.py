@@ -37,8 +37,10 @@ class HeadsDistillation:
     Args:
         backbone: an episodic network with ``features`` and ``feature_size``; trained in place.
         questions: what was asked, as the models saw it.
-        answers: the models' logits, ``[models, n, ways]``.
+        answers: the models' logits, ``[models, n, ways]``, or ``[count, n, ways]`` of those in ``who``.
         settings: of the distillation.
+        who: which models answered each question, ``[n, count]``; None where all did.
+        models: how many there are, if that is not the first size of ``answers``.
         generator: source of every random choice (a CPU generator).
     """
 
@@ -51,23 +53,30 @@ class HeadsDistillation:
         answers: Tensor,
         settings: HeadsSettings,
         *,
+        who: Tensor | None = None,
+        models: int | None = None,
         generator: torch.Generator,
     ) -> None:
         self.backbone, self.questions, self.settings = backbone, questions, settings
         self.targets = F.log_softmax(answers / settings.temperature, 2).transpose(0, 1).contiguous()
-        self.weighting = _balanced(answers) if settings.balance else torch.ones_like(answers[:, :, 0])
-        self.weighting = self.weighting.T.contiguous()
         self.generator, device = generator, answers.device
-        size, outputs = backbone.feature_size, answers.shape[0] * answers.shape[2]
+        self.models, self.ways = models or answers.shape[0], answers.shape[2]
+        self.who = None if who is None else who.to(device)
+        self.weighting = torch.ones_like(answers[:, :, 0])
+        if settings.balance:
+            self.weighting = _balanced(answers) if self.who is None else _balanced_among(answers, self.who.T)
+        self.weighting = self.weighting.T.contiguous()
+        size, outputs = backbone.feature_size, self.models * self.ways
         weights, biases = draw_heads(outputs, size, generator)
         self.weights = weights.to(device).requires_grad_()
         self.biases = biases.to(device).requires_grad_()
         self.body: list[Tensor] = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
         self.average = [p.detach().clone() for p in self.body]
         self.optimiser = Adam([[*self.body, self.weights, self.biases]], [settings.learning_rate])
-        lacks = (answers == ABSENT).all(1)
+        # One row for all questions, or where their models differ one for each.
+        lacks = (answers == ABSENT).all(1)[None] if who is None else (answers == ABSENT).transpose(0, 1)
         self._absent = ABSENT * lacks.to(answers.dtype) if lacks.any() else None
-        self._closed = can_loop(backbone, device) and self._absent is None
+        self._closed = can_loop(backbone, device) and self._absent is None and who is None
         self._step = Recorded(self._compute, device)
         self.steps_done = 0
         self.loss = torch.zeros((), device=device)  # of the last step
@@ -84,7 +93,7 @@ class HeadsDistillation:
         asked = self.questions
         inputs = channels_last(normalise(asked.images[rows].float() / 255, asked.mean[rows], asked.std[rows]))
         lesson = (inputs, self.targets[rows], self.weighting[rows])
-        loss, gradients = (self._by_closed_forms if self._closed else self._by_autograd)(*lesson)
+        loss, gradients = self._by_closed_forms(*lesson) if self._closed else self._by_autograd(*lesson, rows)
         for parameter, gradient in gradients:
             parameter.grad = gradient
         self.optimiser.step()
@@ -94,10 +103,19 @@ class HeadsDistillation:
                 torch._foreach_lerp_(self.average, self.body, 1 - self.settings.averaging)
         return (loss,)
 
-    def _by_autograd(self, inputs: Tensor, targets: Tensor, weighting: Tensor) -> tuple[Tensor, Gradients]:
-        logits = F.linear(self.backbone.features(inputs), self.weights, self.biases)
+    def _by_autograd(
+        self, inputs: Tensor, targets: Tensor, weighting: Tensor, rows: Tensor
+    ) -> tuple[Tensor, Gradients]:
+        features = self.backbone.features(inputs)
+        if self.who is None:
+            logits = F.linear(features, self.weights, self.biases)
+        else:
+            who = self.who[rows]
+            weights = self.weights.view(self.models, self.ways, -1)[who]  # [B, count, ways, size]
+            biases = self.biases.view(self.models, self.ways)[who]
+            logits = (torch.einsum("bmws,bs->bmw", weights, features) + biases).flatten(1)
         if self._absent is not None:
-            logits = logits + self._absent.flatten()
+            logits = logits + (self._absent if self.who is None else self._absent[rows]).flatten(1)
         loss, _ = _divergence(logits, targets, weighting, self.settings.temperature)
         (moved,) = self.optimiser.groups
         return loss.detach(), zip(moved, torch.autograd.grad(loss, moved), strict=True)
@@ -127,8 +145,8 @@ def _divergence(logits: Tensor, targets: Tensor, weighting: Tensor, temperature:
     """The mean of KL(model‖head), weighted, and its gradient with respect to the logits.
 
     Args:
-        logits: of all heads side by side, ``[B, models · ways]``.
-        targets: log-probabilities of the models, ``[B, models, ways]``.
+        logits: of the heads side by side, ``[B, models · ways]``.
+        targets: log-probabilities of their models, ``[B, models, ways]``.
         weighting: ``[B, models]``.
         temperature: of both; the square of it keeps the size of gradients.
     """
@@ -157,3 +175,13 @@ def _balanced(answers: Tensor) -> Tensor:
     counts = F.one_hot(chosen, answers.shape[2]).sum(1)
     weights = 1 / counts.gather(1, chosen)
     return (weights / weights.mean(1, keepdim=True)).to(answers.dtype)
+
+
+def _balanced_among(answers: Tensor, who: Tensor) -> Tensor:
+    """The same, ``[count, n]``, where each question has models of its own, those in ``who`` ``[count, n]``."""
+    models, ways = int(who.max()) + 1, answers.shape[2]
+    place = (who * ways + answers.argmax(2)).flatten()
+    weights = 1 / place.bincount(minlength=models * ways)[place].to(answers.dtype)
+    sums = answers.new_zeros(models).index_add_(0, who.flatten(), weights)
+    means = sums / who.flatten().bincount(minlength=models)
+    return (weights / means[who.flatten()]).view_as(who)

@@ -17,7 +17,7 @@ from dfml.inversion.bank import ImageBank
 from dfml.jobs.loop import Loop
 from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, zero_head
 from dfml.methods.heads.distillation import HeadsDistillation
-from dfml.methods.heads.questions import TOGETHER, Questions, ask, drawn, to_bytes, varied
+from dfml.methods.heads.questions import Questions, ask, ask_some, draw_asked, drawn, passes, to_bytes, varied
 from dfml.methods.heads.settings import BankHeadsSettings, HeadsSettings
 from dfml.methods.history import Row, preparation
 from dfml.networks.classifier import Classifier
@@ -37,7 +37,7 @@ class Distilled:
 
 
 def distil(context: Context, settings: HeadsSettings, questions: Maker, *, section: str) -> Distilled:
-    """Ask the whole pool, then train backbone and heads; continues where an interrupted run was saved.
+    """Ask the pool, then train backbone and heads; continues where an interrupted run was saved.
 
     Args:
         context: the cell.
@@ -51,9 +51,21 @@ def distil(context: Context, settings: HeadsSettings, questions: Maker, *, secti
     clock = WallClock()
     generator = torch_generator(context.seed, "heads")
     asked = questions(generator)
-    answers = ask(context.pool.models, asked.images, statistics=settings.statistics)
+    models, count = context.pool.models, settings.models_per_question
+    who = None
+    if count is not None and count < len(models):
+        # From a stream of its own, so that the questions are those that all models would be asked.
+        who = draw_asked(len(asked.images), len(models), count, torch_generator(context.seed, "heads", "who"))
+        answers = ask_some(models, asked.images, who, statistics=settings.statistics)
+        teacher_passes = passes(who.flatten().bincount())
+    else:
+        answers = ask(models, asked.images, statistics=settings.statistics)
+        teacher_passes = len(models) * passes(len(asked.images))
     backbone = context.starting_learner(settings.start)
-    distillation = HeadsDistillation(backbone, asked, answers, settings, generator=generator)
+    distillation = HeadsDistillation(
+        backbone, asked, answers, settings, who=who, models=len(models), generator=generator
+    )
+    del answers  # they grow with the pool, and the distillation has its own form of them
 
     def check() -> None:
         if not bool(distillation.loss.isfinite()):
@@ -83,8 +95,7 @@ def distil(context: Context, settings: HeadsSettings, questions: Maker, *, secti
         del distillation
         gc.collect()
     zero_head(backbone)
-    passes = len(context.pool) * -(-len(asked.images) // TOGETHER)
-    return Distilled(backbone, history[-1]["seconds"], passes, history)
+    return Distilled(backbone, history[-1]["seconds"], teacher_passes, history)
 
 
 def fit_heads(context: Context, settings: HeadsSettings, questions: Maker) -> Fitted:

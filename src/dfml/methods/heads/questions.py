@@ -2,10 +2,9 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfml.compute.placement import channels_last, send
@@ -44,11 +43,60 @@ def ask(models: Sequence[PoolModel], images: Tensor, *, statistics: str) -> Tens
         images: uint8 ``[n, 3, side, side]``, in an order of no meaning.
         statistics: ``stored``, or ``batch`` to normalise by those of the images that are asked together.
     """
-    chunks = [channels_last(chunk.float() / 255) for chunk in images.tensor_split(-(-len(images) // TOGETHER))]
-    asked = models if statistics == "stored" else [_by_the_batch(model) for model in models]
-    answers = [torch.cat([model.logits(chunk) for chunk in chunks]) for model in asked]
-    ways = max(logits.shape[1] for logits in answers)
-    return torch.stack([F.pad(logits, (0, ways - logits.shape[1]), value=ABSENT) for logits in answers])
+    chunks = _chunks(images)
+    answers = _none_yet(models, images, len(models), len(images))
+    for own, model in zip(answers, models, strict=True):
+        own[:, : len(model.class_ids)] = _asked(model, chunks, statistics)
+    return answers
+
+
+@torch.no_grad()
+def ask_some(models: Sequence[PoolModel], images: Tensor, who: Tensor, *, statistics: str) -> Tensor:
+    """As :func:`ask`, but each image is answered by the models in its row of ``who`` alone.
+
+    Args:
+        models: among whom those asked are.
+        images: as for :func:`ask`.
+        who: positions of models, ``[n, count]`` on the CPU, as :func:`draw_asked` gives them.
+        statistics: as for :func:`ask`; a model's batch is of the questions that it is asked.
+
+    Returns:
+        Logits ``[count, n, ways]``.
+    """
+    count = who.shape[1]
+    answers = _none_yet(models, images, who.numel())
+    by_model = who.flatten().argsort(stable=True).split(who.flatten().bincount(minlength=len(models)).tolist())
+    for model, places in zip(models, by_model, strict=True):
+        if len(places):
+            chunks = _chunks(images[send(places // count, images.device)])
+            answers[send(places, images.device), : len(model.class_ids)] = _asked(model, chunks, statistics)
+    return answers.view(len(images), count, -1).transpose(0, 1)
+
+
+def draw_asked(questions: int, models: int, count: int, generator: torch.Generator) -> Tensor:
+    """Which ``count`` models answer each question, ``[questions, count]``: distinct ones, and all about as often."""
+    at_once = models // count
+    shuffles = [torch.randperm(models, generator=generator) for _ in range(-(-questions // at_once))]
+    return torch.cat([order[: at_once * count].view(at_once, count) for order in shuffles])[:questions]
+
+
+def passes(questions: int | Tensor) -> int:
+    """Batches in which a model is asked so many questions; of several models the sum."""
+    return int((-(-torch.as_tensor(questions) // TOGETHER)).sum())
+
+
+def _chunks(images: Tensor) -> list[Tensor]:
+    return [channels_last(chunk.float() / 255) for chunk in images.tensor_split(passes(len(images)))]
+
+
+def _none_yet(models: Sequence[PoolModel], like: Tensor, *size: int) -> Tensor:
+    ways = max(len(model.class_ids) for model in models)
+    return torch.full((*size, ways), ABSENT, device=like.device)
+
+
+def _asked(model: PoolModel, chunks: Sequence[Tensor], statistics: str) -> Tensor:
+    asked = model if statistics == "stored" else _by_the_batch(model)
+    return torch.cat([asked.logits(chunk) for chunk in chunks])
 
 
 def _by_the_batch(model: PoolModel) -> PoolModel:
@@ -58,7 +106,7 @@ def _by_the_batch(model: PoolModel) -> PoolModel:
         if isinstance(module, nn.BatchNorm2d):
             module.track_running_stats = False
             module.running_mean = module.running_var = module.num_batches_tracked = None
-    return replace(model, network=network)
+    return model.carrying(network)
 
 
 def varied(images: Tensor, settings: HeadsSettings, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,15 @@ class HeadsSettings(MethodSettings):
         description="The backbone at first: the pool's best model of the learner's own network (random if there is "
         "none), or random weights.",
     )
-    questions: int = Field(8000, ge=2, description="Images, varied, that every model is asked once.")
+    questions: int = Field(
+        8000, ge=2, description="Images, varied, that every model is asked once, or `models_per_question` of them."
+    )
+    models_per_question: int | None = Field(
+        None,
+        ge=1,
+        description="Models that answer each question, drawn at random so that all answer as many; null: all of them. "
+        "What answers take of time and memory then no longer grows with the pool.",
+    )
     recolour: bool = Field(True, description="Vary the colours of a question at random before it is asked.")
     mix: bool = Field(True, description="Paste or blend pairs of questions before they are asked.")
     crop_padding: int = Field(

@@ -22,6 +22,7 @@ from dfml.zoo.imported.building import Imported, asked, build, fit_weights, func
 from dfml.zoo.imported.card import PROGRAM, ModelCard, ZooCard, read_card, registered_card
 from dfml.zoo.imported.checks import check_answers, stored_norms
 from dfml.zoo.imported.features import ImportedEncoder, find_features
+from dfml.zoo.resident import Stored
 
 REMEDY = "import the zoo again"
 _CPU = torch.device("cpu")
@@ -68,8 +69,8 @@ def import_zoo(card_file: Path, folder: Path, *, name: str, job: Job) -> Importe
     return manifest
 
 
-def load_imported(folder: Path, device: torch.device) -> tuple[ImportedZooManifest, list[Imported]]:
-    """Read an imported zoo: its manifest and its models on ``device``, frozen, in evaluation mode.
+def load_imported(folder: Path, device: torch.device) -> tuple[ImportedZooManifest, Sequence[Imported]]:
+    """Read an imported zoo: its manifest and its models on ``device``, frozen, each built when it is taken out.
 
     Code is run as the card names it, which must be as it was at the import.
 
@@ -84,11 +85,11 @@ def load_imported(folder: Path, device: torch.device) -> tuple[ImportedZooManife
     weights = folder / WEIGHTS
     if not weights.is_file() or sha256_file(weights) != manifest.weights_sha256:
         raise FileFormatError(f"{weights} is missing, damaged or foreign; {REMEDY}")
-    networks = [
-        _again(model, card, card_file.parent, weights, entry.index, device)
-        for model, entry in zip(card.models, manifest.models, strict=True)
-    ]
-    return manifest, networks
+
+    def load(index: int) -> Imported:
+        return _again(card.models[index], card, card_file.parent, weights, manifest.models[index].index, device)
+
+    return manifest, Stored(len(manifest.models), load)
 
 
 def build_features(spec: ImportedFeatures) -> ImportedEncoder:

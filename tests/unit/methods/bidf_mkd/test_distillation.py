@@ -137,7 +137,7 @@ def test_the_published_gradient_is_forty_times_weaker_on_random_logits():
 def test_the_model_is_only_asked_and_every_batch_is_counted():
     model, support, query = model_and_sets(torch.float32)
     sealed = LogitsOnly(model.network)
-    support, query = (replace(item, model=replace(model, network=sealed)) for item in (support, query))
+    support, query = (replace(item, model=model.carrying(sealed)) for item in (support, query))
     network = encoder()
     own, draws = distillation(network, parameters_of(network), steps=4), generator(0)
     own.outer(own.inner(support, draws), query, draws)

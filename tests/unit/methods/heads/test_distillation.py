@@ -110,13 +110,13 @@ def test_closed_forms_give_the_gradient_of_autograd(side):
         t.detach().double().requires_grad_() for t in (distillation.weights, distillation.biases)
     )
     distillation.optimiser.groups = [[*distillation.body, distillation.weights, distillation.biases]]
-    loss, expected = distillation._by_autograd(inputs, targets, weighting)
+    loss, expected = distillation._by_autograd(inputs, targets, weighting, None)
     own_loss, found = distillation._by_closed_forms(inputs, targets, weighting)
     torch.testing.assert_close(own_loss, loss, rtol=1e-12, atol=1e-12)
     by_closed_forms = {id(p): gradient for p, gradient in found}
     left_out = [gradient for p, gradient in expected if id(p) not in by_closed_forms]
     assert len(left_out) == 4 and all(gradient.abs().max() < 1e-12 for gradient in left_out)
-    _, expected = distillation._by_autograd(inputs, targets, weighting)
+    _, expected = distillation._by_autograd(inputs, targets, weighting, None)
     for parameter, gradient in expected:
         if id(parameter) in by_closed_forms:
             torch.testing.assert_close(by_closed_forms[id(parameter)], gradient, rtol=1e-9, atol=1e-11)
