@@ -103,9 +103,14 @@ def time_alone(
 
 
 def once(arm: Arm, device: str, threads: int) -> tuple[float, float]:
-    """Seconds of a single run of an arm, without warming up, and the peak memory of its process in MiB."""
+    """A single run of an arm, without warming up: seconds of the CPU, and the peak memory of its process in MiB.
+
+    Other work on the machine leaves seconds of the CPU nearly as they are; threads add theirs up.
+    """
     with _Process(arm, device, threads, tf32=False) as process:
-        return process.run()[0], process.peak_memory()
+        before = process.cpu_seconds()
+        process.run()
+        return process.cpu_seconds() - before, process.peak_memory()
 
 
 def _difference(a: list[float] | None, b: list[float] | None) -> float | None:
@@ -131,6 +136,10 @@ class _Process:
 
     def peak_memory(self) -> float:
         self._pipe.send("memory")
+        return self._answer()
+
+    def cpu_seconds(self) -> float:
+        self._pipe.send("cpu")
         return self._answer()
 
     def _answer(self) -> Any:
@@ -165,6 +174,9 @@ def _serve(pipe: Connection, arm: Arm, name: str, threads: int, tf32: bool) -> N
             return
         if asked == "memory":
             pipe.send(peak_memory_mb(device))
+            continue
+        if asked == "cpu":
+            pipe.send(time.process_time())
             continue
         _wait(device)
         start = time.perf_counter()

@@ -45,8 +45,8 @@ SHELF = "large"
 SIDE, WIDTH = 32, 8
 SPEC = NetworkSpec(family="conv4", width=WIDTH, ways=WAYS, side=SIDE)
 SOME = 100
-ASKED, TAUGHT = 256, 2048
-STEPS = 20
+ASKED, TAUGHT = 128, 2048
+STEPS = 10
 
 
 def series(folder: Path, models: int) -> Iterator[tuple[str, Arm, int, str]]:

@@ -83,6 +83,24 @@ def test_teacher_passes_count_every_chunk_of_questions(zoo, inputs, tmp_path):
     assert json.loads((folder / "learner.json").read_text())["teacher_passes"] == 2 * 4
 
 
+def test_some_of_the_models_answer_each_question(zoo, inputs):
+    pool = Pool.load([zoo], label_space="global", device=CPU, access="logits")
+    made = options("noise_heads", start="random", models_per_question=2)
+    fitted = fit_noise(context("noise_heads", pool=pool, options=made, inversion_settings=None))
+    asked = [model.network.queries for model in pool]
+    assert sum(asked) == 2 * TINY["questions"] and max(asked) - min(asked) <= 2
+    assert fitted.teacher_passes == len(pool) == 4  # one chunk each
+
+
+def test_as_many_models_as_there_are_is_all_of_them(zoo, inputs, tmp_path):
+    plain = run(tmp_path / "plain", "noise_heads", zoo, inputs)
+    for count in (4, 100):
+        assert weights(run(tmp_path / str(count), "noise_heads", zoo, inputs, models_per_question=count)) == weights(
+            plain
+        )
+    assert weights(run(tmp_path / "some", "noise_heads", zoo, inputs, models_per_question=3)) != weights(plain)
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """The questions of a run, as the models are asked them."""
@@ -185,12 +203,14 @@ def test_all_but_unlabelled_images_learn_behind_the_wall(zoo, inputs, images, tm
 
 @pytest.mark.parametrize("method", FITS)
 @pytest.mark.parametrize("done", [1, 4])
-def test_an_interrupted_run_ends_in_the_same_bits(zoo, inputs, tmp_path, method, done):
-    whole = run(tmp_path / "whole", method, zoo, inputs, averaging=0.5)
+@pytest.mark.parametrize("some", [None, 2])
+def test_an_interrupted_run_ends_in_the_same_bits(zoo, inputs, tmp_path, method, done, some):
+    changes = {"averaging": 0.5, "models_per_question": some}
+    whole = run(tmp_path / "whole", method, zoo, inputs, **changes)
     with pytest.raises(InterruptedJobError):
-        run(tmp_path / "resumed", method, zoo, inputs, averaging=0.5, progress=InterruptedProgress(done))
+        run(tmp_path / "resumed", method, zoo, inputs, **changes, progress=InterruptedProgress(done))
     assert list(tmp_path.glob("resumed.*"))
-    resumed = run(tmp_path / "resumed", method, zoo, inputs, averaging=0.5)
+    resumed = run(tmp_path / "resumed", method, zoo, inputs, **changes)
     assert not list(tmp_path.glob("resumed.*"))
     assert weights(resumed) == weights(whole)
     rows = [list(csv.DictReader((f / "history.csv").read_text().splitlines())) for f in (whole, resumed)]

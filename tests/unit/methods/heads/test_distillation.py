@@ -18,7 +18,7 @@ CONVOLUTIONS = [f"blocks.{4 * block}" for block in range(4)]
 AVERAGED = {"averaging": 0.9}
 
 
-def make(*, backbone=None, settings=None, mean=None, std=None, answers=None):
+def make(*, backbone=None, settings=None, mean=None, std=None, answers=None, **among):
     draws = generator(0)
     images = torch.randint(0, 256, (QUESTIONS, 3, SIDE, SIDE), dtype=torch.uint8, generator=draws)
     drawn = 3 * torch.randn(MODELS, QUESTIONS, WAYS, generator=draws)
@@ -33,6 +33,7 @@ def make(*, backbone=None, settings=None, mean=None, std=None, answers=None):
         drawn if answers is None else answers,
         HeadsSettings(**({"steps": 40, "batch_size": 12} | (settings or {}))),
         generator=generator(1),
+        **among,
     ), drawn
 
 
@@ -205,3 +206,63 @@ def test_models_of_fewer_classes_have_heads_of_fewer_outputs():
     torch.testing.assert_close(distillation.step(), torch.stack(wanted).mean().detach(), rtol=1e-4, atol=1e-5)
     assert torch.equal(distillation.weights[WAYS + 2 : 2 * WAYS], lacking)
     assert WAYS > 2
+
+
+def of_some(answers, who, **options):
+    """A distillation on the answers of ``who`` ``[n, count]`` among ``answers`` ``[models, n, ways]``."""
+    chosen = answers[who.T, torch.arange(len(who))]
+    return make(answers=chosen, who=who, models=len(answers), **options)[0]
+
+
+OF_SOME = {"temperature": 2.0, "balance": True}
+
+
+def test_when_all_are_asked_it_matters_not_that_each_question_says_so():
+    whole, answers = make(settings=OF_SOME)
+    everybody = torch.stack([torch.randperm(MODELS, generator=generator(row)) for row in range(QUESTIONS)])
+    some = of_some(answers, everybody, settings=OF_SOME)
+    before = whole.weights.detach().clone()
+    for _ in range(3):
+        torch.testing.assert_close(some.step(), whole.step(), rtol=1e-4, atol=1e-5)
+    moved = (whole.weights - before).abs().mean()
+    # On the average, for Adam makes much of the rounding of a gradient that is nearly zero.
+    assert (some.weights - whole.weights).abs().mean() < 0.01 * moved
+
+
+def test_each_question_teaches_the_heads_of_its_models_alone():
+    _, answers = make()
+    who = torch.randint(0, MODELS - 1, (QUESTIONS, 1), generator=generator(3))  # nobody asks the last one
+    distillation = of_some(answers, who)
+    rows = rows_of_a_step(distillation)
+    features = distillation.backbone.features((distillation.questions.images[rows] / 255 - 0.5) / 0.25).detach()
+    wanted = []
+    for feature, row in zip(features, rows.tolist(), strict=True):
+        model = int(who[row])
+        outputs = slice(model * WAYS, (model + 1) * WAYS)
+        own = distillation.weights[outputs] @ feature + distillation.biases[outputs]
+        wanted.append(kl_divergence(Categorical(logits=answers[model, row]), Categorical(logits=own)))
+    untouched = distillation.weights[-WAYS:].detach().clone()
+    torch.testing.assert_close(distillation.step(), torch.stack(wanted).mean().detach(), rtol=1e-4, atol=1e-5)
+    assert torch.equal(distillation.weights[-WAYS:], untouched)
+
+
+def test_balance_is_over_the_questions_that_a_model_was_asked():
+    _, answers = make()
+    who = torch.stack([torch.randperm(MODELS, generator=generator(row))[:2] for row in range(QUESTIONS)])
+    weighting = of_some(answers, who, settings={"balance": True}).weighting
+    for model in range(MODELS):
+        asked, place = (who == model).nonzero(as_tuple=True)
+        weights, chosen = weighting[asked, place], answers[model, asked].argmax(1)
+        assert weights.mean().item() == pytest.approx(1.0, abs=1e-5)
+        sums = torch.stack([weights[chosen == answer].sum() for answer in chosen.unique()])
+        torch.testing.assert_close(sums, sums[0].expand_as(sums))
+
+
+def test_outputs_that_a_model_lacks_stay_out_where_each_question_has_its_own_models():
+    _, full = make()
+    fewer = full.clone()
+    fewer[1, :, 2:] = ABSENT
+    distillation = of_some(fewer, torch.tensor([[1, 2]] * QUESTIONS))
+    lacking = distillation.weights[WAYS + 2 : 2 * WAYS].detach().clone()
+    assert distillation.step().isfinite()
+    assert torch.equal(distillation.weights[WAYS + 2 : 2 * WAYS], lacking)

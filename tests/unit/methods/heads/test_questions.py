@@ -5,9 +5,11 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dfml.imaging.colour import mix, recolour
-from dfml.methods.heads.questions import TOGETHER, ask, varied
+from dfml.methods.heads.questions import TOGETHER, ask, ask_some, draw_asked, passes, varied
 from dfml.methods.heads.settings import HeadsSettings
 from support.learners import generator
 from support.zoo import SIDE, random_model
@@ -123,3 +125,61 @@ def test_models_of_several_numbers_of_classes_answer_side_by_side():
         ways = len(model.class_ids)
         torch.testing.assert_close(logits[:, :ways], model.logits(images / 255))
         assert (logits.softmax(1)[:, ways:] == 0).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(models=st.integers(1, 40), questions=st.integers(1, 60), data=st.data())
+def test_each_question_has_its_own_distinct_models_and_each_model_about_as_many_questions(models, questions, data):
+    count = data.draw(st.integers(1, models))
+    who = draw_asked(questions, models, count, generator(0))
+    assert who.shape == (questions, count)
+    assert all(len(set(row)) == count for row in who.tolist())
+    assert who.min() >= 0 and who.max() < models
+    # At most once in every shuffle of the models.
+    assert who.flatten().bincount(minlength=models).max() <= -(-questions // (models // count))
+
+
+def test_models_are_asked_evenly_and_not_always_in_the_same_company():
+    who = draw_asked(4000, 20, 5, generator(1))
+    assert torch.equal(who.flatten().bincount(), torch.full((20,), 1000))
+    together = torch.zeros(20, 20)
+    for row in who:
+        together[row[:, None], row] += 1
+    pairs = together[~torch.eye(20, dtype=torch.bool)] / 1000
+    assert pairs.min() > 0.15 and pairs.max() < 0.27  # 4/19 of a model's questions are any other's as well
+    assert torch.equal(who, draw_asked(4000, 20, 5, generator(1)))
+
+
+@pytest.mark.parametrize("ways", [(3, 3, 3, 3), (3, 5, 2, 3)])
+def test_some_answers_are_those_of_all(ways):
+    models = [random_model(seed=seed, ways=own, dtype=torch.float32) for seed, own in enumerate(ways)]
+    images = bytes_of(TOGETHER + 30)
+    who = draw_asked(len(images), len(models), 2, generator(2))
+    everything = ask(models, images, statistics="stored")
+    some = ask_some(models, images, who, statistics="stored")
+    assert some.shape == (2, len(images), max(ways)) and not some.requires_grad
+    for place in range(2):
+        wanted = everything[who[:, place], torch.arange(len(images))]
+        torch.testing.assert_close(some[place], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_models_that_are_asked_nothing_are_left_alone():
+    models = [random_model(seed=seed, dtype=torch.float32) for seed in range(3)]
+    models[1] = models[1].carrying(torch.nn.Identity())  # whose answers would not fit
+    who = torch.tensor([[0, 2], [2, 0]])
+    answers = ask_some(models, bytes_of(2), who, statistics="stored")
+    torch.testing.assert_close(answers[0, 0], models[0].logits(bytes_of(2) / 255)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_by_the_batch_a_model_sees_the_questions_that_it_is_asked():
+    model = random_model(dtype=torch.float32)
+    other = random_model(seed=1, dtype=torch.float32)
+    images = bytes_of(12)
+    who = torch.tensor([[0]] * 5 + [[1]] * 7)
+    own = ask([model], images[:5], statistics="batch")[0]
+    assert torch.equal(ask_some([model, other], images, who, statistics="batch")[0, :5], own)
+
+
+def test_a_pass_is_a_batch_of_questions():
+    assert (passes(1), passes(TOGETHER), passes(TOGETHER + 1)) == (1, 1, 2)
+    assert passes(torch.tensor([0, 1, TOGETHER, TOGETHER + 1])) == 4
