@@ -138,6 +138,9 @@ def to_markdown(content: dict[str, Any]) -> str:
     rows = content["results"]
     if "ratio" in rows[0]:
         header, cells = list(COLUMNS), [_compared(row) for row in rows]
+    elif "rule" in rows[0]:
+        header = ["rule", "experiment", "jobs", "longest, s", "peak MB"]
+        cells = [[str(value) for value in row.values()] for row in rows]
     else:
         header, cells = ["", "ms", "per"], [[row["name"], f"{row['ours_ms']:.3g}", row["per"]] for row in rows]
         if "peak_memory_mb" in rows[0]:
@@ -165,14 +168,19 @@ def _compared(row: dict[str, Any]) -> list[str]:
 
 def write(path: Path, results: Sequence[dict[str, Any]], device: str, *, tf32: bool = False) -> None:
     """Write results as JSON, with what they were measured on."""
-    content = {
+    content = with_machine(results, device, tf32=tf32)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def with_machine(results: Sequence[dict[str, Any]], device: str, *, tf32: bool = False) -> dict[str, Any]:
+    """Results with the machine, that is this one, and torch's version."""
+    return {
         "device": describe_device(torch.device(device)),
         "cpus": os.cpu_count(),
         "torch": torch.__version__,
         "tf32": tf32,
         "results": list(results),
     }
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 import gc
 import importlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import end_to_end, episodes, evaluation, growth, inversion, use, workflow, zoo
+from benchmarks import end_to_end, episodes, evaluation, growth, inversion, large, rules, use, workflow, zoo
 from benchmarks.arms import Arm, Case, measure
 from benchmarks.draws import FreeDraws
 from benchmarks.pools import PER_CLASS, WAYS, published_five, random_pool
@@ -16,7 +17,7 @@ from benchmarks.reference import maml
 from benchmarks.reference.free import PublishedLoop
 from benchmarks.reference.inversion import Upsampler
 from benchmarks.report import arguments, floor_ms, measure_all, parsed, to_markdown, write
-from dfml.artefacts.zoo import NetworkSpec
+from dfml.artefacts.zoo import WEIGHTS, NetworkSpec
 from dfml.files import tensors
 from dfml.inversion.bank import ImageBank
 from dfml.networks.build import build_network
@@ -32,6 +33,7 @@ def arms():
             for case in module.cases(device):
                 yield from (case.ours, case.reference)
         yield from (arm for _, _, arm, _, _ in growth.series(device))
+    yield from (arm for _, arm, _, _ in large.series(Path(), 1))
 
 
 @pytest.mark.parametrize("target", sorted({arm.target for arm in arms()}))
@@ -158,6 +160,49 @@ def test_an_arm_that_no_other_test_builds_works(target, options):
     work()
     del work
     gc.collect()
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """Eight models in the place of thousands."""
+    folder = tmp_path_factory.mktemp("large")
+    large.write_shelf(folder, 8)
+    return folder
+
+
+@pytest.mark.parametrize("number", range(len(list(large.series(Path(), 8)))))
+def test_all_that_is_measured_of_a_large_zoo_works(shelf, monkeypatch, number):
+    for name, few in (("STEPS", 1), ("ASKED", 6), ("TAUGHT", 64), ("SOME", 3)):
+        monkeypatch.setattr(large, name, few)
+    _, arm, units, _ = list(large.series(shelf, 8))[number]
+    work = getattr(large, arm.target.partition(":")[2])(device=torch.device("cpu"), **arm.options)
+    assert work() is None and units >= 1
+
+
+def test_a_zoo_that_is_not_what_its_receipt_says_is_no_good_for_measuring(tmp_path):
+    large.write_shelf(tmp_path, 2)
+    (large.zoo_in(tmp_path) / WEIGHTS).write_bytes(b"")
+    with pytest.raises(AssertionError):
+        large.verifying(device=torch.device("cpu"), folder=str(tmp_path))()
+
+
+def test_rules_are_read_from_the_last_line_of_each_log(tmp_path):
+    ends = {
+        "invert/single/a.log": "finished in 3 s, peak 900 MiB\n… INFO finished in 2 min 05 s, peak 700 MiB",
+        "invert/single/b.log": "finished in 59 s, peak 812 MiB",
+        "evaluate/c.log": "finished in 1 h 02 min, peak 650 MiB",
+        "evaluate/d.log": "killed",
+        "train_zoo/e.log": "not yet",
+    }
+    for name, text in ends.items():
+        path = tmp_path / "demo" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"2026-01-01 00:00:00,000 INFO {text}\n", encoding="utf-8")
+    (tmp_path / "demo" / "make_results.log").write_text("finished in 9 s, peak 100 MiB\n", encoding="utf-8")
+    assert list(rules.read(tmp_path / "demo")) == [
+        {"rule": "evaluate", "experiment": "demo", "jobs": 1, "seconds": 3720, "peak_memory_mb": 650},
+        {"rule": "invert", "experiment": "demo", "jobs": 2, "seconds": 125, "peak_memory_mb": 812},
+    ]
 
 
 @pytest.mark.slow

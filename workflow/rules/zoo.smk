@@ -32,7 +32,7 @@ rule train_zoo:
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=3000,
+        mem_mb=5000,
         runtime=720,
     params:
         code=zoo_code,
