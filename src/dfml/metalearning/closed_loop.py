@@ -1,8 +1,14 @@
-"""The inner loop of MAML on a Conv4 by closed forms: what :mod:`dfml.metalearning.inner_loop` does, on a CPU."""
+"""The inner loop of MAML on a Conv4 by closed forms: what :mod:`dfml.metalearning.inner_loop` does by autograd.
+
+On a CPU for one episode at a time, traced. On a GPU one of the forms that :mod:`dfml.metalearning.episode_forms`
+chooses from.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +26,11 @@ from dfml.networks.conv4_passes import (
     has_closed_forms,
     hessian_product,
 )
-from dfml.networks.pieces import affine, flattened, patches, statistics, turned
+from dfml.networks.pieces import affine, flattened, patches, statistics, to_convolve, turned
 
 
 def can_loop(network: nn.Module, device: torch.device) -> bool:
-    """Whether a network has closed forms and is where they pay: a GPU has all episodes in one batch instead."""
+    """Whether a network has closed forms and is where they pay episode by episode; a GPU takes all at once."""
     return device.type == "cpu" and has_closed_forms(network)
 
 
@@ -34,7 +40,14 @@ def any_side(network: nn.Module) -> bool:
 
 
 def fine_tuned(
-    images: Tensor, labels: Tensor, weights: Weights, *, steps: int, learning_rate: float, pool: bool
+    images: Tensor,
+    labels: Tensor,
+    weights: Weights,
+    *,
+    steps: int,
+    learning_rate: float,
+    pool: bool,
+    products: int | None = None,
 ) -> Weights:
     """The weights after gradient steps on a support set.
 
@@ -44,10 +57,14 @@ def fine_tuned(
         weights: where the steps start; unchanged.
         steps, learning_rate: of the inner loop.
         pool: see :func:`any_side`.
+        products: as in :func:`dfml.networks.pieces.to_convolve`. Given, nothing is traced: inside ``vmap`` nothing can
+            be, and on a GPU a recorded CUDA graph does as much.
     """
-    given = patches(images)
+    given = _support_given(images, products)
     for _ in range(steps):
-        weights = _stepped(images, given, labels, weights, learning_rate=learning_rate, pool=pool)
+        weights = _as(_stepped, stepped, products)(
+            images, given, labels, weights, learning_rate=learning_rate, pool=pool
+        )
     return weights
 
 
@@ -62,6 +79,7 @@ def episode_gradient(
     learning_rate: float,
     first_order: bool,
     pool: bool,
+    products: int | None = None,
 ) -> tuple[Tensor, Tensor, Weights]:
     """Query loss and accuracy (a fraction) after fine-tuning, and the gradient of the former at ``weights``.
 
@@ -70,19 +88,21 @@ def episode_gradient(
         support_labels, query_labels: of each of them.
         weights, steps, learning_rate, pool: as in :func:`fine_tuned`.
         first_order: leave the second derivatives out (F43).
+        products: as in :func:`fine_tuned`.
     """
     taken: list[tuple[Weights, Step]] = []
+    inner: dict[str, Any] = {"learning_rate": learning_rate, "pool": pool}
     if first_order:
-        weights = fine_tuned(support, support_labels, weights, steps=steps, learning_rate=learning_rate, pool=pool)
+        weights = fine_tuned(support, support_labels, weights, steps=steps, products=products, **inner)
     else:
-        given = patches(support)
+        given = _support_given(support, products)
         for _ in range(steps):
-            step = _step(support, given, support_labels, weights, learning_rate=learning_rate, pool=pool)
+            step = _as(_step, one_step, products)(support, given, support_labels, weights, **inner)
             taken.append((weights, step))
             weights = step[0]
-    loss, accuracy, gradient = _judged(query, query_labels, weights, pool=pool)
+    loss, accuracy, gradient = _as(_judged, judged, products)(query, query_labels, weights, pool=pool)
     for before, step in reversed(taken):
-        gradient = _step_back(step, before, gradient, learning_rate=learning_rate, pool=pool)
+        gradient = _as(_step_back, step_back, products)(step, before, gradient, **inner)
     return loss, accuracy, gradient
 
 
@@ -94,33 +114,53 @@ class Step(NamedTuple):
     back: Backward
 
 
+def _as(traced: Traced, plain: Callable[..., Any], products: int | None) -> Callable[..., Any]:
+    """The form of a function that ``products`` asks for, see :func:`fine_tuned`."""
+    return traced if products is None else partial(plain, products=products)
+
+
+def _support_given(support: Tensor, products: int | None) -> Tensor:
+    """Support images for the first convolution of every step, see :func:`dfml.networks.conv4_passes.forward`."""
+    return patches(support) if products is None else to_convolve(support, products)
+
+
 def one_step(
-    images: Tensor, given: Tensor, labels: Tensor, weights: Weights, *, learning_rate: float, pool: bool
+    images: Tensor,
+    given: Tensor,
+    labels: Tensor,
+    weights: Weights,
+    *,
+    learning_rate: float,
+    pool: bool,
+    products: int | None = None,
 ) -> Step:
-    """One gradient step on the mean cross-entropy; ``given``: patches of the images."""
-    state = forward(images, given, weights, pool=pool)
-    back = backward(state, labels, weights, pool=pool)
+    """One gradient step on the mean cross-entropy; ``given``: the images or their patches."""
+    state = forward(images, given, weights, pool=pool, products=products)
+    back = backward(state, labels, weights, pool=pool, products=products)
     return Step(_moved(weights, back.gradient, learning_rate), state, back)
 
 
-def stepped(
-    images: Tensor, given: Tensor, labels: Tensor, weights: Weights, *, learning_rate: float, pool: bool
+def stepped(images: Tensor, given: Tensor, labels: Tensor, weights: Weights, **options: Any) -> Weights:
+    """The weights of :func:`one_step` alone, which says the arguments."""
+    return one_step(images, given, labels, weights, **options).weights
+
+
+def step_back(
+    step: Step, before: Weights, gradient: Weights, *, learning_rate: float, pool: bool, products: int | None = None
 ) -> Weights:
-    """The weights of :func:`one_step` alone."""
-    return one_step(images, given, labels, weights, learning_rate=learning_rate, pool=pool).weights
-
-
-def step_back(step: Step, before: Weights, gradient: Weights, *, learning_rate: float, pool: bool) -> Weights:
     """From the gradient with respect to the weights after a step that with respect to those ``before``."""
     _, state, back = step
-    product = hessian_product(state, back, before, gradient, pool=pool)
+    product = hessian_product(state, back, before, gradient, pool=pool, products=products)
     return _moved(gradient, product, learning_rate)
 
 
-def judged(images: Tensor, labels: Tensor, weights: Weights, *, pool: bool) -> tuple[Tensor, Tensor, Weights]:
+def judged(
+    images: Tensor, labels: Tensor, weights: Weights, *, pool: bool, products: int | None = None
+) -> tuple[Tensor, Tensor, Weights]:
     """Mean cross-entropy and accuracy, scalars, and the gradient of the former."""
-    state = forward(images, images, weights, pool=pool)
-    back = backward(state, labels, weights, pool=pool)
+    given = images if products is None else to_convolve(images, products)
+    state = forward(images, given, weights, pool=pool, products=products)
+    back = backward(state, labels, weights, pool=pool, products=products)
     return back.loss, (state.logits.argmax(1) == labels).float().mean(), back.gradient
 
 

@@ -1,19 +1,14 @@
 """The inner loop of MAML: one functional adaptation, used in training, evaluation and by users."""
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, grad
 
-from dfml.compute.placement import channels_last
-from dfml.compute.workers import private_copy, side_by_side
 from dfml.metalearning import closed_loop
-from dfml.networks.batch_norm import second_derivatives
 from dfml.networks.conv4_passes import NAMES, weights_of
 
 Parameters = dict[str, Tensor]
@@ -145,101 +140,3 @@ def query_loss(
 def class_major(images: Tensor, ways: int) -> Tensor:
     """Labels ``[n]`` of images ``[n, …]`` that lie class by class."""
     return torch.arange(ways, device=images.device).repeat_interleave(len(images) // ways)
-
-
-class MetaGradient(NamedTuple):
-    """Query loss and accuracy (a fraction) of a set of episodes, scalars, and the gradient by parameter name."""
-
-    loss: Tensor
-    accuracy: Tensor
-    gradients: Parameters
-
-
-def meta_gradient(
-    network: nn.Module,
-    parameters: Parameters,
-    support: Tensor,
-    query: Tensor,
-    *,
-    ways: int,
-    steps: int,
-    learning_rate: float,
-    first_order: bool,
-    reduce: str = "mean",
-    head_only: bool = False,
-    batched: bool | None = None,
-) -> MetaGradient:
-    """Gradient of the query loss after adaptation, over a batch of class-major episodes.
-
-    Args:
-        support: normalised images ``[episodes, ways · shots, 3, side, side]``.
-        query: likewise ``[episodes, ways · queries, …]``.
-        reduce: ``mean`` or ``sum`` over episodes (F27).
-        head_only: adapt the head alone (ANIL); the gradient is still of all parameters.
-        batched: all episodes in one ``vmap``; by default on CUDA only. On a CPU, where that is slower, each episode is
-            a piece of work of its own, as many at once as there are threads, each graph freed before the next.
-    """
-    device = support.device
-    batched = device.type == "cuda" if batched is None else batched
-
-    def episode(form: nn.Module, own_support: Tensor, own_query: Tensor) -> tuple[Tensor, Tensor]:
-        return query_loss(
-            form,
-            parameters,
-            own_support,
-            own_query,
-            ways=ways,
-            steps=steps,
-            learning_rate=learning_rate,
-            first_order=first_order,
-            head_only=head_only,
-            in_transform=batched,
-        )
-
-    def alone(index: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        with private_copy(network) as form, derivatives(form):
-            own_loss, own_accuracy = episode(form, channels_last(support[index]), channels_last(query[index]))
-            return own_loss.detach(), own_accuracy, torch.autograd.grad(own_loss, values)
-
-    def closed(index: int) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        own_support, own_query = channels_last(support[index]), channels_last(query[index])
-        own_loss, own_accuracy, found = closed_loop.episode_gradient(
-            own_support,
-            class_major(own_support, ways),
-            own_query,
-            class_major(own_query, ways),
-            weights_of(parameters),
-            steps=steps,
-            learning_rate=learning_rate,
-            first_order=first_order,
-            pool=closed_loop.any_side(network),
-        )
-        known = dict(zip(NAMES, found, strict=True))
-        return own_loss, own_accuracy, tuple(known.get(name, zero) for name, zero in zeros.items())
-
-    values = list(parameters.values())
-    derivatives = nullcontext if first_order else second_derivatives
-    if batched:
-        with derivatives(network):
-            losses, accuracies = vmap(partial(episode, network))(support, query)
-        totals = list(torch.autograd.grad(losses.sum(), values))
-        loss, accuracy = losses.sum().detach(), accuracies.mean()
-    else:
-        totals = [torch.zeros_like(p) for p in values]
-        loss = torch.zeros((), dtype=values[0].dtype, device=device)
-        accuracy = torch.zeros((), device=device)
-        by_forms = not head_only and closed_loop.can_loop(network, device)
-        zeros = {name: torch.zeros_like(p) for name, p in parameters.items()} if by_forms else {}
-        for own_loss, own_accuracy, gradients in side_by_side(closed if by_forms else alone, range(len(support))):
-            torch._foreach_add_(totals, list(gradients))
-            loss, accuracy = loss + own_loss, accuracy + own_accuracy / len(support)
-    if reduce == "mean":
-        torch._foreach_div_(totals, len(support))
-        loss = loss / len(support)
-    return MetaGradient(loss, accuracy, dict(zip(parameters, totals, strict=True)))
-
-
-def set_gradients(parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
-    """Hand gradients to an optimiser that holds ``parameters``."""
-    for name, parameter in parameters.items():
-        parameter.grad = gradients[name]

@@ -8,7 +8,9 @@ from dfml.compute.capture import Recorded
 from dfml.compute.optimisers import Optimiser
 from dfml.compute.placement import channels_last
 from dfml.compute.workers import private_copy
-from dfml.metalearning.inner_loop import Parameters, meta_gradient, query_loss, set_gradients
+from dfml.metalearning.episode_forms import EpisodeForm
+from dfml.metalearning.inner_loop import Parameters, query_loss
+from dfml.metalearning.meta_gradient import meta_gradient, set_gradients
 from dfml.metalearning.prototypes import PrototypeStep
 from dfml.metalearning.settings import OuterStepSettings
 from dfml.networks.batch_norm import second_derivatives
@@ -25,7 +27,8 @@ class MetaStep:
         parameters: moved in place; held by ``optimiser``.
         optimiser: of the parameters.
         ways: classes of an episode.
-        steps, learning_rate, first_order, reduce, head_only: as in :func:`dfml.metalearning.inner_loop.meta_gradient`.
+        steps, learning_rate, first_order, reduce, head_only, form: as in
+            :func:`dfml.metalearning.meta_gradient.meta_gradient`.
     """
 
     def __init__(
@@ -40,10 +43,11 @@ class MetaStep:
         first_order: bool,
         reduce: str = "mean",
         head_only: bool = False,
+        form: EpisodeForm | None = None,
     ) -> None:
         self.network, self.parameters, self.optimiser = network, parameters, optimiser
         self.ways, self.steps, self.learning_rate = ways, steps, learning_rate
-        self.first_order, self.reduce, self.head_only = first_order, reduce, head_only
+        self.first_order, self.reduce, self.head_only, self.form = first_order, reduce, head_only, form
         self._step = Recorded(self._compute, next(iter(parameters.values())).device)
 
     def __call__(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,6 +91,7 @@ class MetaStep:
             first_order=self.first_order,
             reduce=self.reduce,
             head_only=self.head_only,
+            form=self.form,
         )
         set_gradients(self.parameters, result.gradients)
         self.optimiser.step()

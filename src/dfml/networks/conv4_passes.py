@@ -21,7 +21,8 @@ A dot is the derivative along a direction in the weights; with m = mean(ż) and 
     ∂β˙ = ⟨ġ⟩      ∂γ˙ = ⟨ġ x̂ + g x̂˙⟩      ∂z˙ = (ȧ / a) ∂z + a (↑ġ − ∂β˙ / M − x̂˙ ∂γ / M − x̂ ∂γ˙ / M)
 
 Images and activations are ``[B, C, H, W]``, channels last; values per channel ``[C]``. Every function here is of
-tensors alone and may be traced (:mod:`dfml.compute.traced`), which makes plain tuples of named ones.
+tensors alone and may be traced (:mod:`dfml.compute.traced`), which makes plain tuples of named ones, or be inside
+``vmap``, within :class:`dfml.networks.batching_rules.MissingRules`.
 """
 
 from __future__ import annotations
@@ -40,11 +41,10 @@ from dfml.networks.pieces import (
     each_place,
     flattened,
     gathered,
-    is_small,
-    patches,
     signed,
     statistics,
     sum_over_places,
+    to_convolve,
     to_input,
     to_kernel,
     turned,
@@ -91,8 +91,7 @@ class Block(NamedTuple):
         sign: those signs, ``[C]``.
         z: the convolution.
         pooled, place: the largest of every four z, and where it was.
-        mean, rstd: of z.
-        slope: scale times ``rstd``.
+        mean, rstd, slope: of z; the last is scale times ``rstd``.
         out: what the block answers.
     """
 
@@ -136,7 +135,9 @@ class Backward(NamedTuple):
     blocks: tuple[BlockGradient, ...]
 
 
-def forward(images: Tensor, given: Tensor, weights: Weights, *, pool: bool = False) -> Forward:
+def forward(
+    images: Tensor, given: Tensor, weights: Weights, *, pool: bool = False, products: int | None = None
+) -> Forward:
     """One pass over images.
 
     Args:
@@ -144,12 +145,13 @@ def forward(images: Tensor, given: Tensor, weights: Weights, *, pool: bool = Fal
         given: the images once more, or their :func:`patches`, which pay where many passes are over the same ones.
         weights: of the network.
         pool: the network takes any resolution, by a global maximum at its end.
+        products: see :func:`to_convolve`; the same in all passes of a step.
     """
     blocks: list[Block] = []
     x = images
     for number in range(BLOCKS):
         if number:
-            given = patches(x) if is_small(x) else x
+            given = to_convolve(x, products)
         blocks.append(_block(x, given, *weights[3 * number : 3 * number + 3]))
         x = blocks[-1].out
     features = flattened(x, pool)
@@ -166,7 +168,9 @@ def _block(x: Tensor, given: Tensor, kernel: Tensor, scale: Tensor, shift: Tenso
     return Block(given, kernel, scale, sign, z, pooled, place, mean, rstd, slope, out)
 
 
-def backward(state: Forward, labels: Tensor, weights: Weights, *, pool: bool = False) -> Backward:
+def backward(
+    state: Forward, labels: Tensor, weights: Weights, *, pool: bool = False, products: int | None = None
+) -> Backward:
     """Mean cross-entropy of the answers and its gradient; ``labels`` ``[B]``, the rest as given to :func:`forward`."""
     state = Forward(*state)
     log_softmax = state.logits.log_softmax(1)
@@ -174,12 +178,12 @@ def backward(state: Forward, labels: Tensor, weights: Weights, *, pool: bool = F
     loss = -(log_softmax * one_hot).sum() / len(labels)
     softmax = log_softmax.exp()
     error = (softmax - one_hot) / len(labels)
-    gradient, blocks = backward_from(state, error, weights, pool=pool)
+    gradient, blocks = backward_from(state, error, weights, pool=pool, products=products)
     return Backward(loss, gradient, softmax, error, blocks)
 
 
 def backward_from(
-    state: Forward, error: Tensor, weights: Weights, *, pool: bool = False
+    state: Forward, error: Tensor, weights: Weights, *, pool: bool = False, products: int | None = None
 ) -> tuple[Weights, tuple[BlockGradient, ...]]:
     """The gradient of a loss with respect to the weights, from ``error``, that with respect to the logits."""
     state = Forward(*state)
@@ -194,13 +198,13 @@ def backward_from(
         of_all = block.slope / -values_of_a_channel(block.z)
         of_z = of_all * block.rstd * to_scale
         to_z = unpooled(g * each_place(block.slope), block.z, block.place)
-        to_z.addcmul_(block.z, each_place(of_z)).add_(
+        to_z = to_z.addcmul_(block.z, each_place(of_z)).add_(
             each_place((of_all * to_shift).addcmul_(of_z, block.mean, value=-1))
         )
         found[:0] = [*signed(block.sign, to_kernel(to_z, block.x, block.kernel), to_scale), to_shift]
         blocks.insert(0, BlockGradient(g, to_z, to_shift, to_scale))
         if number:
-            g = to_input(to_z, block.kernel)
+            g = to_input(to_z, block.kernel, products)
     return (*found, error.T @ state.features, error.sum(0)), tuple(blocks)
 
 
@@ -218,7 +222,13 @@ class _Moved(NamedTuple):
 
 
 def hessian_product(
-    state: Forward, back: Backward, weights: Weights, direction: Weights, *, pool: bool = False
+    state: Forward,
+    back: Backward,
+    weights: Weights,
+    direction: Weights,
+    *,
+    pool: bool = False,
+    products: int | None = None,
 ) -> Weights:
     """The Hessian of the mean cross-entropy with respect to the weights, times ``direction``."""
     state, back = Forward(*state), Backward(*back)
@@ -230,7 +240,7 @@ def hessian_product(
         kernel, scale = signed(block.sign, kernel, scale)
         z = convolved(block.x, kernel, block.z)
         if x is not None:
-            given = patches(x) if is_small(x) else x
+            given = to_convolve(x, products)
             z += convolved(given, block.kernel, block.z)
         m = sum_over_places(z) / values_of_a_channel(z)
         q = block.rstd * (sum_over_places(z * block.z) / values_of_a_channel(z) - block.mean * m)
@@ -259,13 +269,13 @@ def hessian_product(
         slope = own.scale * block.rstd - block.slope * block.rstd * own.q
         of_gradient = torch.where(block.slope == 0, torch.zeros_like(slope), slope / block.slope)
         to_z = unpooled(g * each_place(block.slope), block.z, block.place)
-        to_z.addcmul_(own.z, each_place(of_moved)).addcmul_(block.z, each_place(of_z))
-        to_z.addcmul_(gradient.z, each_place(of_gradient))
-        to_z.add_(each_place(of_all * to_shift - of_moved * own.m - of_z * block.mean))
+        to_z = to_z.addcmul_(own.z, each_place(of_moved)).addcmul_(block.z, each_place(of_z))
+        to_z = to_z.addcmul_(gradient.z, each_place(of_gradient))
+        to_z = to_z.add_(each_place(of_all * to_shift - of_moved * own.m - of_z * block.mean))
         of_kernel = to_kernel(to_z, block.x, block.kernel)
         if own.x is not None:
             of_kernel += to_kernel(gradient.z, own.x, block.kernel)
-            g = to_input(to_z, block.kernel).add_(to_input(gradient.z, own.kernel))
+            g = to_input(to_z, block.kernel, products).add_(to_input(gradient.z, own.kernel, products))
         found[:0] = [*signed(block.sign, of_kernel, to_scale), to_shift]
     return (*found, to_head, error.sum(0))
 

@@ -66,9 +66,14 @@ def patches(images: Tensor) -> Tensor:
     return windows.reshape(batch * height * width, 9 * channels)
 
 
-def is_small(images: Tensor) -> bool:
-    """Whether a convolution of them is faster as a product of patches."""
-    return values_of_a_channel(images) <= VALUES_OF_A_PRODUCT
+def to_convolve(images: Tensor, products: int | None = None) -> Tensor:
+    """The images, or their :func:`patches` where a convolution is faster as a product of these with the kernel.
+
+    Args:
+        products: the most values of a channel at which it is one; by default ``VALUES_OF_A_PRODUCT``.
+    """
+    most = VALUES_OF_A_PRODUCT if products is None else products
+    return patches(images) if values_of_a_channel(images) <= most else images
 
 
 def convolved(x: Tensor, kernel: Tensor, like: Tensor) -> Tensor:
@@ -105,10 +110,10 @@ def _traceable() -> Any:
     return torch.jit.script(_kernel_gradient)
 
 
-def to_input(to_z: Tensor, kernel: Tensor) -> Tensor:
+def to_input(to_z: Tensor, kernel: Tensor, products: int | None = None) -> Tensor:
     """Gradient of what was convolved: a convolution with the kernel turned round, input and output exchanged."""
     turned = kernel.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-    return convolved(patches(to_z) if is_small(to_z) else to_z, turned, to_z)
+    return convolved(to_convolve(to_z, products), turned, to_z)
 
 
 def unpooled(g: Tensor, like: Tensor, place: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 from dfml.compute import traced
 from dfml.metalearning import closed_loop
 from dfml.metalearning.closed_loop import any_side, both_features, can_loop
-from dfml.metalearning.inner_loop import adapt, fine_tuned, fine_tuned_head, meta_gradient, parameters_of
+from dfml.metalearning.inner_loop import adapt, fine_tuned, fine_tuned_head, parameters_of
+from dfml.metalearning.meta_gradient import meta_gradient
 from dfml.networks.batch_norm import statistics_of_first
 from dfml.networks.conv4_passes import weights_of
 from support.learners import SPEC, WAYS, encoder, generator

@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from dfml.metalearning.inner_loop import adapt, meta_gradient, parameters_of, set_gradients
+from dfml.metalearning.episode_forms import GROUPED, ONE_BY_ONE
+from dfml.metalearning.inner_loop import adapt, parameters_of
+from dfml.metalearning.meta_gradient import meta_gradient, set_gradients
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
 from support.learners import WAYS, encoder, generator
 
@@ -130,8 +132,8 @@ def test_batched_episodes_give_the_same_as_one_after_another(conv4, first_order,
     support, query = episodes(3, side=16)
     start = parameters_of(conv4)
     one, many = (
-        meta_gradient(conv4, start, support, query, first_order=first_order, reduce=reduce, batched=batched, **META)
-        for batched in (False, True)
+        meta_gradient(conv4, start, support, query, first_order=first_order, reduce=reduce, form=form, **META)
+        for form in (ONE_BY_ONE, GROUPED)
     )
     torch.testing.assert_close(many.loss, one.loss, rtol=1e-10, atol=0)
     torch.testing.assert_close(many.accuracy, one.accuracy)
@@ -154,31 +156,6 @@ def test_threads_share_the_episodes_and_change_no_bit(conv4, first_order):
     one, several = found
     assert torch.equal(one.loss, several.loss) and torch.equal(one.accuracy, several.accuracy)
     assert all(torch.equal(one.gradients[name], gradient) for name, gradient in several.gradients.items())
-
-
-@pytest.mark.parametrize("batched", [False, True])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-def test_fast_paths_agree_with_plain_autograd(dtype, tolerance, batched):
-    """Against the loop written out with PyTorch's own batch norm, in the relative norm of the whole gradient."""
-    form = encoder().to(dtype)
-    support, query = (images.to(dtype) for images in episodes(3, side=16))
-    start = parameters_of(form)
-    total = 0
-    for own_support, own_query in zip(support, query, strict=True):
-        weights = start
-        for _ in range(STEPS):
-            loss = F.cross_entropy(functional_call(form, weights, (own_support,)), labels(own_support))
-            gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
-            weights = {n: p - RATE * g for (n, p), g in zip(weights.items(), gradients, strict=True)}
-        total = total + F.cross_entropy(functional_call(form, weights, (own_query,)), labels(own_query)) / len(support)
-    expected = flat(torch.autograd.grad(total, list(start.values())))
-    found = meta_gradient(form, start, support, query, first_order=False, batched=batched, **META)
-    assert (flat(found.gradients.values()) - expected).norm() <= tolerance * expected.norm()
-    torch.testing.assert_close(found.loss, total.detach(), rtol=tolerance, atol=0)
-
-
-def flat(tensors):
-    return torch.cat([t.flatten() for t in tensors])
 
 
 def test_sum_and_mean_differ_by_the_number_of_episodes(network):

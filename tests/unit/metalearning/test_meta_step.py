@@ -5,7 +5,8 @@ import torch
 
 from dfml.compute.capture import WARM_UP
 from dfml.compute.optimisers import Adam
-from dfml.metalearning.inner_loop import meta_gradient, parameters_of, set_gradients
+from dfml.metalearning.inner_loop import parameters_of
+from dfml.metalearning.meta_gradient import meta_gradient, set_gradients
 from dfml.metalearning.meta_step import MetaStep
 from support.learners import SIDE, WAYS, encoder, generator
 

@@ -5,7 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from dfml.compute.optimisers import SGD
-from dfml.metalearning.inner_loop import adapt, meta_gradient, parameters_of
+from dfml.metalearning.episode_forms import ALL, GROUPED, ONE_BY_ONE, EpisodeForm
+from dfml.metalearning.inner_loop import adapt, parameters_of
+from dfml.metalearning.meta_gradient import meta_gradient
 from dfml.metalearning.prototypes import PrototypeStep
 from support.learners import SIDE, WAYS, encoder, generator, learner, task
 
@@ -65,19 +67,19 @@ def test_the_inner_loop_of_anil_moves_the_head_alone():
     torch.testing.assert_close(adapted["head.bias"], bias)
 
 
-@pytest.mark.parametrize("batched", [False, True])
-def test_the_meta_gradient_of_anil_reaches_the_body(batched):
+@pytest.mark.parametrize("form", [ONE_BY_ONE, GROUPED, EpisodeForm("autograd", ALL)])
+def test_the_meta_gradient_of_anil_reaches_the_body(form):
     network = encoder().double()
     support, query = episodes(2)
     start = parameters_of(network)
     options = {"ways": WAYS, "steps": 2, "learning_rate": RATE, "first_order": False, "head_only": True}
-    found = meta_gradient(network, start, support, query, batched=batched, **options).gradients
+    found = meta_gradient(network, start, support, query, form=form, **options).gradients
     draws, size = generator(2), 1e-6
     direction = {n: torch.randn(p.shape, dtype=p.dtype, generator=draws) for n, p in start.items()}
     ends = []
     for sign in (1, -1):
         moved = {n: (p + sign * size * direction[n]).detach().requires_grad_() for n, p in start.items()}
-        ends.append(meta_gradient(network, moved, support, query, batched=batched, **options).loss)
+        ends.append(meta_gradient(network, moved, support, query, form=form, **options).loss)
     slope = sum((found[n] * direction[n]).sum() for n in start)
     assert slope.item() == pytest.approx(((ends[0] - ends[1]) / (2 * size)).item(), rel=1e-3)
 

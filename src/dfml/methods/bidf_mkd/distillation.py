@@ -11,7 +11,8 @@ from dfml.imaging.crop_flip import CropFlips
 from dfml.inversion.objective import Views
 from dfml.inversion.recovered import Recovered
 from dfml.metalearning.distillation import distillation_loss
-from dfml.metalearning.inner_loop import MetaGradient, Parameters, descend
+from dfml.metalearning.inner_loop import Parameters, descend
+from dfml.metalearning.meta_gradient import MetaGradient
 from dfml.networks.batch_norm import second_derivatives
 
 

@@ -15,7 +15,8 @@ from dfml.inversion.objective import Adversary, Objective, Views
 from dfml.inversion.per_model import FromScratch
 from dfml.inversion.settings import InversionSettings
 from dfml.metalearning.bank_episodes import BankEpisodes
-from dfml.metalearning.inner_loop import MetaGradient, Parameters, meta_gradient, set_gradients
+from dfml.metalearning.inner_loop import Parameters
+from dfml.metalearning.meta_gradient import MetaGradient, meta_gradient, set_gradients
 from dfml.metalearning.patience import Patience
 from dfml.methods.base import Context, Fitted
 from dfml.methods.bidf_mkd.distillation import BilevelDistillation

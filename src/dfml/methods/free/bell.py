@@ -14,7 +14,8 @@ from dfml.compute.placement import send
 from dfml.inversion.objective import Views
 from dfml.inversion.recovered import Recovered
 from dfml.metalearning.distillation import distillation_loss, draw_heads
-from dfml.metalearning.inner_loop import Parameters, set_gradients
+from dfml.metalearning.inner_loop import Parameters
+from dfml.metalearning.meta_gradient import set_gradients
 from dfml.methods.free.settings import BellSettings
 from dfml.networks.classifier import Classifier
 

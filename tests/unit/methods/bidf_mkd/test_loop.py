@@ -9,7 +9,7 @@ import torch
 from dfml.compute.state import collect
 from dfml.errors import DfmlError
 from dfml.jobs.progress import NullProgress
-from dfml.metalearning.inner_loop import meta_gradient
+from dfml.metalearning.meta_gradient import meta_gradient
 from dfml.metalearning.store import load_learner
 from dfml.methods.bidf_mkd import loop as bidf_mkd
 from dfml.methods.bidf_mkd.loop import BidfMkdLoop, fit
