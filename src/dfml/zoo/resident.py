@@ -20,7 +20,7 @@ MOST_RESIDENT = 256
 """Networks that a pool keeps. A pool of no more than these has all of them in memory from the start."""
 
 
-class Stored(Sequence[T_co], Generic[T_co]):
+class OnDisk(Sequence[T_co], Generic[T_co]):
     """Things on disk, each made anew whenever it is taken out; ``make`` is given its position."""
 
     def __init__(self, count: int, make: Callable[[int], T_co]) -> None:

@@ -15,7 +15,7 @@ from dfml.files.reading import sha256_file
 from dfml.files.tensors import layout_of, read_tensors
 from dfml.networks.build import build_network, outline
 from dfml.networks.classifier import Classifier
-from dfml.zoo.resident import Stored
+from dfml.zoo.resident import OnDisk
 
 State = dict[str, Tensor]
 
@@ -46,7 +46,7 @@ def load_weights(path: Path, spec: NetworkSpec, models: int) -> Sequence[State]:
 
     for first in range(0, models, CHECKED_TOGETHER):
         read(slice(first, first + CHECKED_TOGETHER))
-    return Stored(models, read)
+    return OnDisk(models, read)
 
 
 def load_zoo(folder: Path, device: torch.device) -> tuple[ZooManifest, Sequence[Classifier]]:
@@ -90,4 +90,4 @@ def _load_networks(
         network.requires_grad_(False).eval()
         return to_device(network, device)
 
-    return Stored(count, load)
+    return OnDisk(count, load)

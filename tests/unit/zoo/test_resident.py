@@ -11,7 +11,7 @@ from torch import nn
 from dfml.artefacts.zoo import WEIGHTS
 from dfml.errors import FileFormatError
 from dfml.zoo.pool import Pool
-from dfml.zoo.resident import Resident, Stored
+from dfml.zoo.resident import OnDisk, Resident
 from support.zoo import CPU, SIDE, same_bits, write_random_zoo
 
 KEPT = 2
@@ -33,7 +33,7 @@ def counted(made, key):
 
 def test_what_is_on_disk_is_made_when_it_is_taken_out():
     made = []
-    squares = Stored(4, lambda index: made.append(index) or index**2)
+    squares = OnDisk(4, lambda index: made.append(index) or index**2)
     assert len(squares) == 4 and not made
     assert (squares[3], squares[-1], squares[1:3], list(squares)) == (9, 9, [1, 4], [0, 1, 4, 9])
     assert made == [3, 3, 1, 2, 0, 1, 2, 3]

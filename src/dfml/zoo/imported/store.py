@@ -22,7 +22,7 @@ from dfml.zoo.imported.building import Imported, asked, build, fit_weights, func
 from dfml.zoo.imported.card import PROGRAM, ModelCard, ZooCard, read_card, registered_card
 from dfml.zoo.imported.checks import check_answers, stored_norms
 from dfml.zoo.imported.features import ImportedEncoder, find_features
-from dfml.zoo.resident import Stored
+from dfml.zoo.resident import OnDisk
 
 REMEDY = "import the zoo again"
 _CPU = torch.device("cpu")
@@ -89,7 +89,7 @@ def load_imported(folder: Path, device: torch.device) -> tuple[ImportedZooManife
     def load(index: int) -> Imported:
         return _again(card.models[index], card, card_file.parent, weights, manifest.models[index].index, device)
 
-    return manifest, Stored(len(manifest.models), load)
+    return manifest, OnDisk(len(manifest.models), load)
 
 
 def build_features(spec: ImportedFeatures) -> ImportedEncoder:
