@@ -2,12 +2,14 @@
 # Sets the environment up if needed, then runs what it is given inside it.
 #   ./run.sh               the whole workflow: tables, figures and report of config/config.yaml
 #   ./run.sh COMMAND ...   any command in the environment, from the repository root: pytest, snakemake, dfml, ...
+#   DFML_TORCH=cpu ./run.sh ...   with PyTorch's builds for the CPU, from then on; DFML_TORCH=default goes back
 # Needs nothing but Python 3.11, 3.12 or 3.13 with its venv module.
 set -eu
 
 usage() {
   echo "usage: ./run.sh                 run the workflow, then print where its table and report are"
   echo "       ./run.sh COMMAND [ARG]   run a command in the environment, e.g. ./run.sh pytest"
+  echo "       DFML_TORCH=cpu before either sets up without CUDA's packages, DFML_TORCH=default with them"
 }
 
 fail() {
@@ -57,6 +59,17 @@ $(printf '%s' "$root" | tr '[:cntrl:]' '?')"
     ;;
 esac
 
+# Which builds of torch, remembered so that a call without the variable does not bring the others back.
+chosen=.uv/torch
+had_torch=$(cat "$chosen" 2>/dev/null) || had_torch=default
+torch=${DFML_TORCH:-$had_torch}
+case $torch in
+  cpu | default) ;;
+  *) fail "DFML_TORCH is \"$torch\"; it can be cpu or default." ;;
+esac
+# Elsewhere the usual builds are without CUDA.
+[ "$(uname -s)" = Linux ] || torch=default
+
 # What compiled packages of the environment's Python are built for. It is a link that goes to another Python when the
 # system's changes, or to none.
 built_for() {
@@ -67,7 +80,7 @@ built_for() {
 wanted() {
   printf '%s\n' "$root"
   built_for
-  cksum requirements.lock
+  echo "$torch $(cksum requirements.lock)"
   cksum pyproject.toml
 }
 
@@ -112,6 +125,37 @@ os.execve(sys.executable, [*pip, *sys.argv[1:]], kept)
 PYTHON
 }
 
+# The second locked set: no package of CUDA's, and torch for the CPU, which has other hashes than those of the lock.
+cpu_set() {
+  awk '
+    /^[^ ]/ { kept = $1 !~ /^(cuda-|nvidia-|torch==|torchvision==|triton==)/ }
+    /^torch(vision)?==/ { print $1 "+cpu" }
+    kept
+  ' requirements.lock
+}
+
+# uv knows nothing of pip's settings, so pip fetches what is on none but PyTorch's own index.
+fetch_cpu_builds() {
+  builds=$(cpu_set | grep '+cpu$')
+  # shellcheck disable=SC2086 # one word for each
+  said=$(run_pip --python .venv/bin/python download -qq --no-deps --only-binary :all: -d .uv/cpu $builds 2>&1) ||
+    fail "the indexes of pip's settings do not give PyTorch's builds for the CPU ($(printf '%s\n' "$said" | tail -n 1)); \
+name PyTorch's own index there (PIP_EXTRA_INDEX_URL or extra-index-url), or take the usual builds with DFML_TORCH=default."
+}
+
+sync_packages() {
+  if [ "$torch" = default ]; then
+    echo "Installing the environment into .venv (the first time: about 3 GB to download, some minutes)." >&2
+    .uv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock
+  else
+    echo "Installing the environment without CUDA into .venv (the first time: about 0.5 GB to download)." >&2
+    cpu_set >.uv/cpu/requirements.txt
+    UV_FIND_LINKS=${UV_FIND_LINKS:+$UV_FIND_LINKS,}.uv/cpu \
+      .uv/bin/uv pip sync -q --python .venv/bin/python .uv/cpu/requirements.txt
+    rm -r .uv/cpu
+  fi
+}
+
 install() {
   had=$(cat "$stamp" 2>/dev/null) || had=
   if [ ! -x .uv/bin/uv ]; then
@@ -123,12 +167,17 @@ install() {
     .uv/bin/uv venv -q --clear --python "$python" .venv
     had=
   fi
-  rm -f "$stamp"
   # Only a changed lock touches the packages: other processes may be at work in the environment.
   if [ "$(printf '%s\n' "$had" | head -n 3)" != "$(wanted | head -n 3)" ]; then
-    echo "Installing the environment into .venv (the first time: about 3 GB to download, some minutes)." >&2
-    .uv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.lock
+    # Refused while the environment still is what it was.
+    [ "$torch" = default ] || fetch_cpu_builds
+    rm -f "$stamp"
+    # uv takes 1.0+cpu for any 1.0 that is asked for, so the other builds go first.
+    [ "$torch" = "$had_torch" ] || .uv/bin/uv pip uninstall -q --python .venv/bin/python torch torchvision
+    echo "$torch" >"$chosen"
+    sync_packages
   fi
+  rm -f "$stamp"
   # uv builds nothing where its cache's file system has no locks, pip does.
   .uv/bin/uv pip install -q --python .venv/bin/python --no-deps --no-build-isolation -e . || {
     echo "uv could not install the package; pip does it." >&2
