@@ -17,6 +17,8 @@ def files(tmp_path, monkeypatch) -> Path:
         "good.yaml": b"seeds: [0]\n",
         "latin.yaml": "experiment: caf\u00e9\n".encode("latin-1"),
         "utf16.yaml": "experiment: mine\n".encode("utf-16"),
+        "tab.yaml": b"zoo:\n\tmodels: 3\n",
+        "nested.yaml": b"zoo:\n  models: 3\n  recipe: {epochs: 1, epochs: 2}\n",
         "twice.json": b'{"ways": 5, "zoo": {"models": 3, "models": 4}, "ways": 6}',
     }
     for name, content in contents.items():
@@ -44,6 +46,8 @@ LATIN, UTF16 = (f"{name}.yaml: not a text file in UTF-8; save it as UTF-8 YAML" 
             ["--configfile", "x/y.yaml"],
             ["x/y.yaml: there is no such configuration file; check the path; it is relative to"],
         ),
+        (["--configfile", "tab.yaml"], ["tab.yaml, line 2: a tab in `models: 3`; YAML wants spaces"]),
+        (["--configfile", "nested.yaml"], ["nested.yaml, line 3: `zoo.recipe.epochs` is given twice"]),
         (
             ["--configfile", "twice.json"],
             ["twice.json, line 1: `zoo.models` is", "twice.json, line 1: `ways` is given twice"],
