@@ -1,10 +1,12 @@
 """DVC's stages make everything from nothing, one after the other, and then find nothing to do."""
 
+import csv
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,9 @@ TRACKED = (".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "README.md", "
 METHODS = ["random", "free", "unlabelled_heads"]
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory) -> Workflow:
+def new_repository(path: Path, methods: list[str]) -> Workflow:
     """A git repository with DVC and a tiny configuration that gives no more than it needs; nothing is made yet."""
-    workflow = Workflow.tiny(tmp_path_factory.mktemp("dvc") / "repository", "demo", methods=METHODS)
+    workflow = Workflow.tiny(path, "demo", methods=methods)
     folder = workflow.folder
     (folder / "resources").unlink()
     shutil.copytree(ROOT / "resources", folder / "resources")
@@ -45,22 +46,27 @@ def repository(tmp_path_factory) -> Workflow:
     return workflow
 
 
-def repro(workflow) -> list[str]:
-    """Bring everything up to date; returns the stages that ran."""
+def dvc(workflow: Workflow, *arguments: str) -> str:
+    """What DVC prints, with the environment's commands on PATH for what it starts."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    run = workflow.module("dvc", "repro", PATH=path)
+    run = workflow.module("dvc", *arguments, PATH=path)
     assert run.status == 0, run.output
-    return re.findall(r"Running stage '(\w+)'", run.output)
+    return run.output
 
 
-def test_from_nothing_to_the_end_and_then_nothing(repository):
+def repro(workflow: Workflow) -> list[str]:
+    """Bring everything up to date; returns the stages that ran."""
+    return re.findall(r"Running stage '(\w+)'", dvc(workflow, "repro"))
+
+
+def test_from_nothing_to_the_end_and_then_nothing(tmp_path):
+    repository = new_repository(tmp_path / "repository", METHODS)
     assert repro(repository) == STAGES
     assert (repository.folder / "docs/results/demo/main.md").is_file()
     assert {path.name for path in (repository.folder / "results/demo/images").iterdir()} == {"icons_colour", "emoji"}
     assert repository.snakemake("-n").nothing_to_do
     assert repro(repository) == []
-    shown = repository.module("dvc", "plots", "show", "-o", "curves")
-    assert shown.status == 0, shown.output
+    dvc(repository, "plots", "show", "-o", "curves")
     assert '"replay_accuracy"' in (repository.folder / "curves/index.html").read_text(encoding="utf-8")
 
     # What only the evaluation depends on leaves the stages before it alone.
@@ -75,3 +81,19 @@ def test_from_nothing_to_the_end_and_then_nothing(repository):
     assert repro(repository) == STAGES
     assert repository.snakemake("-n").nothing_to_do
     assert repro(repository) == []
+
+
+def test_a_queued_experiment_runs_from_nothing_in_a_copy_of_what_git_tracks(tmp_path):
+    repository = new_repository(tmp_path / "repository", ["random", "free"])
+    dvc(repository, "exp", "run", "--queue", "--name", "three", "-S", "config/config.yaml:evaluation.episodes=3")
+    dvc(repository, "queue", "start")
+    deadline = time.monotonic() + 1500
+    while re.search("Queued|Running", status := dvc(repository, "queue", "status")) and time.monotonic() < deadline:
+        time.sleep(2)
+    assert "Success" in status
+    assert not (repository.folder / "results/demo/results.csv").exists()
+    dvc(repository, "exp", "apply", "three")
+    config = yaml.safe_load((repository.folder / "config/config.yaml").read_text(encoding="utf-8"))
+    assert config["evaluation"]["episodes"] == 3
+    with (repository.folder / "results/demo/results.csv").open(encoding="utf-8") as lines:
+        assert {(row["method"], row["episodes"]) for row in csv.DictReader(lines)} == {("random", "3"), ("free", "3")}
