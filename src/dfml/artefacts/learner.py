@@ -1,8 +1,8 @@
 """``learner.json``: all that is known of a learner beside its weights. Torch-free."""
 
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from dfml.artefacts.base import Artefact, Channels, Closed, Count, Name, NonNegative
 from dfml.artefacts.cell import CellFacts, Learning
@@ -14,6 +14,17 @@ WEIGHTS, MANIFEST, HISTORY = "learner.safetensors", "learner.json", "history.csv
 
 # Far more than any method keeps: every network costs memory, however small its weights.
 MOST_NETWORKS = 10_000
+
+
+def _kind(encoder: Any) -> str:
+    given = encoder if isinstance(encoder, dict) else getattr(encoder, "__dict__", {})
+    return "imported" if "card" in given else "network"
+
+
+# The kind is chosen by its keys, so that what is said of a wrong encoder is about what it is.
+Encoder = Annotated[
+    Annotated[NetworkSpec, Tag("network")] | Annotated[ImportedFeatures, Tag("imported")], Discriminator(_kind)
+]
 
 
 class SnapshotEntry(Closed):
@@ -37,7 +48,7 @@ class LearnerManifest(Artefact, Normalisation, Learning, CellFacts):
     VERSION: ClassVar = 2
     MAKER: ClassVar = "the rule meta_learn"
 
-    encoders: list[NetworkSpec | ImportedFeatures] = Field(min_length=1)
+    encoders: list[Encoder] = Field(min_length=1)
     snapshots: list[SnapshotEntry] = Field(min_length=1)
     finetune: bool
     head_only: bool = False

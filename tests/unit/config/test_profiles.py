@@ -106,8 +106,10 @@ def test_five_is_that_of_the_inversion_unless_it_is_given():
 
 def test_nothing_is_left_to_look_up():
     config = Config()
-    # PURER's null means something by itself: whatever an episode takes, and every model.
+    # Here null means something by itself: whatever an episode takes, and every model.
     own = {"purer": {"images_per_class", "models_per_iteration"}}
+    for kind in ("bank", "procedural", "mixed", "noise", "unlabelled"):
+        own[f"{kind}_heads"] = {"models_per_question"}
     for method in locate(("methods", 0))["enum"]:
         nulls = {key for key, value in flat(config.options(method)).items() if value is None}
         assert nulls == own.get(section_key(method), set())

@@ -24,6 +24,8 @@ SETTINGS = EvaluationSettings(queries=3)
 class Pixels(nn.Module):
     """An encoder whose features are the mean colours of a four by four grid."""
 
+    normalises = False
+
     def features(self, images):
         return nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
 
