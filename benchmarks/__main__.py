@@ -1,6 +1,8 @@
 """All benchmarks one after another: ``python -m benchmarks [--json FILE] [--only NAME …]``, or other series of them."""
 
-from benchmarks import end_to_end, episodes, evaluation, growth, inversion, large, use, workflow, zoo
+import sys
+
+from benchmarks import end_to_end, episodes, evaluation, forms, growth, inversion, large, use, workflow, zoo
 from benchmarks.report import arguments, measure_all, parsed, write
 
 BENCHMARKS = {
@@ -11,13 +13,15 @@ BENCHMARKS = {
     "zoo": ("Zoo training", zoo.cases),
     "end_to_end": ("FREE end to end", end_to_end.cases),
     "workflow": ("Planning", workflow.cases),
+    "forms": ("Forms of the meta-step", forms.cases),
 }
+USUAL = [name for name in BENCHMARKS if name != "forms"]
 
 
 def main() -> None:
     """Measure, show, and write if asked to."""
     parser = arguments(__doc__)
-    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="some of them")
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=USUAL, help="some of them, or `forms`")
     parser.add_argument("--growth", action="store_true", help="instead, how dfml's own cost grows with the sizes")
     parser.add_argument(
         "--large", nargs="*", type=int, metavar="MODELS", help=f"instead, zoos of many models; by default {large.SIZES}"
@@ -31,7 +35,11 @@ def main() -> None:
         results = []
         for name in options.only:
             title, cases = BENCHMARKS[name]
-            results += measure_all(title, cases(options.device), options.device, options.threads, tf32=options.tf32)
+            chosen = cases(options.device)
+            found = measure_all(title, chosen, options.device, options.threads, tf32=options.tf32)
+            results += found
+            if name == "forms":
+                sys.stdout.writelines(f"{line}\n" for line in forms.fastest(chosen, found))
     if options.json:
         write(options.json, results, options.device, tf32=options.tf32)
 

@@ -13,6 +13,7 @@ from benchmarks.report import run
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.optimisers import Adam
 from dfml.compute.placement import to_device
+from dfml.metalearning.episode_forms import CANDIDATES
 from dfml.metalearning.inner_loop import parameters_of
 from dfml.metalearning.meta_step import MetaStep
 from dfml.networks.build import build_network, forward_macs
@@ -63,12 +64,23 @@ def _images(episodes: int, ways: int, shots: int, side: int, device: torch.devic
     return support.to(device), torch.randn(episodes, ways * QUERIES, 3, side, side, generator=draws).to(device)
 
 
-def ours(*, device: torch.device, side: int, shots: int, episodes: int, ways: int, width: int) -> Callable[[], Tensor]:
-    """Dfml's step; returns the query loss."""
+def ours(
+    *, device: torch.device, side: int, shots: int, episodes: int, ways: int, width: int, form: str | None = None
+) -> Callable[[], Tensor]:
+    """Dfml's step, in the form that it chooses or in one of ``CANDIDATES``; returns the query loss."""
     network = to_device(_start(side, ways, width), device)
     parameters = parameters_of(network)
     optimiser = Adam([list(parameters.values())], [OUTER_RATE])
-    step = MetaStep(network, parameters, optimiser, ways=ways, steps=STEPS, learning_rate=RATE, first_order=False)
+    step = MetaStep(
+        network,
+        parameters,
+        optimiser,
+        ways=ways,
+        steps=STEPS,
+        learning_rate=RATE,
+        first_order=False,
+        form=None if form is None else CANDIDATES[form],
+    )
     support, query = _images(episodes, ways, shots, side, device)
 
     def work() -> Tensor:
