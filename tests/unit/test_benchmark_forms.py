@@ -1,4 +1,4 @@
-"""The benchmark of the forms of a meta-step: each does what the plain loop does, and the fastest goes into the table."""
+"""The benchmark of the forms of a meta-step: each takes the plain loop's step, the fastest goes into the table."""
 
 import pytest
 import torch
