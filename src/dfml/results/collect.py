@@ -76,7 +76,7 @@ def read_records(paths: Iterable[Path], shared: Iterable[Sequence[Any]] = ()) ->
 def collect(paths: Sequence[Path], *, root: Path | None = None, shared: Iterable[Sequence[Any]] = ()) -> pd.DataFrame:
     """Read the records at ``paths`` into one frame with RESULT_COLUMNS, sorted by cell, data set and rule.
 
-    The accuracies per episode are read beside each, for the differences to the row `best`.
+    The accuracies per episode are read beside each, for the differences to the best model.
     ``shared`` as in :func:`read_records`.
     The column ``record`` is the path of the record relative to ``root`` (as given, without one). Raises
     FileFormatError for a malformed record, or accuracies that are not its own; DfmlError when there is no
@@ -172,7 +172,7 @@ def read_results_csv(path: Path, columns: Sequence[str] = RESULT_COLUMNS) -> pd.
 
 
 def _rows(record: Record, gains: Mapping[Key, Difference], where: str) -> list[dict[str, object]]:
-    """The rows of one record, with its differences to the row `best`."""
+    """The rows of one record, with its differences to the best model."""
     shared = {name: getattr(record, name) for name in RESULT_COLUMNS if name in Record.model_fields}
     return [
         {

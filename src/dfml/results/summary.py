@@ -44,7 +44,7 @@ def with_domain_means(frame: pd.DataFrame) -> pd.DataFrame:
 def average_over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per (pool, data set, shots, method, rule, batch norm): means, intervals, the spread and number of seeds.
 
-    The difference to the row `best` has two intervals: ``over_best_ci95`` over episodes and ``over_best_t95`` over
+    The difference to the best model has two intervals: ``over_best_ci95`` over episodes and ``over_best_t95`` over
     seeds, by Student's t and missing for one seed. A difference that some seed lacks is missing.
     """
     rows = []

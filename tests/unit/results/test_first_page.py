@@ -32,9 +32,9 @@ def shown_methods(table) -> list[str]:
             ["random", "best", "average", "free", "supervised_maml"],
             ["Random", "Best single", "FREE", "Supervised MAML"],
         ),
-        (["average", "mixed_heads"], ["Average", "Heads on both"]),
+        (["average", "free_official"], ["Average", "FREE (official)"]),
         (["random", "twin", "average"], ["Random", "twin"]),
-        (["zoo_ensemble", "mixed_heads", "free_heads"], ["Zoo ensemble", "FREE + heads"]),
+        (["zoo_ensemble", "average", "mixed_heads"], ["Zoo ensemble", "Heads on both"]),
     ],
 )
 def test_the_short_table_has_the_named_methods_and_a_users_own(tmp_path, methods, shown):

@@ -97,12 +97,13 @@ def test_pairing_narrows_the_interval_of_learners_that_find_the_same_episodes_ha
 def test_each_cell_is_compared_within_its_pool_seed_shots_rule_and_mode(tmp_path):
     grid = [("single", "best", "run", None), *GRID]
     frame = collect(write_demo(tmp_path, grid=grid, shots=(1, 5)))
-    assert frame.loc[frame["pool"] != "single", "over_best"].isna().all()
     place = ["pool", "shots", "seed", "dataset", "rule", "batch_norm"]
-    own = frame[frame["pool"] == "single"]
-    best = own[own["method"] == "best"].set_index(place)["accuracy"]
-    compared = own.join(best.rename("reference"), on=place)
-    assert compared["over_best"].values == pytest.approx((compared["accuracy"] - compared["reference"]).values)
+    reference = frame["pool"].map({"single": "best", "multi_architecture": "zoo_features"})
+    best = frame[frame["method"] == reference].set_index(place)["accuracy"]
+    compared = frame.join(best.rename("reference"), on=place)
+    expected = (compared["accuracy"] - compared["reference"]).values
+    assert compared["over_best"].values == pytest.approx(expected, nan_ok=True)
+    assert compared.loc[compared["pool"] == "single", "over_best"].notna().all()
 
 
 def test_what_the_best_model_was_not_asked_for_has_no_difference(tmp_path):
@@ -159,7 +160,7 @@ def test_a_record_without_its_accuracies_is_refused_even_with_nothing_to_compare
 
 
 def test_another_number_of_episodes_is_refused(tmp_path):
-    with pytest.raises(DfmlError, match="has other episodes than the record of best"):
+    with pytest.raises(DfmlError, match="has other episodes than the best model's record"):
         collect(pair(tmp_path, free=[500, 500, 500]))
 
 
@@ -233,11 +234,26 @@ class TestTables:
         records = [*pair(tmp_path), write_record(tmp_path, pool="other", results=[result(episodes=4)])]
         _, difference = made(tmp_path, records, [*PAIR, ("other", "free", "run", None)])
         assert set(difference.data["pool"]) == {"single"}
-        assert "Left out, since Best single was not run on them: other." in difference.notes
+        assert "Left out, since neither Best single nor Zoo features was run on them: other." in difference.notes
+
+    def test_where_no_model_can_be_the_learner_the_best_models_features_are_the_reference(self, tmp_path):
+        both = [result(episodes=4), result(rule="centroid_cosine", episodes=4)]
+        features = write_record(tmp_path, pool="lab", method="zoo_features", right=[BEST], results=both[1:])
+        free = write_record(tmp_path, pool="lab", right=[FREE, FREE], results=both)
+        grid = [*PAIR, ("lab", "zoo_features", "run", None), ("lab", "free", "run", None)]
+        _, difference = made(tmp_path, [*pair(tmp_path), features, free], grid)
+        found = difference.data.set_index(["pool", "method", "rule"])["over_best"]
+        assert found["lab", "free", "centroid_cosine"] == found["single", "free", "finetune"] == pytest.approx(2.0)
+        assert np.isnan(found["lab", "free", "finetune"])
+        assert lines(difference)["Zoo features"] == ["–", "–", "reference", "–"]
+        note = "Compared with the best model's frozen features (Zoo features), as Best single was not run: lab."
+        assert note in difference.notes
 
     def test_an_experiment_without_it_says_so(self, tmp_path):
         _, difference = made(tmp_path, [write_record(tmp_path)], PAIR[1:])
-        assert list(difference.notes) == ["No pool has a record of Best single: there is nothing to compare with."]
+        assert list(difference.notes) == [
+            "No pool has a record of Best single or Zoo features: there is nothing to compare with."
+        ]
         assert difference.data.empty
         for written in (to_markdown(difference), to_tex(difference), to_html(difference)):
             assert difference.notes[0] in written

@@ -1,4 +1,4 @@
-"""The short table: chance, the pool's models as they are, FREE, the method with heads, and the supervised bound."""
+"""The short table: chance, the pool's models as they are, FREE, the methods with heads, and the supervised bound."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dfml.results.tables.layout import (
 from dfml.results.tables.table import Column, Footnotes, Table
 
 # Named beforehand: picked by their accuracy, they would be the luckiest of many.
-SHOWN = ("random", "best", "zoo_ensemble", "free", "free_heads")
+SHOWN = ("random", "best", "zoo_features", "zoo_ensemble", "free", "mixed_heads", "free_heads")
 
 
 def short_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shots: Sequence[int]) -> Table:
