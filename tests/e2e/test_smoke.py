@@ -93,6 +93,14 @@ def test_batched_evaluation_gives_the_same_table(smoke):
             assert abs(batched[row["rule"], row["batch_norm"]].mean() - row["accuracy"]) <= 0.5, place
 
 
+def test_a_report_can_be_asked_for_by_snakemakes_own_option(smoke):
+    run = smoke.snakemake(*SMOKE, "--report", "mine.html")
+    assert run.status == 0, run.output
+    page = (smoke.folder / "mine.html").read_text(encoding="utf-8")
+    for name in ("main.html", "short.html", "difference.html", "recovered.svg", "learning_curves.svg"):
+        assert name in page, name
+
+
 def test_nothing_is_to_be_done_twice(smoke):
     assert smoke.dry_run(*SMOKE).nothing_to_do
 
