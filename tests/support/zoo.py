@@ -1,5 +1,6 @@
 """Tiny zoos: images with a pattern that a small network learns, models trained on them, models at random."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from dfml.networks.custom import describe
 from dfml.networks.settings import LearnerSettings, NetworkSettings
 from dfml.zoo.model import PoolModel
 from dfml.zoo.settings import OptimiserSettings, ZooSettings
-from dfml.zoo.stage import train_zoo
+from dfml.zoo.stage import ZooOrder, train_part, train_zoo
 from dfml.zoo.store import save_weights
 from support import manifests
 
@@ -68,20 +69,11 @@ def zoo_settings(**changes: Any) -> ZooSettings:
     return ZooSettings(**{**quick, **changes})
 
 
-def train_tiny_zoo(
-    images: Path,
-    folder: Path,
-    *,
-    seed: int = 0,
-    width: int = WIDTH,
-    dataset: str = "toy",
-    code: str = "code",
-    **changes: Any,
-) -> Path:
-    """Train a Conv4 zoo of `zoo_settings` on saved images; returns ``folder``."""
-    train_zoo(
-        images,
-        folder,
+def tiny_zoo(
+    *, seed: int = 0, width: int = WIDTH, dataset: str = "toy", code: str = "code", **changes: Any
+) -> ZooOrder:
+    """A Conv4 zoo of `zoo_settings`."""
+    return ZooOrder(
         dataset=dataset,
         architecture="conv4",
         network=NetworkSettings(family="conv4", width=width),
@@ -89,10 +81,19 @@ def train_tiny_zoo(
         ways=WAYS,
         seed=seed,
         code=code,
-        resume=folder / "resume.pt",
-        job=QuietJob(),
     )
+
+
+def train_tiny_zoo(images: Path, folder: Path, *, parts: Sequence[tuple[range, Path]] = (), **changes: Any) -> Path:
+    """Train a `tiny_zoo` on saved images, or put it together from parts; returns ``folder``."""
+    train_zoo(tiny_zoo(**changes), images, folder, resume=folder / "resume.pt", job=QuietJob(), parts=parts)
     return folder
+
+
+def train_tiny_part(images: Path, output: Path, positions: range, **changes: Any) -> None:
+    """Train some models of a `tiny_zoo`."""
+    resume = output.with_suffix(".resume")
+    train_part(tiny_zoo(**changes), images, output, positions, resume=resume, job=QuietJob())
 
 
 def random_entries(count: int, *, ways: int = WAYS, classes: int = 8, seed: int = 0) -> list[ModelEntry]:

@@ -44,6 +44,7 @@ wildcard_constraints:
         dict.fromkeys([*get_args(Inverter), *(settings.bank_of(c.method) for c in settings.learners())])
     ),
     method="|".join(dict.fromkeys([*settings.all_methods, *(c.method for c in settings.learners())])),
+    part=r"\d+",
     shots="|".join(str(shots) for shots in settings.shots),
     seed="|".join(str(seed) for seed in settings.seeds),
 
@@ -221,6 +222,16 @@ def pool_zoos(*names):
         return trained + collect("<results>/zoo/{zoo}/{name}", zoo=pool.zoos, name=imported)
 
     return files
+
+
+def zoo_parts(wildcards):
+    """Input function: files of the models that other jobs have trained for a zoo, if it is made in parts."""
+    parts = range(len(zoo_ranges(wildcards)))
+    return collect(
+        "<results>/zoo_parts/{w.dataset}/{w.architecture}/seed{w.seed}/part{part}.pt",
+        w=[wildcards],
+        part=parts,
+    )
 
 
 def card_path(zoo):

@@ -6,6 +6,7 @@ from dfml.artefacts.images import AllDrawn
 from dfml.catalogue import entry
 from dfml.files.reading import digest_json
 from dfml.inversion.settings import Inverter
+from dfml.zoo.settings import parts_of
 
 
 def plain(section, **options):
@@ -32,6 +33,18 @@ def zoo_settings(wildcards):
     """Zoo training without the recipe of the other family of networks."""
     own = settings.zoo.recipe_of(settings.networks[wildcards.architecture].family)
     return plain(settings.zoo_of(wildcards.dataset), exclude={"conv4", "resnet"} - {own})
+
+
+def zoo_ranges(wildcards):
+    """Which models of a zoo each of its jobs trains; none where one job trains them all."""
+    network, zoo = settings.networks[wildcards.architecture], settings.zoo_of(wildcards.dataset)
+    return parts_of(network, zoo, settings.runtime.models_per_job)
+
+
+def zoo_positions(wildcards):
+    """The first model that a job trains of a zoo made in parts, and the first that it does not train any more."""
+    positions = zoo_ranges(wildcards)[int(wildcards.part)]
+    return [positions.start, positions.stop]
 
 
 SECTION_OF_INVERTER = {"gen_ce": "per_model", "gen_bn": "per_model"}

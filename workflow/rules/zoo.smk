@@ -12,6 +12,35 @@ ZOO_JUDGES = {
 }
 
 
+rule train_zoo_part:
+    """Train some of the models of one zoo, where `runtime.models_per_job` has it made by several jobs."""
+    input:
+        images="<results>/images/{dataset}/meta_train.npz",
+        summary="<results>/images/{dataset}/images.json",
+    output:
+        part=temp("<results>/zoo_parts/{dataset}/{architecture}/seed{seed}/part{part}.pt"),
+    log:
+        "<logs>/train_zoo_part/{dataset}/{architecture}/seed{seed}/part{part}.log",
+    benchmark:
+        "<logs>/train_zoo_part/{dataset}/{architecture}/seed{seed}/part{part}.benchmark.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=5000,
+        runtime=720,
+    params:
+        code=zoo_code,
+        script=code("train_zoo_part"),
+        network=network_settings,
+        settings=zoo_settings,
+        ways=settings.ways,
+        positions=zoo_positions,
+    script:
+        "../scripts/train_zoo_part.py"
+
+
 rule train_zoo:
     """Train every model of one (data set, architecture, seed) in one process, which saves start-up time.
 
@@ -21,6 +50,7 @@ rule train_zoo:
     input:
         images="<results>/images/{dataset}/meta_train.npz",
         summary="<results>/images/{dataset}/images.json",
+        parts=zoo_parts,
     output:
         **ZOO_JUDGES,
         weights="<results>/zoo/{dataset}/{architecture}/seed{seed}/zoo.safetensors",

@@ -16,3 +16,10 @@ class RuntimeSettings(Section):
         description="On a GPU, round the inputs of convolutions and matrix products to 10 bits of mantissa (TF32): "
         "faster, with slightly other results. A change makes no finished job run again.",
     )
+    models_per_job: int | None = Field(
+        None,
+        ge=1,
+        description="Models of a zoo that one job trains: a larger zoo is trained by several jobs, which a cluster "
+        "runs side by side, and put together by another (docs/running.md). null: one job trains it. The zoo is the "
+        "same to the bit; after a change of this key it is made again.",
+    )

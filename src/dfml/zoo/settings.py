@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from dfml.networks.settings import NetworkSettings
 from dfml.settings import Access, DisagreementError, Name, Problem, RowName, Section, distinct
 
 
@@ -138,3 +139,17 @@ class ZooSettings(Section):
             message = "with `train_fraction` leaves no images to measure the own accuracy on; their sum must be below 1"
             raise DisagreementError([Problem("selection_fraction", message, ("train_fraction",))])
         return self
+
+
+def models_and_judges(network: NetworkSettings, settings: ZooSettings) -> tuple[int, int]:
+    """How many models a zoo of this network has, and how many judges."""
+    models = network.models or settings.models
+    return models, min(settings.judges, models)
+
+
+def parts_of(network: NetworkSettings, settings: ZooSettings, models_per_job: int | None) -> list[range]:
+    """Which models, judges last, each of several jobs trains; none where one job trains them all."""
+    total, size = sum(models_and_judges(network, settings)), models_per_job
+    if size is None or total <= size:
+        return []
+    return [range(first, min(first + size, total)) for first in range(0, total, size)]

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from dfml.compute.seeds import derive_seed, numpy_rng
 from dfml.compute.timeline import WallClock
 from dfml.compute.workers import side_by_side
 from dfml.data.images import load_images
-from dfml.errors import DataError, DfmlError
+from dfml.errors import DataError, DfmlError, FileFormatError
 from dfml.files.reading import digest_json, sha256_file
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.jobs.loop import Loop
 from dfml.networks.custom import describe
 from dfml.networks.settings import NetworkSettings
-from dfml.zoo.settings import ZooSettings
+from dfml.zoo.settings import ZooSettings, models_and_judges
 from dfml.zoo.store import State, save_weights
 from dfml.zoo.training import ModelTask, ModelTraining, make_task, train_together
 
@@ -70,99 +71,195 @@ class _Trained:
     def __init__(self) -> None:
         self.states: list[State] = []
         self.entries: list[dict[str, Any]] = []
+        self.seconds = 0.0
+
+
+@dataclass(frozen=True)
+class ZooOrder:
+    """Which zoo is wanted: all that its models depend on beside the images.
+
+    Attributes:
+        dataset, architecture: their names in the configuration.
+        network: the models' network.
+        settings: how many they are, and how they are trained.
+        ways: classes of a model.
+        seed: of everything drawn.
+        code: digest of the code at work: models that other code has trained are not taken up.
+    """
+
+    dataset: str
+    architecture: str
+    network: NetworkSettings
+    settings: ZooSettings
+    ways: int
+    seed: int
+    code: str
+
+    @classmethod
+    def of_job(cls, params: Any, wildcards: Any) -> "ZooOrder":
+        """What a job of the workflow is told."""
+        return cls(
+            dataset=wildcards.dataset,
+            architecture=wildcards.architecture,
+            network=NetworkSettings.model_validate(params.network),
+            settings=ZooSettings.model_validate(params.settings),
+            ways=params.ways,
+            seed=int(wildcards.seed),
+            code=params.code,
+        )
+
+    def __str__(self) -> str:
+        return f"zoo {self.dataset}/{self.architecture} seed {self.seed}"
+
+
+class _Zoo:
+    """An order with its images: its models come first, then its judges, and each is a position.
+
+    Raises DataError where there are fewer classes than ways.
+    """
+
+    def __init__(self, order: ZooOrder, images: Path, device: torch.device) -> None:
+        self.order, self.device, self.data = order, device, load_images(images)
+        known, settings = len(self.data.names), order.settings
+        if known < order.ways:
+            message = f"{order.dataset}: {known} meta-train classes cannot give {order.ways}-way tasks; lower `ways`"
+            raise DataError(message)
+        facts = ImagesManifest.load(images.parent / IMAGES)
+        self.mean, self.std = facts.mean, facts.std
+        self.spec = describe(order.network, ways=order.ways, side=self.data.side, stem_relu=settings.stem_relu)
+        self.models, self.judges = models_and_judges(order.network, settings)
+        made_of = [order.code, settings.model_dump(mode="json"), self.spec.model_dump(), order.dataset]
+        self._made_of = [*made_of, order.architecture, self.models, order.seed, sha256_file(images)]
+        self._normalisation = {
+            "mean": torch.tensor(self.mean, device=device),
+            "std": torch.tensor(self.std, device=device),
+        }
+
+    def digest(self, positions: range) -> str:
+        """Of all that the models at ``positions`` depend on."""
+        return digest_json([*self._made_of, positions.start, positions.stop])
+
+    def _begin(self, position: int) -> tuple[ModelTraining, ModelTask, dict[str, Any]]:
+        order, spec = self.order, self.spec
+        role, index = ("zoo", position) if position < self.models else ("judge", position - self.models)
+        model_seed = derive_seed(order.seed, "zoo", order.dataset, order.architecture, index)
+        classes = numpy_rng(model_seed, "classes").permutation(len(self.data.names))[: spec.ways].tolist()
+        task = make_task(self.data, classes, order.settings, self.device)
+        own_seed = derive_seed(model_seed, role)
+        training = ModelTraining(task.train, task.selection, spec, order.settings, **self._normalisation, seed=own_seed)
+        return training, task, {"index": index, "classes": classes, "images": task.counts}
+
+    def train(self, positions: range, checkpoint: Checkpoint, job: Job) -> _Trained:
+        """The models at ``positions``; those that an interruption left in ``checkpoint`` are not trained again.
+
+        Raises:
+            DfmlError: a model diverged.
+        """
+        done, clock = _Trained(), WallClock()
+        whole = len(positions) == self.models + self.judges
+
+        def steps(first: int) -> Iterator[dict[str, float]]:
+            for state, entry in train_models(self._begin, positions[first:], self.device):
+                if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+                    raise DfmlError(self._diverged(entry["index"]))
+                done.states.append(state)
+                done.entries.append(entry)
+                yield {"accuracy": entry["accuracy"]}
+
+        Loop(
+            name=str(self.order) if whole else f"{self.order} models {positions.start} to {positions.stop - 1}",
+            total=len(positions),
+            steps=steps,
+            moves=done,
+            clock=clock,
+            checkpoint=checkpoint,
+            job=job,
+            every=1,
+        ).run()
+        clock.settle()
+        done.seconds = clock.total
+        return done
+
+    def _diverged(self, index: int) -> str:
+        order = self.order
+        recipe = order.settings.recipe_of(order.network.family)
+        return (
+            f"zoo {order.dataset}/{order.architecture} model {index} of seed {order.seed} diverged, its weights are "
+            f"not finite after the last epoch; lower `zoo.{recipe}.learning_rate` "
+            f"({getattr(order.settings, recipe).learning_rate:g})"
+        )
+
+    def read(self, parts: Sequence[tuple[range, Path]]) -> _Trained:
+        """The models that other jobs have trained, put together."""
+        done = _Trained()
+        for positions, path in parts:
+            state = Checkpoint(path, self.digest(positions)).load()
+            if state is None:
+                raise FileFormatError(
+                    f"{path} is damaged, or does not hold the models {positions.start} to {positions.stop - 1} of this "
+                    "zoo; delete it and run the rule train_zoo_part again"
+                )
+            done.states += state["states"]
+            done.entries += state["entries"]
+            done.seconds += state["seconds"]
+        return done
 
 
 def train_zoo(
+    order: ZooOrder,
     images: Path,
     folder: Path,
     *,
-    dataset: str,
-    architecture: str,
-    network: NetworkSettings,
-    settings: ZooSettings,
-    ways: int,
-    seed: int,
-    code: str,
     resume: Path,
     job: Job,
+    parts: Sequence[tuple[range, Path]] = (),
 ) -> None:
     """Train a zoo from prepared meta-train images and write it into ``folder``.
 
     Each model draws its classes, weights and batches from its own seed, so finished models survive an interruption
-    and the zoo does not depend on where it was interrupted. ``code`` is the digest of the code at work: models that
-    other code has trained are not taken up.
+    and the zoo does not depend on where it was interrupted. ``parts`` are files of :func:`train_part` that hold all
+    models; then nothing is trained here.
 
     Raises:
         DataError: fewer classes than ways, or a class with too few images.
         DfmlError: a model diverged.
+        FileFormatError: a part is damaged, or of another zoo.
     """
-    clock = WallClock()
-    data = load_images(images)
-    if len(data.names) < ways:
-        raise DataError(f"{dataset}: {len(data.names)} meta-train classes cannot give {ways}-way tasks; lower `ways`")
-    facts = ImagesManifest.load(images.parent / IMAGES)
-    mean, std = facts.mean, facts.std
-    spec = describe(network, ways=ways, side=data.side, stem_relu=settings.stem_relu)
-    count = network.models or settings.models
-    judges = min(settings.judges, count)
-    made_of = [code, settings.model_dump(mode="json"), spec.model_dump(), dataset, architecture, count, seed]
-    checkpoint = Checkpoint(resume, digest_json([*made_of, sha256_file(images)]))
-    done = _Trained()
-    device_mean, device_std = torch.tensor(mean, device=job.device), torch.tensor(std, device=job.device)
-
-    def begin(position: int) -> tuple[ModelTraining, ModelTask, dict[str, Any]]:
-        role, index = ("zoo", position) if position < count else ("judge", position - count)
-        model_seed = derive_seed(seed, "zoo", dataset, architecture, index)
-        classes = numpy_rng(model_seed, "classes").permutation(len(data.names))[:ways].tolist()
-        task = make_task(data, classes, settings, job.device)
-        own_seed = derive_seed(model_seed, role)
-        training = ModelTraining(
-            task.train, task.selection, spec, settings, mean=device_mean, std=device_std, seed=own_seed
-        )
-        return training, task, {"index": index, "classes": classes, "images": task.counts}
-
-    def steps(first: int) -> Iterator[dict[str, float]]:
-        for state, entry in train_models(begin, range(first, count + judges), job.device):
-            if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
-                recipe = settings.recipe_of(network.family)
-                rate = getattr(settings, recipe).learning_rate
-                raise DfmlError(
-                    f"zoo {dataset}/{architecture} model {entry['index']} of seed {seed} diverged, its weights are not "
-                    f"finite after the last epoch; lower `zoo.{recipe}.learning_rate` ({rate:g})"
-                )
-            done.states.append(state)
-            done.entries.append(entry)
-            yield {"accuracy": entry["accuracy"]}
-
-    Loop(
-        name=f"zoo {dataset}/{architecture} seed {seed}",
-        total=count + judges,
-        steps=steps,
-        moves=done,
-        clock=clock,
-        checkpoint=checkpoint,
-        job=job,
-        every=1,
-    ).run()
-    states, entries = done.states, done.entries
-    digest = save_weights(folder / WEIGHTS, states[:count])
-    judges_digest = save_weights(folder / JUDGES, states[count:]) if judges else None
-    clock.settle()
+    zoo = _Zoo(order, images, job.device)
+    every, count = range(zoo.models + zoo.judges), zoo.models
+    checkpoint = Checkpoint(resume, zoo.digest(every))
+    done = zoo.read(parts) if parts else zoo.train(every, checkpoint, job)
+    digest = save_weights(folder / WEIGHTS, done.states[:count])
+    judges_digest = save_weights(folder / JUDGES, done.states[count:]) if zoo.judges else None
     # After the weights, so that a manifest means a complete zoo.
     ZooManifest(
-        dataset=dataset,
-        architecture=architecture,
-        network=spec,
-        seed=seed,
-        side=data.side,
-        mean=mean,
-        std=std,
-        class_names=list(data.names),
-        models=[ModelEntry(**entry) for entry in entries[:count]],
+        dataset=order.dataset,
+        architecture=order.architecture,
+        network=zoo.spec,
+        seed=order.seed,
+        side=zoo.data.side,
+        mean=zoo.mean,
+        std=zoo.std,
+        class_names=list(zoo.data.names),
+        models=[ModelEntry(**entry) for entry in done.entries[:count]],
         weights_sha256=digest,
-        judges=[ModelEntry(**entry) for entry in entries[count:]],
+        judges=[ModelEntry(**entry) for entry in done.entries[count:]],
         judges_sha256=judges_digest,
-        seconds=clock.total,
+        seconds=done.seconds,
         provenance=job.provenance(),
     ).save(folder / MANIFEST)
+    checkpoint.remove()
+
+
+def train_part(order: ZooOrder, images: Path, output: Path, positions: range, *, resume: Path, job: Job) -> None:
+    """Train the models at ``positions`` and leave them in the file ``output`` for :func:`train_zoo`.
+
+    Raises:
+        DataError, DfmlError: as there.
+    """
+    zoo = _Zoo(order, images, job.device)
+    checkpoint = Checkpoint(resume, zoo.digest(positions))
+    done = zoo.train(positions, checkpoint, job)
+    state = {"states": done.states, "entries": done.entries, "seconds": done.seconds}
+    Checkpoint(output, zoo.digest(positions)).save(state)
     checkpoint.remove()

@@ -9,13 +9,15 @@ import torch
 from dfml.artefacts.images import ImagesManifest
 from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, ZooManifest
 from dfml.data.images import load_images
-from dfml.errors import DataError
+from dfml.errors import DataError, FileFormatError
 from dfml.networks.build import build_network
+from dfml.networks.settings import NetworkSettings
 from dfml.zoo import stage as train
 from dfml.zoo.pool import Pool
+from dfml.zoo.settings import parts_of
 from dfml.zoo.store import load_judges, load_weights, load_zoo
 from dfml.zoo.training import Part, accuracy, make_task
-from support.zoo import CPU, WAYS, save_pattern_images, train_tiny_zoo, zoo_settings
+from support.zoo import CPU, WAYS, save_pattern_images, train_tiny_part, train_tiny_zoo, zoo_settings
 
 FILES = (WEIGHTS, JUDGES)
 
@@ -165,6 +167,58 @@ def test_an_interrupted_zoo_of_other_images_is_not_continued(zoo, images, tmp_pa
         interrupt(patch, 2)
         train_tiny_zoo(others, tmp_path / "zoo")
     assert contents(train_tiny_zoo(images, tmp_path / "zoo")) == contents(zoo)
+
+
+class TestParts:
+    def make(self, images, folder, *ranges, **changes):
+        parts = []
+        for positions in ranges:
+            parts.append((positions, folder / f"{positions.start}.pt"))
+            train_tiny_part(images, *parts[-1][::-1], **changes)
+        return parts
+
+    @pytest.mark.parametrize("size", [1, 2])
+    def test_a_zoo_made_in_parts_has_the_same_bits(self, zoo, images, tmp_path, monkeypatch, size):
+        ranges = parts_of(NetworkSettings(family="conv4"), zoo_settings(), size)
+        assert [list(positions) for positions in ranges] == {1: [[0], [1], [2]], 2: [[0, 1], [2]]}[size]
+        parts = self.make(images, tmp_path / "parts", *ranges)
+        calls = interrupt(monkeypatch, 0)
+        assert contents(train_tiny_zoo(images, tmp_path / "zoo", parts=parts)) == contents(zoo)
+        assert not calls
+        assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == sorted(path.name for _, path in parts)
+
+    def test_a_part_goes_on_by_itself(self, zoo, images, tmp_path, monkeypatch):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            interrupt(patch, 1)
+            self.make(images, tmp_path, range(1, 3))
+        parts = self.make(images, tmp_path, range(1))
+        calls = interrupt(monkeypatch, 1)
+        parts += self.make(images, tmp_path, range(1, 3))
+        assert len(calls) == 1
+        assert contents(train_tiny_zoo(images, tmp_path / "zoo", parts=parts)) == contents(zoo)
+
+    def test_a_small_zoo_is_made_by_one_job(self):
+        network = NetworkSettings(family="conv4")
+        assert parts_of(network, zoo_settings(), 3) == parts_of(network, zoo_settings(), None) == []
+        assert parts_of(network.model_copy(update={"models": 5}), zoo_settings(), 4) == [range(4), range(4, 6)]
+
+    @pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 2}, {"code": "x"}, {"models": 3}])
+    def test_parts_of_another_zoo_are_refused(self, images, tmp_path, change):
+        parts = self.make(images, tmp_path, range(2), range(2, 3), **change)
+        with pytest.raises(FileFormatError, match=r"0\.pt is damaged, or does not hold the models 0 to 1 of this zoo"):
+            train_tiny_zoo(images, tmp_path / "zoo", parts=parts)
+
+    def test_parts_in_another_order_are_refused(self, images, tmp_path):
+        (first, one), (second, other) = self.make(images, tmp_path, range(2), range(2, 3))
+        with pytest.raises(FileFormatError, match="delete it and run the rule train_zoo_part again"):
+            train_tiny_zoo(images, tmp_path / "zoo", parts=[(first, other), (second, one)])
+
+    def test_a_damaged_part_is_refused(self, images, tmp_path):
+        parts = self.make(images, tmp_path, range(2), range(2, 3))
+        parts[1][1].write_bytes(parts[1][1].read_bytes()[:-100])
+        with pytest.raises(FileFormatError, match=r"2\.pt is damaged"):
+            train_tiny_zoo(images, tmp_path / "zoo", parts=parts)
+        assert not (tmp_path / "zoo").exists()
 
 
 def test_fewer_classes_than_ways_are_refused(tmp_path):
