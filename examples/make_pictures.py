@@ -1,7 +1,7 @@
 """Plays somebody with pictures: ``python examples/make_pictures.py FOLDER`` writes embedded emoji as PNG files.
 
-FOLDER/images has class folders for a zoo of your own (docs/your_images.md). FOLDER/photos has four classes that are not
-among them, five pictures of each to show to a learner, and FOLDER/new one more of each, to be named
+FOLDER/images has class folders for a zoo of your own (docs/your_images.md), and FOLDER/pets four classes that are not
+among them. Of these FOLDER/photos has five pictures each, to show to a learner, and FOLDER/new one more, to be named
 (docs/use_the_learner.md). What is there already stays, and files of the same name are written over.
 """
 
@@ -27,10 +27,11 @@ def write(folder: Path, pictures: np.ndarray) -> None:
 
 
 def main(folder: Path) -> None:
-    """Write the three folders, and say what is in them."""
+    """Write the folders, and say what is in them."""
     classes = read_embedded("emoji", IMAGES)
     for name, pictures in classes.items():
         if name in PETS:
+            write(folder / "pets" / name, pictures)
             write(folder / "photos" / name, pictures[:SHOWN])
             (folder / "new").mkdir(exist_ok=True)
             Image.fromarray(pictures[SHOWN].transpose(1, 2, 0)).save(folder / "new" / f"{name}.png")
@@ -38,7 +39,8 @@ def main(folder: Path) -> None:
             write(folder / "images" / name, pictures)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{folder / 'images'}: {len(classes) - len(PETS)} classes")
-    console.print(f"{folder / 'photos'}: {len(PETS)} others, {SHOWN} pictures of each; {folder / 'new'}: one of each")
+    console.print(f"{folder / 'pets'}: {len(PETS)} others")
+    console.print(f"{folder / 'photos'}: {SHOWN} pictures of each of these; {folder / 'new'}: one more of each")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ from dfml.cli import (
 from dfml.data.known import KNOWN
 from dfml.errors import DfmlError
 
+PIPED_COLUMNS = 160
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
@@ -37,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Its exit code, see docs/commands.md.
     """
     chosen = _parser().parse_args(arguments)
-    console = Console(highlight=False)
+    # Into a pipe or a file Rich would write 80 columns, too few for the tables here.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_COLUMNS)
     try:
         _register(getattr(chosen, "network", []))
         return chosen.run(chosen, console)
@@ -225,8 +228,9 @@ def _add_uses(add: Callable[..., argparse.ArgumentParser]) -> None:
     asked.add_argument("classifier", type=Path, help="file that dfml adapt wrote")
     asked.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="picture files")
     asked.add_argument("--csv", action="store_true", help="print CSV with the probability of every class")
-    for option, text in (("ways", "classes of an episode"), ("shots", "support photos per class")):
-        measured.add_argument(f"--{option}", type=_positive, metavar="N", help=f"{text}; as in training by default")
+    default = "; as in training by default"
+    measured.add_argument("--ways", type=_positive, metavar="N", help=f"classes of an episode{default}")
+    measured.add_argument("--shots", type=_positive, metavar="N", help=f"support photos per class{default}")
     measured.add_argument("--queries", type=_positive, metavar="N", help="query photos per class")
     measured.add_argument("--episodes", type=_positive, metavar="N", help="how many episodes")
     measured.add_argument("--seed", type=int, metavar="N", help="of the draw of episodes")

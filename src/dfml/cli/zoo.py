@@ -52,14 +52,15 @@ def _of_imported(manifest: ImportedZooManifest) -> Table:
         text=4,
     )
     for model in manifest.models:
+        module = model.kind == "module"  # nothing is known of what is inside a program or a service
         table.add_row(
             model.name,
             model.kind,
             f"{model.side} {model.channels}",
             model.outputs,
             str(len(model.classes)),
-            f"{model.parameters / 1e6:.2f} M",
-            str(model.norms) if model.kind == "module" else "n/a",
+            f"{model.parameters / 1e6:.2f} M" if module else "n/a",
+            str(model.norms) if module else "n/a",
             "n/a" if model.features is None else f"{model.features.size} of {model.features.layer or 'all'}",
             "not told" if model.accuracy is None else f"{model.accuracy:.1f}",
         )
