@@ -224,16 +224,6 @@ def pool_zoos(*names):
     return files
 
 
-def zoo_parts(wildcards):
-    """Input function: files of the models that other jobs have trained for a zoo, if it is made in parts."""
-    parts = range(len(zoo_ranges(wildcards)))
-    return collect(
-        "<results>/zoo_parts/{w.dataset}/{w.architecture}/seed{w.seed}/part{part}.pt",
-        w=[wildcards],
-        part=parts,
-    )
-
-
 def card_path(zoo):
     """The card of an imported zoo."""
     return Path(settings.zoos[zoo].card).expanduser()

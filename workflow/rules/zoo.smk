@@ -12,6 +12,12 @@ ZOO_JUDGES = {
 }
 
 
+def zoo_parts(wildcards):
+    """Input function: files of the models that other jobs have trained for a zoo, if it is made in parts."""
+    folder = "<results>/zoo_parts/{w.dataset}/{w.architecture}/seed{w.seed}".format(w=wildcards)
+    return [f"{folder}/part{part}.pt" for part in range(len(zoo_ranges(wildcards)))]
+
+
 rule train_zoo_part:
     """Train some of the models of one zoo, where `runtime.models_per_job` has it made by several jobs."""
     input:
