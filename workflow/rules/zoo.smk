@@ -12,10 +12,8 @@ ZOO_JUDGES = {
 }
 
 
-def zoo_parts(wildcards):
-    """Input function: files of the models that other jobs have trained for a zoo, if it is made in parts."""
-    folder = "<results>/zoo_parts/{w.dataset}/{w.architecture}/seed{w.seed}".format(w=wildcards)
-    return [f"{folder}/part{part}.pt" for part in range(len(zoo_ranges(wildcards)))]
+# Some of the models of a zoo that several jobs make.
+ZOO_PART = "<results>/zoo_parts/{dataset}/{architecture}/seed{seed}/part{part}.pt"
 
 
 rule train_zoo_part:
@@ -24,7 +22,7 @@ rule train_zoo_part:
         images="<results>/images/{dataset}/meta_train.npz",
         summary="<results>/images/{dataset}/images.json",
     output:
-        part=temp("<results>/zoo_parts/{dataset}/{architecture}/seed{seed}/part{part}.pt"),
+        part=temp(ZOO_PART),
     log:
         "<logs>/train_zoo_part/{dataset}/{architecture}/seed{seed}/part{part}.log",
     benchmark:
@@ -56,7 +54,9 @@ rule train_zoo:
     input:
         images="<results>/images/{dataset}/meta_train.npz",
         summary="<results>/images/{dataset}/images.json",
-        parts=zoo_parts,
+        parts=lambda wildcards: collect(
+            ZOO_PART, part=range(len(zoo_ranges(wildcards))), **dict(wildcards.items())
+        ),
     output:
         **ZOO_JUDGES,
         weights="<results>/zoo/{dataset}/{architecture}/seed{seed}/zoo.safetensors",
