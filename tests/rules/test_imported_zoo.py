@@ -8,6 +8,7 @@ import yaml
 from dfml.artefacts.imported_zoo import ImportedZooManifest
 from dfml.cli.main import main
 from support.lab import write_lab
+from support.pictures import class_files, write_files
 from support.workflow import Workflow
 
 
@@ -16,10 +17,14 @@ def configured(tmp_path, **pool):
     (workflow.folder / "config/smoke.yaml").replace(workflow.folder / "config/config.yaml")
     card = write_lab(tmp_path / "lab")
     off = {"single": {"methods": []}, "multi_architecture": {"methods": []}}
-    told = {"datasets": [], "zoos": ["lab"], "evaluate": ["icons_colour"]} | pool
+    photos = write_files(tmp_path / "photos", class_files(dict.fromkeys("abcdef", 24)))
+    told = {"datasets": [], "zoos": ["lab"], "evaluate": ["icons_colour", "photos"]} | pool
     workflow.configure(
         experiment="lab",
-        datasets={"icons_colour": {"source": "embedded"}},
+        datasets={
+            "icons_colour": {"source": "embedded"},
+            "photos": {"source": "folder", "path": str(photos), "fractions": [0, 0, 1]},
+        },
         zoos={"lab": {"card": str(card)}},
         pools={**off, "lab": told},
         methods=["procedural_heads", "free"],
@@ -55,6 +60,7 @@ def test_learners_are_measured_and_models_without_statistics_named(done):
     workflow, _, _ = done
     results = (workflow.folder / "results/lab/tables/main.md").read_text()
     assert "Heads on procedural images" in results and "FREE" in results
+    assert "icons_colour" in results and "photos" in results  # of which all classes are for measuring
     (log,) = workflow.folder.glob("logs/lab/invert/lab/five/seed0.log")
     assert "no stored batch-norm statistics in plain, grey, sealed" in log.read_text()
 

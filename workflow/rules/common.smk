@@ -14,7 +14,7 @@ from dfml.data.sources.opening import fingerprint
 from dfml.data.splits import split_files
 from dfml.errors import DataError, FileFormatError
 from dfml.catalogue import entry
-from dfml.config.checks import real_episodes
+from dfml.config.checks import needed_splits, real_episodes
 from dfml.files.atomic import bring_to_present
 from dfml.files.reading import digest_json
 from dfml.inversion.settings import Inverter
@@ -132,6 +132,7 @@ def check_images():
             images.check_enough(
                 minimum_classes=settings.ways,
                 minimum_images=max(settings.shots) + settings.evaluation.queries,
+                needed=needed_splits(settings, dataset),
             )
             images.check_episodes(real_episodes(settings, dataset))
         except FileFormatError:

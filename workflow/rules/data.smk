@@ -30,7 +30,7 @@ rule prepare_images:
         settings=dataset_settings,
         listing=image_listing,
         evaluated=is_evaluated,
-        episodes=dataset_episodes,
+        wanted=wanted_of_dataset,
     script:
         "../scripts/prepare_images.py"
 

@@ -2,7 +2,7 @@
 from typing import get_args
 
 from dfml.artefacts.base import Cell
-from dfml.artefacts.images import AllDrawn
+from dfml.artefacts.images import Wanted
 from dfml.catalogue import entry
 from dfml.files.reading import digest_json
 from dfml.inversion.settings import Inverter
@@ -19,9 +19,9 @@ def dataset_settings(wildcards):
     return plain(settings.datasets[wildcards.dataset], exclude={"epochs"})  # of its zoos
 
 
-def dataset_episodes(wildcards):
-    """The episodes that methods draw of its real images, to be refused before anything is trained."""
-    return AllDrawn(real_episodes(settings, wildcards.dataset))
+def wanted_of_dataset(wildcards):
+    """What its images have to give; what they cannot is refused before anything is trained."""
+    return Wanted(needed_splits(settings, wildcards.dataset), real_episodes(settings, wildcards.dataset))
 
 
 def network_settings(wildcards):

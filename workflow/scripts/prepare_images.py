@@ -20,9 +20,10 @@ def _main(snakemake: Any, job: Job) -> None:
         minimum_images=job.untracked.images_per_class,
         minimum_classes=job.untracked.ways,
         evaluated=snakemake.params.evaluated,
+        needed=snakemake.params.wanted.splits,
         workers=snakemake.threads,
     )
-    ImagesManifest.load(Path(snakemake.output.summary)).check_episodes(snakemake.params.episodes.of)
+    ImagesManifest.load(Path(snakemake.output.summary)).check_episodes(snakemake.params.wanted.episodes)
 
 
 run_job(snakemake, _main)

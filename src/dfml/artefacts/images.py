@@ -1,6 +1,6 @@
 """``images.json``: what is written beside prepared images, and checked when it is read. Torch-free."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -23,16 +23,16 @@ class Drawn:
     key: str
 
 
-class AllDrawn(dict[str, object]):
-    """All episodes that are drawn of a data set.
+class Wanted(dict[str, object]):
+    """What the images of a data set have to give: its splits that are read, and episodes that methods draw of it.
 
     Snakemake sees an empty dictionary, whatever it holds: no reason for a job to run again, nor for its cache between
     workflows to miss, which wants values that JSON has.
     """
 
-    def __init__(self, of: Iterable[Drawn]) -> None:
+    def __init__(self, splits: Iterable[str], episodes: Iterable[Drawn]) -> None:
         super().__init__()
-        self.of = tuple(of)
+        self.splits, self.episodes = frozenset(splits), tuple(episodes)
 
 
 class SplitEntry(Closed):
@@ -69,8 +69,9 @@ class Copies(Closed):
 class ImagesManifest(Artefact):
     """The prepared images of one data set; mean and standard deviation per channel, in units of [0, 1].
 
-    These are the published ones where the data set has any (`dfml.data.known`), else measured on meta-train. Pictures
-    without classes are in meta-train alone, and the other splits are empty. Of embedded images `copies` is None.
+    These are the published ones where the data set has any (`dfml.data.known`), else measured on meta-train; without
+    meta-train there are none, as only models need them that are trained on it. Splits may be empty, though not all:
+    pictures without classes are in meta-train alone. Of embedded images `copies` is None.
     """
 
     FORMAT: ClassVar = "dfml.images"
@@ -82,9 +83,9 @@ class ImagesManifest(Artefact):
     licence: Text
     side: Positive
     channels: Positive
-    mean: list[float] = Field(min_length=1)
-    std: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    normalisation: Literal["measured", "published"]
+    mean: list[float]
+    std: list[Annotated[float, Field(gt=0)]]
+    normalisation: Literal["measured", "published", "none"]
     copies: Copies | None
     splits: dict[str, SplitEntry]
 
@@ -92,27 +93,30 @@ class ImagesManifest(Artefact):
     def _splits_are_beside_it(self) -> "ImagesManifest":
         if set(self.splits) != set(SPLITS):
             raise ValueError(f"needs exactly the splits {', '.join(SPLITS)}")
-        if not self.splits["meta_train"].names:
-            raise ValueError("meta_train has no classes")
+        if not any(entry.names for entry in self.splits.values()):
+            raise ValueError("no split has classes")
         for split, entry in self.splits.items():
             # A name of the writer's choice could lead anywhere.
             if entry.file != f"{split}.npz":
                 raise ValueError(f"the file of {split} must be {split}.npz in the same folder, not {entry.file!r}")
-        if not len(self.mean) == len(self.std) == self.channels:
-            raise ValueError("needs a mean and a standard deviation for each channel")
+        if not len(self.mean) == len(self.std) == (0 if self.normalisation == "none" else self.channels):
+            raise ValueError("needs a mean and a standard deviation for each channel, or none and no normalisation")
+        if self.splits["meta_train"].names and self.normalisation == "none":
+            raise ValueError("has meta-train classes and no normalisation")
         return self
 
-    def check_enough(self, *, minimum_classes: int, minimum_images: int) -> None:
-        """Check every split, so that a setting raised after the images were prepared fails before hours of work.
+    def check_enough(self, *, minimum_classes: int, minimum_images: int, needed: Collection[str] = SPLITS) -> None:
+        """Check what is read, so that a setting raised after the images were prepared fails before hours of work.
 
         Args:
             minimum_classes: Fewest classes of a split: ways.
             minimum_images: Fewest images of a class: shots + queries.
+            needed: Splits that have to be enough.
 
         Raises:
             DataError: a split or a class has too few.
         """
-        for part, split in self.splits.items():
+        for part, split in ((part, self.splits[part]) for part in SPLITS if part in needed):
             if len(split.names) < minimum_classes:
                 raise DataError(
                     f"{self.dataset}: {part} has {len(split.names)} classes, but {minimum_classes} are needed; "
@@ -125,6 +129,11 @@ class ImagesManifest(Artefact):
                     f"{self.dataset}: every class needs at least {minimum_images} images; {part} has too few in: "
                     f"{', '.join(short)}; lower `shots` or `evaluation.queries`"
                 )
+
+    def enough_for_a_curve(self, *, classes: int, images: int) -> bool:
+        """Whether meta-val has as many classes of as many images."""
+        split = self.splits["meta_val"]
+        return len(split.names) >= classes and min(split.counts) >= images
 
     def check_episodes(self, drawn: Iterable[Drawn]) -> None:
         """The same for episodes that take more images of one split than evaluation does.

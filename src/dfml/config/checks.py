@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from dfml.artefacts.images import Drawn
+from dfml.artefacts.images import SPLITS, Drawn
 from dfml.catalogue import METHODS, entry, section_key
 from dfml.config.own_files import faulty_cards, faulty_files, unknown_families
 from dfml.data.known import KNOWN
@@ -55,6 +55,7 @@ def disagreements(config: "Experiment") -> Iterator[Problem]:
     yield from _known_sizes(config)
     yield from _paths(config)
     if not wrong_names:
+        yield from _shares(config)
         yield from _unlabelled(config)
         yield from _something_runs(config)
 
@@ -214,6 +215,16 @@ def _methods(config: "Experiment") -> Iterator[Problem]:
             yield replace(problem, key=_inversion_key(config, rows[0][1], problem.key)) if shared else problem
 
 
+def _shares(config: "Experiment") -> Iterator[Problem]:
+    """Splits without a share of the classes that some job reads."""
+    for name, dataset in config.datasets.items():
+        needed = needed_splits(config, name) if dataset.source == "folder" and dataset.split is None else ()
+        for split, share in zip(SPLITS, dataset.fractions, strict=True):
+            if share == 0 and split in needed:
+                message = f"gives no class to {split}, which a zoo, a method or `evaluation` needs; give it a share"
+                yield Problem(f"datasets.{name}.fractions", message, ("pools", "methods", "evaluation"))
+
+
 def _unlabelled(config: "Experiment") -> Iterator[Problem]:
     """Data sets that a method names itself."""
     running = {cell.method for cell in config.cells()}
@@ -227,22 +238,23 @@ def _unlabelled(config: "Experiment") -> Iterator[Problem]:
 def _known_sizes(config: "Experiment") -> Iterator[Problem]:
     """More ways than classes, and fewer images than an episode needs; a folder is counted when it is read.
 
-    Every split is held to the ways and to the episodes of evaluation, drawn of it or not, as by the job that makes it.
+    Every split that is needed is held to the ways and to the episodes of evaluation, as by the job that makes it.
     """
     running = [pool for pool in config.pools if config.selected(pool)]
     used = {name for pool in running for name in config.pools[pool].read}
     for name in sorted(used & set(config.datasets)):
-        sizes = config.datasets[name].sizes(name) or {}
+        known, needed = config.datasets[name].sizes(name) or {}, needed_splits(config, name)
+        sizes = {split: size for split, size in known.items() if split in needed}
         for split, size in sizes.items():
             if config.ways > size.classes:
                 message = f"{config.ways} ways, but `{name}` has {size.classes} {split} classes; use fewer"
                 yield Problem("ways", message, ("pools",))
         every = [Drawn(split, max(config.shots), config.evaluation.queries, "evaluation.queries") for split in sizes]
         for drawn in [*every, *real_episodes(config, name)] if sizes else []:
-            size, needed = sizes[drawn.split], drawn.shots + drawn.queries
-            if needed > size.images:
+            size, images = sizes[drawn.split], drawn.shots + drawn.queries
+            if images > size.images:
                 message = (
-                    f"{drawn.shots} shots and {drawn.queries} queries need {needed} images per class, but the "
+                    f"{drawn.shots} shots and {drawn.queries} queries need {images} images per class, but the "
                     f"smallest {drawn.split} class of `{name}` has {size.images}; use fewer queries or shots"
                 )
                 yield Problem(drawn.key, message, ("shots", "pools", "methods"))
@@ -257,6 +269,23 @@ def real_episodes(config: "Experiment", dataset: str) -> Iterator[Drawn]:
                 key = f"{_key(method)}.queries"
                 drawn[key] = Drawn("meta_train", max(config.shots), config.options(method)["queries"], key)
     yield from drawn.values()
+
+
+def needed_splits(config: "Experiment", dataset: str) -> frozenset[str]:
+    """The splits that have to be enough: all of a zoo's data set, else what some job reads but for the curve."""
+    needed = set()
+    for pool, chosen in config.pools.items():
+        methods = config.selected(pool)
+        asked = (config.options(method)["dataset"] for method in methods if entry(method).other_domain)
+        if methods and dataset in chosen.datasets:
+            needed.update(SPLITS)
+        if dataset in asked:
+            needed.add("meta_train")
+        if methods and dataset in chosen.measured:
+            needed.add(config.evaluation.split)
+            if config.evaluation.select == "val_best":
+                needed.add("meta_val")
+    return frozenset(needed | {drawn.split for drawn in real_episodes(config, dataset)})
 
 
 def _something_runs(config: "Experiment") -> Iterator[Problem]:

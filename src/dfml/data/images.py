@@ -124,38 +124,38 @@ def save_images(
 
     Args:
         folder: Where the files go; made if absent.
-        splits: All three splits by name, or meta-train alone for pictures without classes.
+        splits: Splits by name; one that is missing is written as empty.
         source: Where the images came from (a key `source` of the configuration); only recorded.
         normalisation: Published mean and standard deviation per channel; None to measure them on meta-train.
         copies: What stood in the source more than once; only recorded.
 
     Raises:
-        DataError: a split is missing, or the splits differ in shape.
+        DataError: there is no split, or the splits differ in shape.
         DfmlError: the disk is full, or writing is not permitted.
     """
-    if set(splits) not in ({"meta_train"}, set(SPLITS)):
-        raise DataError(f"{folder}: needs exactly the splits {', '.join(SPLITS)}, got {', '.join(splits)}")
+    if not splits or not set(splits) <= set(SPLITS):
+        raise DataError(f"{folder}: needs some of the splits {', '.join(SPLITS)}, got {', '.join(splits) or 'none'}")
     if len({(s.side, s.channels) for s in splits.values()}) != 1:
         raise DataError(f"{folder}: the splits differ in side or channels")
     described = {}
-    train = splits["meta_train"]
+    train, one = splits.get("meta_train"), next(iter(splits.values()))
     for split in SPLITS:
         images, path = splits.get(split), folder / f"{split}.npz"
-        none = np.empty((0, train.channels, train.side, train.side), np.uint8)
+        none = np.empty((0, one.channels, one.side, one.side), np.uint8)
         x = images.packed()[0].numpy() if images else none
         names, counts = (images.names, images.counts) if images else ((), ())
-        _write_npz(path, x, names, counts, dataset=train.dataset, split=split, licence=train.licence)
+        _write_npz(path, x, names, counts, dataset=one.dataset, split=split, licence=one.licence)
         described[split] = SplitEntry(file=path.name, sha256=sha256_file(path), names=list(names), counts=list(counts))
-    mean, std = normalisation or channel_statistics(train)
+    mean, std = normalisation or (channel_statistics(train) if train else ((), ()))
     ImagesManifest(
-        dataset=train.dataset,
+        dataset=one.dataset,
         source=source,
-        licence=train.licence,
-        side=train.side,
-        channels=train.channels,
+        licence=one.licence,
+        side=one.side,
+        channels=one.channels,
         mean=list(mean),
         std=list(std),
-        normalisation="published" if normalisation else "measured",
+        normalisation="published" if normalisation else "measured" if train else "none",
         copies=copies,
         splits=described,
     ).save(folder / MANIFEST)
@@ -166,7 +166,7 @@ def load_images(path: Path) -> ClassImages:
 
     Raises:
         FileFormatError: the file is missing, truncated or not one of ours.
-        DataError: it is an empty split of pictures without classes.
+        DataError: the split is empty.
     """
     remedy = "delete its folder and run the rule prepare_images again"
     arrays = read_arrays(path, _ARRAYS, remedy=remedy)
@@ -180,9 +180,7 @@ def load_images(path: Path) -> ClassImages:
         raise FileFormatError(f"{path} has format version {version}, expected {_VERSION}; {remedy}")
     x, y, names = arrays["x"], arrays["y"], facts["names"]
     if len(x) == len(y) == len(names) == 0:
-        raise DataError(
-            f"{path} has no classes: pictures without classes can be asked, but nothing is evaluated on them"
-        )
+        raise DataError(f"{path} has no classes: nothing can be drawn of an empty split")
     sound = x.dtype == np.uint8 and x.ndim == 4 and y.dtype == np.int64 and y.shape == x.shape[:1] and x.size > 0
     sound = sound and all(len(facts[key]) == 1 for key in ("dataset", "split", "licence"))
     sound = sound and all(is_name(name) for name in [*facts["dataset"], *names])

@@ -1,7 +1,7 @@
 """From a source of images to the files that zoo training and evaluation read."""
 
 import logging
-from collections.abc import Mapping, Sized
+from collections.abc import Collection, Mapping, Sized
 from pathlib import Path
 
 from dfml.data.copies import without_copies
@@ -33,6 +33,7 @@ def prepare_images(
     minimum_images: int = 2,
     minimum_classes: int = 1,
     evaluated: bool = True,
+    needed: Collection[str] = SPLITS,
     workers: int = 1,
 ) -> None:
     """Write ``meta_train.npz``, ``meta_val.npz``, ``meta_test.npz`` and ``images.json`` of one data set.
@@ -50,13 +51,14 @@ def prepare_images(
         minimum_classes: Fewest classes a split may have, such as ways.
         evaluated: Whether models are trained and learners evaluated on it. Of one that is only asked, the minima do not
             matter, and it may be pictures without classes.
+        needed: Splits that have to be enough; others may be smaller, or empty.
         workers: Threads that decode; they change nothing but the time.
 
     Raises:
         DataError: the images or the split are missing, damaged or too few.
         FileFormatError: a file of ours is.
     """
-    least = (minimum_images, minimum_classes) if evaluated else (1, 1)
+    least = (minimum_images, minimum_classes, needed) if evaluated else (1, 1, needed)
     if settings.source == "embedded":
         arrays = embedded.read_embedded(name, resources)
         stem = embedded.FILES[name]
@@ -86,7 +88,7 @@ def prepare_images(
     _check(name, split, {c: range(count) for c, count in packed.counts.items()}, *least)
     licence = known.licence if known else FOLDER_LICENCE
     images, start = {}, 0
-    for part in SPLITS:
+    for part in (part for part in SPLITS if getattr(split, part)):
         counts = {c: packed.counts[c] for c in getattr(split, part)}
         end = start + sum(counts.values())
         images[part] = packed_images(name, part, packed.x[start:end], counts, licence)
@@ -138,27 +140,35 @@ def _folder_split(settings: DatasetSettings, store: Store, layout: Layout) -> Cl
         return read_split(Path(settings.split).expanduser(), list(layout.classes))
     if not layout.parts:
         return seeded_split(list(layout.classes), seed=settings.split_seed, fractions=settings.fractions)
-    if set(layout.parts) != set(_FOLDER_PARTS):
+    if not {"test"} < set(layout.parts) <= set(_FOLDER_PARTS):
         raise DataError(
-            f"{store.where} has the parts {', '.join(layout.parts)} of different classes; a class split needs train, "
-            "val and test: add what is missing, or name a split file by `split`"
+            f"{store.where} has the parts {', '.join(layout.parts)} of different classes; a class split is made of "
+            "train, val and test: add what is missing, or name a split file by `split`"
         )
-    _log.info("the class split is that of the folders or lists train, val and test")
-    return ClassSplit(**{_FOLDER_PARTS[part]: names for part, names in layout.parts.items()})
+    _log.info("the class split is that of the folders or lists %s", ", ".join(layout.parts))
+    return ClassSplit(**{split: layout.parts.get(part, ()) for part, split in _FOLDER_PARTS.items()})
 
 
 def _check(
-    name: str, split: ClassSplit, images: Mapping[str, Sized], minimum_images: int, minimum_classes: int
+    name: str,
+    split: ClassSplit,
+    images: Mapping[str, Sized],
+    minimum_images: int,
+    minimum_classes: int,
+    needed: Collection[str],
 ) -> None:
-    """Raise a DataError when a split has too few classes or a class too few images."""
-    for part in SPLITS:
+    """Raise a DataError when a split that is needed has too few classes, or one of them too few images."""
+    parts = [part for part in SPLITS if part in needed]
+    for part in parts:
         classes = len(getattr(split, part))
         if classes < minimum_classes:
+            spare = "" if "meta_train" in needed else ", all to meta-test for instance by `fractions: [0, 0, 1]`"
             raise DataError(
                 f"{name}: {part} has {classes} classes, but {minimum_classes} are needed; "
-                "lower `ways`, add classes or change the class split"
+                f"lower `ways`, add classes or change the class split{spare}"
             )
-    short = [f"{c} ({len(images[c])})" for c in split.names if len(images[c]) < minimum_images]
+    names = [c for part in parts for c in getattr(split, part)]
+    short = [f"{c} ({len(images[c])})" for c in names if len(images[c]) < minimum_images]
     if short:
         raise DataError(
             f"{name}: every class needs at least {minimum_images} images; too few in: {', '.join(short)}; "

@@ -35,13 +35,14 @@ class DatasetSettings(Section):
     split: str | None = Field(
         None,
         description="Folder source: JSON or CSV file with the class split; null takes that of folders `train`, `val` "
-        "and `test`, or draws one from `split_seed`.",
+        "and `test` of different classes, or draws one from `split_seed`.",
     )
     split_seed: int = Field(0, ge=0, description="Folder source: seed of the class split that is drawn.")
     fractions: tuple[float, float, float] = Field(
         (0.64, 0.16, 0.20),
         strict=False,
-        description="Folder source: shares of meta-train, meta-val and meta-test classes in the split that is drawn.",
+        description="Folder source: shares of meta-train, meta-val and meta-test classes in the split that is drawn; "
+        "`[0, 0, 1]` for a data set on which learners are only evaluated.",
     )
 
     epochs: int | None = Field(
@@ -86,9 +87,10 @@ class DatasetSettings(Section):
                     yield Problem(key, message, ("source",))
             if self.side != 32:
                 yield Problem("side", "embedded data sets have side 32; remove this key", ("source",))
-        if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
+        if min(self.fractions) < 0 or self.fractions[2] == 0 or abs(sum(self.fractions) - 1) > 1e-6:
             shares = ", ".join(f"{share:g}" for share in self.fractions)
-            yield Problem("fractions", f"must be three positive numbers that sum to 1, got {shares}")
+            message = f"must be three numbers that sum to 1, none below 0 and the last above, got {shares}"
+            yield Problem("fractions", message)
 
 
 _ICONS = {

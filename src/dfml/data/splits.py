@@ -30,7 +30,7 @@ _SHAPE = (
 
 @dataclass(frozen=True)
 class ClassSplit:
-    """Disjoint class names of the three splits, each sorted by code point."""
+    """Disjoint class names of the three splits, each sorted by code point; all but meta-test may be empty."""
 
     meta_train: tuple[str, ...]
     meta_val: tuple[str, ...]
@@ -40,8 +40,8 @@ class ClassSplit:
         owner: dict[str, str] = {}
         for split in SPLITS:
             names = getattr(self, split)
-            if not names:
-                raise DataError(f"class split: {split} has no classes; every split needs at least one")
+            if not names and split == "meta_test":
+                raise DataError("class split: meta_test has no classes; it needs at least one")
             for name in names:
                 if name in owner:
                     raise DataError(
@@ -157,20 +157,21 @@ def seeded_split(names: Sequence[str], *, seed: int, fractions: Sequence[float])
     Args:
         names: Class names in any order.
         seed: Seed of the draw.
-        fractions: Shares of meta-train, meta-val and meta-test; they sum to 1. Meta-val and meta-test get
-            their share rounded, but at least one class; meta-train gets the rest.
+        fractions: Shares of meta-train, meta-val and meta-test; they sum to 1. One of 0 gets none. Meta-val and
+            meta-test get their share rounded, but at least one class; meta-train gets the rest, without it meta-test.
 
     Raises:
-        DataError: there are fewer than three classes, or none would be left for meta-train.
+        DataError: there are fewer classes than splits with a share, or none would be left for the rest.
     """
     ordered = sorted(set(names))
-    validation = max(1, round(fractions[1] * len(ordered)))
-    test = max(1, round(fractions[2] * len(ordered)))
+    validation = max(1, round(fractions[1] * len(ordered))) if fractions[1] else 0
+    test = max(1, round(fractions[2] * len(ordered))) if fractions[0] else len(ordered) - validation
     train = len(ordered) - validation - test
-    if train < 1:
+    if min(test, train) < 0 or test == 0 or (train == 0 and fractions[0]):
+        shared = sum(share > 0 for share in fractions)
         raise DataError(
             f"class split: {len(ordered)} classes cannot be shared out as {tuple(fractions)}; "
-            "at least three classes are needed, one for each split"
+            f"at least {shared} are needed, one for each split with a share"
         )
     order = numpy_rng(seed, "class_split").permutation(len(ordered))
     drawn = [ordered[i] for i in order]

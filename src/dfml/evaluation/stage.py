@@ -11,6 +11,7 @@ import numpy as np
 from dfml.artefacts.accuracies import ACCURACIES, EpisodeAccuracies, accuracies_digest
 from dfml.artefacts.base import Cell
 from dfml.artefacts.cell import Learning
+from dfml.artefacts.images import MANIFEST, ImagesManifest
 from dfml.artefacts.learner import LearnerManifest
 from dfml.artefacts.record import CurvePoint, Record, Result
 from dfml.compute.device import describe_device
@@ -45,8 +46,8 @@ def evaluate(
     """Measure one learner on episodes of every data set of its pool and write ``record.json``.
 
     Its episodes one by one are in ``accuracies.npz`` beside it, which is written first: a record is never without.
-    Kept iterates are measured on meta-val episodes for the learning curve. The reported iterate is the last one or
-    the best on meta-val; images of the reported split are read after the choice (F01).
+    Kept iterates are measured on meta-val episodes for the learning curve, where a data set has them. The reported
+    iterate is the last one or the best on meta-val; images of the reported split are read after the choice (F01).
 
     Raises:
         DataError: a meta-test or meta-val class is too small for the episodes.
@@ -56,27 +57,30 @@ def evaluate(
         learner, steps=settings.adaptation_steps, learning_rate=settings.adaptation_learning_rate, device=job.device
     )
 
-    def drawn(file: str, count: int) -> list[EpisodeSet]:
+    def drawn(split: str, count: int, folders: Sequence[Path]) -> list[EpisodeSet]:
         """The episodes of one split of every data set."""
         return [
             EpisodeSet.draw(
-                load_images(folder / file),
+                load_images(folder / f"{split}.npz"),
                 ways=ways,
                 shots=cell.shots,
                 settings=settings,
                 count=count,
                 device=job.device,
             )
-            for folder in images
+            for folder in folders
         ]
 
     curve: list[CurvePoint] = []
     if settings.validation_episodes and len(learners) > 1:
-        curve = _curve(manifest, learners, drawn("meta_val.npz", settings.validation_episodes), job)
+        least = {"classes": ways, "images": cell.shots + settings.queries}
+        held = [folder for folder in images if ImagesManifest.load(folder / MANIFEST).enough_for_a_curve(**least)]
+        validation = drawn("meta_val", settings.validation_episodes, held)
+        curve = _curve(manifest, learners, validation, job) if held else []
     chosen = _select(settings.select, curve, len(learners), manifest)
 
     digests, counts = {}, {}
-    tests = drawn(f"{settings.split}.npz", settings.episodes)
+    tests = drawn(settings.split, settings.episodes, images)
     with job.progress.task(
         f"{settings.split.replace('_', '-')} {cell.method}", total=len(tests) * settings.episodes
     ) as bar:

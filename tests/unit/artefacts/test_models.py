@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from dfml.artefacts.base import Artefact, Closed
 from dfml.artefacts.cell import CellFacts, Effort, Learning
-from dfml.artefacts.images import AllDrawn, Drawn, ImagesManifest
+from dfml.artefacts.images import Drawn, ImagesManifest, Wanted
 from dfml.artefacts.inversion import InversionRecord
 from dfml.artefacts.learner import LearnerManifest
 from dfml.artefacts.metrics import Metrics
@@ -195,10 +195,11 @@ def test_prepared_images_that_are_too_few_for_a_methods_episodes(path, drawn, sa
         manifest.check_episodes([Drawn("meta_train", 1, 1, "x"), drawn])
 
 
-def test_to_snakemake_all_episodes_are_the_same():
+def test_to_snakemake_all_that_is_wanted_of_images_is_the_same():
     """Its cache wants values that JSON has, and neither it nor a finished job may depend on them."""
     episodes = [Drawn("meta_train", 1, 3, "supervised_anil.queries")]
-    drawn = AllDrawn(episodes)
-    assert json.dumps(drawn) == json.dumps(AllDrawn([]))
-    assert repr(drawn) == repr(AllDrawn([]))
-    assert copy.deepcopy(drawn).of == tuple(episodes)  # as pickle takes it to the job
+    drawn = Wanted(["meta_test"], episodes)
+    assert json.dumps(drawn) == json.dumps(Wanted([], []))
+    assert repr(drawn) == repr(Wanted([], []))
+    copied = copy.deepcopy(drawn)  # as pickle takes it to the job
+    assert (copied.splits, copied.episodes) == ({"meta_test"}, tuple(episodes))

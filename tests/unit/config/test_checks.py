@@ -160,7 +160,38 @@ class TestNames:
             f"datasets.icons_colour.split: {remedy}",
         ]  # fmt: skip
         (line,) = problems({"datasets": {"icons_colour": {"fractions": [0.5, 0.5, 0.5]}}})
-        assert line.endswith("must be three positive numbers that sum to 1, got 0.5, 0.5, 0.5")
+        assert line.endswith("must be three numbers that sum to 1, none below 0 and the last above, got 0.5, 0.5, 0.5")
+        for wrong in ([0.5, 0.5, 0], [-0.5, 0.5, 1]):
+            (line,) = problems({"datasets": {"icons_colour": {"fractions": wrong}}})
+            assert "must be three numbers" in line
+
+    @pytest.mark.parametrize(
+        ("pool", "more", "splits"),
+        [
+            ({"datasets": ["mine"]}, {}, ["meta_train", "meta_val"]),
+            ({"evaluate": ["mine"]}, {"methods": ["supervised_maml"]}, ["meta_train"]),
+            ({}, {"methods": ["unlabelled_heads"], "unlabelled_heads": {"dataset": "mine"}}, ["meta_train"]),
+            ({"evaluate": ["mine"]}, {"evaluation": {"select": "val_best"}}, ["meta_val"]),
+            ({"evaluate": ["mine"]}, {"evaluation": {"split": "meta_val"}}, ["meta_val"]),
+        ],
+    )
+    def test_a_split_that_is_read_has_a_share_of_the_classes(self, pool, more, splits):
+        mine = {"source": "folder", "path": "x", "fractions": [0, 0, 1]}
+        wanted = {"datasets": {"icons_colour": {}, "mine": mine}, "pools": {"single": pool}, **more}
+        said = "gives no class to {}, which a zoo, a method or `evaluation` needs; give it a share"
+        assert problems(wanted) == [f"datasets.mine.fractions: {said.format(split)}" for split in splits]
+        only_evaluated = {"pools": {"single": {"evaluate": ["mine"]}}, "methods": ["random"]}
+        assert validate_config({**wanted, "evaluation": {}, **only_evaluated}).datasets["mine"].fractions == (0, 0, 1)
+
+    def test_of_a_data_set_that_is_only_evaluated_meta_test_has_to_be_enough(self):
+        eurosat = {"source": "eurosat", "path": "x"}  # of three, two and five classes
+        wanted = {"datasets": {"icons_colour": {}, "eurosat": eurosat}, "methods": ["random"]}
+        assert validate_config({**wanted, "pools": {"single": {"evaluate": ["eurosat"]}}})
+        lines = problems({**wanted, "pools": {"single": {"datasets": ["eurosat"]}}})
+        assert [line.partition(";")[0] for line in lines] == [
+            f"ways: 5 ways, but `eurosat` has {classes} {split} classes"
+            for split, classes in (("meta_val", 2), ("meta_train", 3))
+        ]
 
     def test_every_network_is_of_a_known_family(self):
         wrong = {"family": "resnet180"}

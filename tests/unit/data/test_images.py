@@ -171,11 +171,11 @@ def test_unsound_images_are_refused():
             ClassImages("toy", "meta_val", names, images, "")
 
 
-def test_splits_must_be_complete_and_alike(tmp_path):
-    with pytest.raises(DataError, match="exactly the splits"):
-        save_images(tmp_path, {"meta_train": make(), "meta_test": make("meta_test")}, source="folder")
-    with pytest.raises(DataError, match="exactly the splits"):
-        save_images(tmp_path, {"meta_val": make("meta_val")}, source="folder")
+def test_splits_must_be_known_and_alike(tmp_path):
+    with pytest.raises(DataError, match=r"some of the splits .* got none"):
+        save_images(tmp_path, {}, source="folder")
+    with pytest.raises(DataError, match=r"some of the splits .* got train"):
+        save_images(tmp_path, {"train": make()}, source="folder")
     with pytest.raises(DataError, match="differ in side"):
         save_images(tmp_path, all_splits() | {"meta_val": make("meta_val", side=8)}, source="folder")
     assert not list(tmp_path.iterdir())

@@ -133,14 +133,46 @@ def test_folders_of_different_classes_are_the_split(tmp_path):
     assert splits_of(tmp_path / "own") == own
 
 
-def test_two_parts_are_no_split(tmp_path):
-    files = class_files({"a": 2, "b": 2}, below="train/") | class_files({"c": 2, "d": 2}, below="test/", first=9)
-    with pytest.raises(
-        DataError, match=r"has the parts train, test of different classes; a class split needs train, val"
-    ):
-        prepare_images(
-            "mine", folder_settings(write_files(tmp_path / "im", files)), tmp_path / "out", resources=RESOURCES
-        )
+@pytest.mark.parametrize(
+    ("parts", "refused"),
+    [(("train", "test"), "meta_val"), (("val", "test"), "meta_train"), (("train", "val"), "train, val of different")],
+)
+def test_parts_that_are_missing_are_empty_splits_if_nothing_reads_them(tmp_path, parts, refused):
+    files = {}
+    for first, (part, names) in enumerate(zip(parts, ("ab", "cd"), strict=True)):
+        files |= class_files(dict.fromkeys(names, 2), below=f"{part}/", first=20 * first)
+    settings, out = folder_settings(write_files(tmp_path / "im", files)), tmp_path / "out"
+    with pytest.raises(DataError, match=refused):
+        prepare_images("mine", settings, out, resources=RESOURCES)
+    if refused.startswith("meta"):
+        read = {"meta_train", "meta_val", "meta_test"} - {refused}
+        prepare_images("mine", settings, out, resources=RESOURCES, needed=read)
+        assert splits_of(out)[refused] == []
+        assert splits_of(out)["meta_test"] == ["c", "d"]
+
+
+def test_a_data_set_that_is_only_evaluated_needs_meta_test_alone(tmp_path, animals):
+    settings = folder_settings(animals, fractions=(0, 0, 1))
+    with pytest.raises(DataError, match="meta_train has 0 classes, but 1 are needed"):
+        prepare_images("mine", settings, tmp_path / "out", resources=RESOURCES)
+    prepare_images("mine", settings, tmp_path / "out", resources=RESOURCES, needed={"meta_test"}, minimum_classes=2)
+    found = splits_of(tmp_path / "out")
+    assert (found["meta_train"], found["meta_val"]) == ([], [])
+    assert len(found["meta_test"]) == len(list(animals.iterdir()))
+    manifest = ImagesManifest.load(tmp_path / "out" / MANIFEST)
+    assert (manifest.mean, manifest.std, manifest.normalisation) == ([], [], "none")
+    manifest.check_enough(minimum_classes=2, minimum_images=2, needed={"meta_test"})
+    assert not manifest.enough_for_a_curve(classes=1, images=1)
+    with pytest.raises(DataError, match="meta_train has 0 classes"):
+        manifest.check_enough(minimum_classes=2, minimum_images=2, needed={"meta_train"})
+
+
+def test_too_few_classes_to_evaluate_on_and_the_remedy(tmp_path, animals):
+    options = {"resources": RESOURCES, "minimum_classes": 4}
+    with pytest.raises(DataError, match=r"but 4 are needed; .*`fractions: \[0, 0, 1\]`"):
+        prepare_images("mine", folder_settings(animals), tmp_path / "out", needed={"meta_test"}, **options)
+    with pytest.raises(DataError, match=r"but 4 are needed; .*class split$"):
+        prepare_images("mine", folder_settings(animals), tmp_path / "out", **options)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +191,7 @@ def test_pictures_without_classes_can_be_asked_and_nothing_else(tmp_path, files)
         manifest.check_enough(minimum_classes=1, minimum_images=1)
     with pytest.raises(DataError, match=r"meta_test\.npz has no classes"):
         load_images(tmp_path / "out" / "meta_test.npz")
-    with pytest.raises(DataError, match=r"no class folders|at least three classes"):
+    with pytest.raises(DataError, match=r"no class folders|at least 3 are needed"):
         prepare_images("pile", settings, tmp_path / "other", resources=RESOURCES)
 
 

@@ -54,7 +54,7 @@ def test_a_split_is_read_and_sorted(tmp_path):
     [
         ({"meta_val": ["bee", "dog"]}, r"'dog' is in meta_val and again in meta_test"),
         ({"meta_train": ["ant", "ant"]}, r"'ant' is in meta_train and again in meta_train"),
-        ({"meta_val": []}, "meta_val has no classes"),
+        ({"meta_test": []}, "meta_test has no classes"),
         ({"meta_val": None}, "'meta_val' must be a list"),
         ({"meta_test": ["dog", 3]}, "'meta_test' must be a list of class names"),
         ({"meta_test": ["emu", "fox"]}, "no classes 'emu', 'fox';"),
@@ -113,7 +113,7 @@ def test_a_folder_of_lists_of_images_is_a_split(tmp_path):
         ("filename,label\n0.png,ant\n", r"s\.csv has no column 'split'.*a split file is JSON"),
         ("label,split\nant,dev\n", r"'ant' is in the split 'dev'; write train, val or test"),
         ("label,split\nant,train\nbee,val\nant,test\n", r"'ant' is in meta_train and again in meta_test"),
-        ("label,split\nant,train\n", "meta_val has no classes"),
+        ("label,split\nant,train\nbee,val\n", "meta_test has no classes"),
         ("label,split\n,train\n", "'' is no name of a class"),
     ],
 )
@@ -156,5 +156,20 @@ def test_a_seeded_split_depends_on_names_and_seed_not_on_their_order():
 
 @pytest.mark.parametrize("classes", [0, 1, 2])
 def test_too_few_classes_to_share_out(classes):
-    with pytest.raises(DataError, match="at least three classes"):
+    with pytest.raises(DataError, match="at least 3 are needed"):
         seeded_split(ANIMALS[:classes], seed=0, fractions=FRACTIONS)
+
+
+@given(classes=st.integers(2, 40), fractions=st.sampled_from([(0, 0, 1), (0, 0.3, 0.7), (0.5, 0, 0.5)]))
+def test_a_split_without_a_share_gets_no_class_and_the_others_all(classes, fractions):
+    names = [f"c{i}" for i in range(classes)]
+    split = seeded_split(names, seed=1, fractions=fractions)
+    sizes = [len(part) for part in (split.meta_train, split.meta_val, split.meta_test)]
+    assert [size > 0 for size in sizes] == [share > 0 for share in fractions]
+    assert sorted(split.names) == sorted(names)
+    assert all(abs(size - share * classes) <= 1 for size, share in zip(sizes, fractions, strict=True))
+
+
+def test_a_class_is_not_shared_by_two_splits_with_a_share():
+    with pytest.raises(DataError, match="at least 2 are needed"):
+        seeded_split(["ant"], seed=0, fractions=(0, 0.5, 0.5))

@@ -154,6 +154,19 @@ def test_every_data_set_is_normalised_as_the_learner_knows_it(tmp_path):
         assert row.accuracy == pytest.approx(np.mean([other.accuracy for other in others]))
 
 
+@pytest.mark.parametrize("validation", [None, {"classes": WAYS - 1}, {"per_class": SETTINGS["queries"]}])
+def test_a_data_set_with_too_little_meta_val_has_no_part_in_the_curve(learner, images, tmp_path, validation):
+    options = {"meta_test": {"per_class": 8}} | ({"meta_val": {"per_class": 8} | validation} if validation else {})
+    splits = {s: replace(pattern_images(split=s, **own), dataset="bare") for s, own in options.items()}
+    save_images(tmp_path / "bare", splits, source="folder")
+    alone = run(learner, tmp_path / "bare", tmp_path / "record.json")
+    assert (alone.curve, alone.iterate) == ([], ITERATIONS[-1])
+    assert {row.dataset for row in alone.results} == {"bare"}
+    both = run(learner, [images, tmp_path / "bare"], tmp_path / "record.json")
+    assert both.curve == run(learner, images, tmp_path / "record.json").curve != []
+    assert [row for row in both.results if row.dataset == "bare"] == alone.results
+
+
 def test_the_record_says_what_the_learner_cost(learner, images, tmp_path):
     record = run(learner, images, tmp_path / "record.json")
     assert (record.experiment, record.pool, record.method, record.ways, record.shots, record.seed) == (
@@ -218,7 +231,8 @@ def test_without_validation_episodes_meta_val_is_not_opened(learner, images, tmp
 def test_settings_can_be_chosen_without_opening_meta_test(learner, images, tmp_path):
     alone = tmp_path / "alone"
     alone.mkdir()
-    (alone / "meta_val.npz").symlink_to(images / "meta_val.npz")
+    for name in ("images.json", "meta_val.npz"):
+        (alone / name).symlink_to(images / name)
     record = run(learner, alone, tmp_path / "record.json", split="meta_val")
     assert record.split == "meta_val"
     (last,) = [p.accuracy for p in record.curve if (p.iteration, p.rule, p.batch_norm) == (15, "finetune", "support")]
