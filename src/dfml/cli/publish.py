@@ -1,4 +1,4 @@
-"""`dfml publish`: copies of tables, figures and metrics for git, and a short table in the README.
+"""`dfml publish`: copies of tables, figures, metrics and records for git, and a short table in the README.
 
 Git ignores `results/`, since a table that a clone brings along would look finished to the workflow. What is to be read
 without a run is copied to `docs/results/`; the verdicts on the declared claims follow from there.
@@ -6,10 +6,13 @@ without a run is copied to `docs/results/`; the verdicts on the declared claims 
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 from rich.console import Console
 
+from dfml.artefacts.accuracies import ACCURACIES
 from dfml.cli import claims
 from dfml.cli.pages import with_block
 from dfml.cli.tools import require_repository
@@ -19,6 +22,7 @@ from dfml.results.claims.page import DECLARED
 from dfml.results.readme_table import readme_table
 
 SHOWN_IN_README = "demo"
+RECORDS = "records.zip"
 
 
 def published(shelf: Path) -> dict[str, Path]:
@@ -29,6 +33,18 @@ def published(shelf: Path) -> dict[str, Path]:
     files = [*sorted(shelf.glob("tables/*.md")), *sorted(shelf.glob("figures/*.png"))]
     files += shelf.glob("tables/speed.csv")
     return {path.name: path for path in [*files, shelf / "results.csv", shelf / "metrics.json"]}
+
+
+def packed_records(shelf: Path) -> bytes:
+    """Every record with its accuracies per episode, as a zip by their places in ``shelf``; equal files, equal bytes."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for record in sorted(shelf.glob("evaluation/**/record.json")):
+            for path in (record.with_name(ACCURACIES), record):
+                # A ZipInfo of its own has no time, no user and no mode of this machine.
+                entry = zipfile.ZipInfo(path.relative_to(shelf).as_posix())
+                archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
 
 
 def publish(shelf: Path, folder: Path) -> None:
@@ -43,8 +59,9 @@ def publish(shelf: Path, folder: Path) -> None:
             raise DfmlError(f"{shelf} has no {name}: run the workflow to its end first")
     for name, path in files.items():
         atomic_write(folder / name, path.read_bytes())
+    atomic_write(folder / RECORDS, packed_records(shelf))
     for path in folder.iterdir():
-        if path.name not in files and path.name != "README.md":
+        if path.name not in files and path.name not in (RECORDS, "README.md"):
             path.unlink()
 
 
@@ -58,7 +75,7 @@ def run(experiment: str, console: Console) -> int:
         old, new = with_block(readme, readme_table(shelf / "results.csv"), name="short")
         if old != new:
             atomic_write(readme, new.encode("utf-8"))
-    console.print(f"Copied tables, figures and metrics of {shelf} to {folder}.")
+    console.print(f"Copied tables, figures, metrics and records of {shelf} to {folder}.")
     if DECLARED.is_file():
         claims.run(console, check=False)
     return 0

@@ -1,10 +1,17 @@
 """Copies of tables and figures for git."""
 
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
 from dfml.cli.main import main
-from dfml.cli.publish import publish
+from dfml.cli.publish import RECORDS, packed_records, publish
 from dfml.errors import DfmlError
+from dfml.results.collect import collect, read_results_csv, write_results_csv
 from support.repository import ROOT
 
 FILES = ("tables/main.md", "tables/main.csv", "figures/main.png", "figures/main.svg", "results.csv", "metrics.json")
@@ -26,7 +33,7 @@ def test_tables_figures_and_numbers_are_copied_and_leftovers_removed(shelf, tmp_
     for name in ("README.md", "gone.md"):
         (folder / name).write_text("kept")
     publish(shelf, folder)
-    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+    assert {path.name: path.read_text() for path in folder.iterdir() if path.name != RECORDS} == {
         "README.md": "kept",
         "main.md": "tables/main.md",
         "main.png": "figures/main.png",
@@ -34,6 +41,37 @@ def test_tables_figures_and_numbers_are_copied_and_leftovers_removed(shelf, tmp_
         "results.csv": "results.csv",
         "metrics.json": "metrics.json",
     }
+
+
+def test_records_are_packed_with_their_accuracies_to_the_same_bytes_whenever_they_were_written(shelf):
+    for seed in (1, 0):
+        for name in ("record.json", "accuracies.npz", "other"):
+            path = shelf / f"evaluation/single/free/1shot/seed{seed}/{name}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{name} {seed}")
+    packed = packed_records(shelf)
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        assert {name: archive.read(name).decode() for name in archive.namelist()} == {
+            f"evaluation/single/free/1shot/seed{seed}/{name}": f"{name} {seed}"
+            for seed in (0, 1)
+            for name in ("accuracies.npz", "record.json")
+        }
+    for path in shelf.rglob("*.json"):
+        os.utime(path, (1e9, 1e9))
+        path.chmod(0o600)
+    assert packed_records(shelf) == packed
+
+
+@pytest.mark.parametrize("packed", sorted((ROOT / "docs/results").glob(f"*/{RECORDS}")), ids=lambda p: p.parent.name)
+def test_committed_results_are_those_of_the_committed_records(packed, tmp_path):
+    with zipfile.ZipFile(packed) as archive:
+        archive.extractall(tmp_path)
+    found = collect(sorted(tmp_path.glob("evaluation/**/record.json")), root=tmp_path)
+    rows = read_results_csv(packed.with_name("results.csv"))
+    own = rows[[pool == Path(record).parts[1] for pool, record in zip(rows.pool, rows.record, strict=True)]]
+    write_results_csv(found, tmp_path / "found.csv")
+    again = read_results_csv(tmp_path / "found.csv")
+    pd.testing.assert_frame_equal(again, own.reset_index(drop=True), check_exact=True)
 
 
 @pytest.mark.parametrize("name", ["tables/main.md", "results.csv", "metrics.json"])
