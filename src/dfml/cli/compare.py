@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def run(console: Console, folders: Sequence[Path], *, output: Path | None) -> in
     Raises:
         DfmlError: an experiment is not there or not finished, or there is none.
     """
-    chosen = [folder for folder in folders if not folder.is_file()]
+    chosen = [folder for folder in folders if not os.path.isfile(folder)]
     if not chosen:
         raise DfmlError("give folders of experiments, such as results/demo")
     frame, settings = join_experiments(chosen)

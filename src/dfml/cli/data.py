@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -56,8 +57,8 @@ def _report(console: Console, name: str, settings: DatasetSettings) -> bool:
     known = KNOWN.get(settings.source)
     path = Path(settings.path or Path(EMBEDDED, f"{FILES.get(name)}.npz")).expanduser()
     try:
-        state = "missing" if not path.exists() else _found(path, settings.source, known)
-        there = path.exists()
+        there = os.path.exists(path)
+        state = _found(path, settings.source, known) if there else "missing"
     except DataError as error:
         state, there = f"damaged: {error}", False
     _say(console, f"  {name}: {state}")

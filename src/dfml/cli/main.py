@@ -27,7 +27,7 @@ from dfml.cli import (
     zoo,
 )
 from dfml.data.known import KNOWN
-from dfml.errors import DfmlError
+from dfml.errors import DfmlError, printable
 
 PIPED_COLUMNS = 160
 
@@ -46,6 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return chosen.run(chosen, console)
     except DfmlError as error:
         sys.stderr.write(f"dfml {chosen.command}: {error}\n")
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(f"dfml {chosen.command}: {printable(f'{error.filename}: {error.strerror}')}\n")
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

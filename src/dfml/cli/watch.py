@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ def run(experiment: str | None, console: Console, *, every: float) -> int:
         DfmlError: there is no such experiment.
     """
     experiment = experiment or load_config(["config/config.yaml"]).experiment
-    if not Path("results", experiment).is_dir():
+    if not os.path.isdir(Path("results", experiment)):
         raise DfmlError(f"there is no results/{experiment}: give the name of a folder below results/")
     if console.is_terminal:
         _draw(experiment, console)

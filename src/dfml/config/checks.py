@@ -273,7 +273,7 @@ def real_episodes(config: "Experiment", dataset: str) -> Iterator[Drawn]:
 
 def needed_splits(config: "Experiment", dataset: str) -> frozenset[str]:
     """The splits that have to be enough: all of a zoo's data set, else what some job reads but for the curve."""
-    needed = set()
+    needed: set[str] = set()
     for pool, chosen in config.pools.items():
         methods = config.selected(pool)
         asked = (config.options(method)["dataset"] for method in methods if entry(method).other_domain)

@@ -1,5 +1,6 @@
 """The whole configuration, composed of the sections of all rooms, and the grid of cells it asks for."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -120,7 +121,7 @@ class Experiment(Section):
     def card(self, zoo: str) -> ZooCard:
         """What the owner of an imported zoo says of it; raises DataError where the card cannot be used."""
         path = Path(self.zoos[zoo].card).expanduser()
-        return card_at(str(path), path.stat().st_mtime_ns if path.is_file() else 0)
+        return card_at(str(path), path.stat().st_mtime_ns if os.path.isfile(path) else 0)
 
     def bank_of(self, method: str) -> str:
         """Name of the bank that a method starts from, if it does: the inverter's, or that of the inverter's variant."""

@@ -1,5 +1,6 @@
 """Which images a source has, by class, before any of them is decoded. Torch-free: planning asks it too."""
 
+import os
 from pathlib import Path
 
 from dfml.data.known import KNOWN
@@ -30,9 +31,9 @@ def find_pictures(store: Store, source: str) -> tuple[Store, Layout]:
 
 def check_listing(path: Path, source: str) -> None:
     """Raise a DataError if a folder's names alone show that it cannot be read; archives and images are not opened."""
-    if path.is_dir():
+    if os.path.isdir(path):
         folder = Folder(path)
         if any(is_image(file.path) for file in folder.files):
             find_pictures(folder, source)
-    elif not path.exists():
+    elif not os.path.exists(path):
         open_store(path)  # says what is needed

@@ -1,5 +1,6 @@
 """Which classes are for meta-training, meta-validation and meta-testing."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def read_split(path: Path, available: Sequence[str], *, dataset: str | None = No
         DataError: a list is missing or wrong, classes repeat, or the data lacks some of them.
     """
     spelt = {normalize("NFC", name): name for name in available}
-    lists = _listed(path) if path.is_dir() or path.suffix.lower() == ".csv" else _declared(path, dataset)
+    lists = _listed(path) if os.path.isdir(path) or path.suffix.lower() == ".csv" else _declared(path, dataset)
     # A class that the data lacks keeps its name, which the message quotes.
     known = {split: tuple(spelt.get(normalize("NFC", name), name) for name in names) for split, names in lists.items()}
     try:
@@ -89,7 +90,7 @@ def read_split(path: Path, available: Sequence[str], *, dataset: str | None = No
 
 def split_files(path: Path) -> list[Path]:
     """The files that a class split is read from: of a folder its three lists."""
-    return [path / f"{name}.csv" for name in _CSV_PARTS] if path.is_dir() else [path]
+    return [path / f"{name}.csv" for name in _CSV_PARTS] if os.path.isdir(path) else [path]
 
 
 def images_of_whole_copy(path: Path) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def join_experiments(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     configurations, frames = [], []
     for folder in folders:
         for name in ("results.csv", RECORDED):
-            if not (folder / name).is_file():
+            if not os.path.isfile(folder / name):
                 raise DfmlError(f"{folder} has no {name}: run that experiment to its end, or leave it out")
         configurations.append(read_yaml(folder / RECORDED))
         frames.append(average_over_seeds(read_results_csv(folder / "results.csv")))

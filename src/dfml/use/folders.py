@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ def photos_of_classes(folder: Path) -> dict[str, list[Path]]:
     Raises:
         DataError: there is no such folder, it has fewer than two sub-folders, or one of them has no photo.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(f"{folder} is not a directory; give one with a sub-folder of photos for each class")
     layout = find_classes(Folder(folder))
     layout.warn()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -115,7 +116,7 @@ def load(folder: str | Path, *, domain: str | None = None, side: int | None = No
         DfmlError: the domain or the side has to be given, or does not fit the learner.
     """
     folder = Path(folder)
-    if not (folder / MANIFEST).is_file():
+    if not os.path.isfile(folder / MANIFEST):
         raise FileFormatError(
             f"{folder} has no {MANIFEST}: give the folder of a learner, results/EXPERIMENT/metalearning/POOL/METHOD/"
             "Kshot/seedN"

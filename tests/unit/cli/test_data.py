@@ -133,3 +133,9 @@ def test_downloaders_are_torchvisions_with_a_checksum(repository, monkeypatch, n
     ((url, arguments),) = asked
     assert url.startswith("https://")
     assert any(isinstance(given, str) and len(given) == 32 and int(given, 16) for given in arguments)  # an MD5
+
+
+def test_a_path_too_long_for_any_file_is_one_message(repository, capsys):
+    assert main(["data", "check", "x" * 300]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("dfml data: xxx") and said.count("\n") == 1 and "does not exist" in said

@@ -49,7 +49,34 @@ def test_what_cannot_be_done_is_1_and_one_message(words, tmp_path, monkeypatch, 
     assert said.startswith(f"dfml {words[0]}: ") and "Traceback" not in said
 
 
-@pytest.mark.parametrize(("raised", "expected"), [(DfmlError("no"), 1), (KeyboardInterrupt(), 130)])
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["adapt", LONG, LONG, "-o", "pets.safetensors"],
+        ["predict", LONG, LONG],
+        ["evaluate", LONG, LONG],
+        ["zoo", "show", LONG],
+        ["zoo", "import", LONG],
+        ["watch", LONG],
+        ["compare", LONG],
+    ],
+    ids=" ".join,
+)
+def test_a_name_too_long_for_any_file_is_one_message(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert code(*words) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"dfml {words[0]}: ") and LONG in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [(DfmlError("no"), 1), (PermissionError(13, "not you", "a\nfile"), 1), (KeyboardInterrupt(), 130)],
+)
 def test_ctrl_c_has_a_code_of_its_own(monkeypatch, raised, expected, capsys):
     def run(console, **_):
         raise raised

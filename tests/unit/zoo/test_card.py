@@ -34,6 +34,7 @@ def test_cards_with_wrong_keys(tmp_path, change, said):
         ({"network": "program"}, "models.0.trusted: the file of an exported program can make torch run any code"),
         ({"weights": None}, "models.0.weights: missing"),
         ({"weights": "gone.pt"}, r"names files that are not there: .*gone\.pt"),
+        ({"weights": "x" * 300}, "names files that are not there: .*xxx"),  # longer than a name can be
         ({"network": "gone.py:own"}, r"names files that are not there: .*gone\.py"),
         ({"answers_only": True}, "models.0.answers_only: goes with a function of your own"),
         ({"accuracy": 101}, "models.0.accuracy"),

@@ -1,5 +1,6 @@
 """Which store a path of the configuration means, and a digest of what lies there."""
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -41,10 +42,11 @@ def open_store(path: Path) -> Store:
     Raises:
         DataError: it is not there, is neither, or is damaged.
     """
-    if path.is_dir():
+    # os.path: of a name that no file can have, such as one too long, pathlib raises an OSError.
+    if os.path.isdir(path):
         folder = Folder(path)
         return folder if _holds_images(folder) else _archives_of(folder) or folder
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(f"{path} does not exist; `path` must name a folder of images or an archive of them")
     if not path.is_file() or not is_archive(path):
         raise DataError(f"{path} is neither a folder nor an archive ({', '.join(ARCHIVES)}); `path` must name one")

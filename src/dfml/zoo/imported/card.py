@@ -1,5 +1,6 @@
 """A card: what the owner of a zoo says of classifiers that were trained elsewhere. Imports no torch."""
 
+import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -193,7 +194,8 @@ def read_card(path: Path) -> ZooCard:
     Raises:
         DataError: the card is missing, no YAML or has wrong keys, or a file is missing; it names each of them.
     """
-    if not path.is_file():
+    # os.path: of a name that no file can have, such as one too long, pathlib raises an OSError.
+    if not os.path.isfile(path):
         raise DataError(f"there is no card {path}")
     try:
         values = read_yaml(path)
@@ -203,7 +205,7 @@ def read_card(path: Path) -> ZooCard:
     except ValidationError as error:
         faults = [fault for detail in error.errors(include_url=False) for fault in _faults(detail)]
         raise DataError(f"{path}: {some(faults, _SHOWN, between='; ')}") from None
-    if missing := [str(file) for file in card.files(path.parent) if not file.is_file()]:
+    if missing := [str(file) for file in card.files(path.parent) if not os.path.isfile(file)]:
         raise DataError(f"{path} names files that are not there: {some(missing, _SHOWN)}")
     return card
 
