@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.lab import write_lab
 from support.repository import ROOT
 from support.workflow import Workflow
 
@@ -64,7 +65,7 @@ class Repository(Workflow):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory) -> Repository:
-    """A finished experiment of two methods, recorded and sent to a folder; not to be changed."""
+    """A finished experiment on a trained and an imported zoo, recorded and sent to a folder; not to be changed."""
     base = tmp_path_factory.mktemp("versions")
     repository = Repository(Workflow.copied_to(base / "first").folder)
     folder = repository.folder
@@ -75,12 +76,17 @@ def recorded(tmp_path_factory) -> Repository:
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     shutil.copy(ROOT / "config/smoke.yaml", folder / "config/config.yaml")
+    write_lab(folder / "lab")
     repository.configure(
         experiment="demo",
         seeds=[0],
         shots=[1],
         methods=["random", "free"],
-        pools={"multi_architecture": {"methods": []}},
+        zoos={"lab": {"card": "lab/card.yaml"}},
+        pools={
+            "multi_architecture": {"methods": []},
+            "lab": {"datasets": [], "zoos": ["lab"], "evaluate": ["icons_colour"], "methods": ["free"]},
+        },
     )
     repository.git("init", "-q")
     repository.git("add", "-A")
@@ -120,7 +126,7 @@ def test_a_fresh_clone_gets_everything_back_and_nothing_runs(recorded, tmp_path)
     # A later change makes exactly what depends on it.
     clone.configure(evaluation={"episodes": 7})
     assert clone.dry_run("--quiet", "rules").jobs == {
-        "evaluate": 2,
+        "evaluate": 3,
         "make_results": 1,
         "build_report": 1,
         "all": 1,
@@ -132,7 +138,7 @@ def test_a_fresh_clone_gets_everything_back_and_nothing_runs(recorded, tmp_path)
     assert refused.returncode == 1 and "nothing was recorded" in refused.stderr
     clone.configure(evaluation={"episodes": 7}, zoo={"epochs": 3})
     jobs = clone.dry_run("--quiet", "rules").jobs
-    assert jobs["train_zoo"] == 1 and jobs["prepare_images"] == 0
+    assert jobs["train_zoo"] == 1 and jobs["prepare_images"] == jobs["import_zoo"] == 0
 
 
 def test_a_clone_of_other_settings_or_code_is_refused_before_anything_is_fetched(recorded):
