@@ -13,11 +13,12 @@ from pathlib import Path
 from rich.console import Console
 
 from dfml.artefacts.accuracies import ACCURACIES
+from dfml.artefacts.record import Record
 from dfml.cli import claims
 from dfml.cli.pages import with_block
 from dfml.cli.tools import require_repository
 from dfml.errors import DfmlError
-from dfml.files.atomic import atomic_write
+from dfml.files.atomic import as_json, atomic_write
 from dfml.results.claims.page import DECLARED
 from dfml.results.readme_table import readme_table
 
@@ -36,14 +37,26 @@ def published(shelf: Path) -> dict[str, Path]:
 
 
 def packed_records(shelf: Path) -> bytes:
-    """Every record with its accuracies per episode, as a zip by their places in ``shelf``; equal files, equal bytes."""
+    """Every record with its accuracies per episode, as a zip by their places in ``shelf``; equal files, equal bytes.
+
+    What was typed and the machine's name, which are nobody else's business, are left out of the records.
+
+    Raises:
+        FileFormatError: a record is damaged.
+    """
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        for record in sorted(shelf.glob("evaluation/**/record.json")):
-            for path in (record.with_name(ACCURACIES), record):
+        for path in sorted(shelf.glob("evaluation/**/record.json")):
+            record = Record.load(path)
+            public = record.provenance.model_copy(update={"command": None, "host": ""})
+            contents = {
+                path.with_name(ACCURACIES): path.with_name(ACCURACIES).read_bytes(),
+                path: as_json(record.model_copy(update={"provenance": public}).content()),
+            }
+            for place, content in contents.items():
                 # A ZipInfo of its own has no time, no user and no mode of this machine.
-                entry = zipfile.ZipInfo(path.relative_to(shelf).as_posix())
-                archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+                entry = zipfile.ZipInfo(place.relative_to(shelf).as_posix())
+                archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
 
 

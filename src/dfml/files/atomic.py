@@ -147,13 +147,17 @@ def _disk_is_full(error: Exception, folder: Path) -> bool:
 
 
 def write_json(path: Path | str, obj: Any) -> None:
-    """Write `obj` as readable JSON, atomically.
+    """Write `obj` as readable JSON, atomically."""
+    atomic_write(path, as_json(obj))
+
+
+def as_json(obj: Any) -> bytes:
+    """`obj` as readable JSON.
 
     Paths become strings, numpy and torch scalars plain numbers, and a number that is not finite
     becomes null, because JSON has no name for it.
     """
-    text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
-    atomic_write(path, (text + "\n").encode())
+    return (json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _plain(value: Any) -> Any:

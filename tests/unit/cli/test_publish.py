@@ -1,6 +1,7 @@
 """Copies of tables and figures for git."""
 
 import io
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -8,11 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dfml.artefacts.accuracies import ACCURACIES
 from dfml.cli.main import main
 from dfml.cli.publish import RECORDS, packed_records, publish
 from dfml.errors import DfmlError
 from dfml.results.collect import collect, read_results_csv, write_results_csv
 from support.repository import ROOT
+from support.results import write_record
 
 FILES = ("tables/main.md", "tables/main.csv", "figures/main.png", "figures/main.svg", "results.csv", "metrics.json")
 PICTURES = ("figures/recovered.png", "inversion/single/five/seed0/grid.png")
@@ -44,19 +47,25 @@ def test_tables_figures_and_numbers_are_copied_and_leftovers_removed(shelf, tmp_
 
 
 def test_records_are_packed_with_their_accuracies_to_the_same_bytes_whenever_they_were_written(shelf):
-    for seed in (1, 0):
-        for name in ("record.json", "accuracies.npz", "other"):
-            path = shelf / f"evaluation/single/free/1shot/seed{seed}/{name}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{name} {seed}")
+    paths = [write_record(shelf, seed=seed) for seed in (1, 0)]
+    paths[0].with_name("other").touch()
     packed = packed_records(shelf)
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-        assert {name: archive.read(name).decode() for name in archive.namelist()} == {
-            f"evaluation/single/free/1shot/seed{seed}/{name}": f"{name} {seed}"
-            for seed in (0, 1)
-            for name in ("accuracies.npz", "record.json")
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    kept = [path.relative_to(shelf).as_posix() for path in reversed(paths)]
+    assert list(contents) == [
+        f"{name.removesuffix('record.json')}{end}" for name in kept for end in (ACCURACIES, "record.json")
+    ]
+    for path, name in zip(reversed(paths), kept, strict=True):
+        assert contents[name.replace("record.json", ACCURACIES)] == path.with_name(ACCURACIES).read_bytes()
+        told, own = json.loads(contents[name]), json.loads(path.read_text())
+        assert own["provenance"]["host"] and (told["provenance"]["host"], told["provenance"]["command"]) == ("", None)
+        for key in ("host", "command"):
+            told["provenance"].pop(key), own["provenance"].pop(key, None)
+        assert {key: told[key] for key in own if key != "provenance"} == {
+            key: own[key] for key in own if key != "provenance"
         }
-    for path in shelf.rglob("*.json"):
+    for path in shelf.rglob("*.*"):
         os.utime(path, (1e9, 1e9))
         path.chmod(0o600)
     assert packed_records(shelf) == packed
