@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dfml.artefacts.accuracies import ACCURACIES
+from dfml.artefacts.accuracies import ACCURACIES, EpisodeAccuracies
 from dfml.artefacts.record import Record
 from dfml.cli import claims
 from dfml.cli.pages import with_block
@@ -42,12 +42,13 @@ def packed_records(shelf: Path) -> bytes:
     What was typed and the machine's name, which are nobody else's business, are left out of the records.
 
     Raises:
-        FileFormatError: a record is damaged.
+        FileFormatError: a record is damaged, or its accuracies are missing or not its own.
     """
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for path in sorted(shelf.glob("evaluation/**/record.json")):
             record = Record.load(path)
+            EpisodeAccuracies.of_record(path, record)
             public = record.provenance.model_copy(update={"command": None, "host": ""})
             contents = {
                 path.with_name(ACCURACIES): path.with_name(ACCURACIES).read_bytes(),
@@ -64,15 +65,16 @@ def publish(shelf: Path, folder: Path) -> None:
     """Copy the published files of ``shelf`` into ``folder``; what the shelf no longer has is removed there.
 
     Raises:
-        DfmlError: the experiment is not finished.
+        DfmlError: the experiment is not finished, or a record is damaged or without its accuracies.
     """
     files = published(shelf)
     for name in ("main.md", "results.csv", "metrics.json"):
         if name not in files or not files[name].is_file():
             raise DfmlError(f"{shelf} has no {name}: run the workflow to its end first")
+    records = packed_records(shelf)  # before anything is copied: one may be damaged
     for name, path in files.items():
         atomic_write(folder / name, path.read_bytes())
-    atomic_write(folder / RECORDS, packed_records(shelf))
+    atomic_write(folder / RECORDS, records)
     for path in folder.iterdir():
         if path.name not in files and path.name not in (RECORDS, "README.md"):
             path.unlink()

@@ -71,6 +71,18 @@ def test_records_are_packed_with_their_accuracies_to_the_same_bytes_whenever_the
     assert packed_records(shelf) == packed
 
 
+@pytest.mark.parametrize(
+    ("broken", "content"),
+    [("record.json", b""), ("record.json", b"{}"), (ACCURACIES, None), (ACCURACIES, b""), (ACCURACIES, b"{}")],
+)
+def test_a_damaged_record_is_refused_and_nothing_copied(shelf, tmp_path, broken, content):
+    path = write_record(shelf, seed=0).with_name(broken)
+    path.write_bytes(content) if content is not None else path.unlink()
+    with pytest.raises(DfmlError, match=broken):
+        publish(shelf, tmp_path / "docs")
+    assert not (tmp_path / "docs").exists()
+
+
 @pytest.mark.parametrize("packed", sorted((ROOT / "docs/results").glob(f"*/{RECORDS}")), ids=lambda p: p.parent.name)
 def test_committed_results_are_those_of_the_committed_records(packed, tmp_path):
     with zipfile.ZipFile(packed) as archive:
