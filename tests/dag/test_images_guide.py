@@ -8,11 +8,14 @@ import pytest
 import yaml
 from PIL import Image
 
+from dfml.config.load import load_config
 from dfml.errors import DfmlError
+from support.configuration import recoloured
 from support.markdown import read_markdown
 from support.repository import ROOT
 
 EXAMPLE = runpy.run_path(str(ROOT / "examples" / "your_images.py"))
+DEFAULT = ROOT / "config" / "config.yaml"
 GUIDE = read_markdown((ROOT / "docs" / "your_images.md").read_text(encoding="utf-8"))
 
 
@@ -47,6 +50,7 @@ def test_what_the_example_writes_fits_the_images(
     written = yaml.safe_load((tmp_path / "mine.yaml").read_text(encoding="utf-8"))
     assert written["ways"] == expected["ways"] and written["evaluation"] == {"queries": expected["queries"]}
     assert written["datasets"]["mine"].get("fractions") == expected["fractions"]
+    assert recoloured(load_config([DEFAULT, tmp_path / "mine.yaml"])) == set()
     assert f"./run.sh snakemake --configfile {tmp_path / 'mine.yaml'}" in capsys.readouterr().out
     # The workflow, which counts classes and images itself, takes it.
     jobs = fresh.dry_run("--configfile", str(tmp_path / "mine.yaml"), "--quiet", "rules").jobs
@@ -64,6 +68,7 @@ def test_too_few_images_are_told_in_a_line_and_nothing_is_written(tmp_path, clas
 def test_the_guides_own_configuration_is_planned(tmp_path, fresh):
     (mine, *_) = [block.text for block in GUIDE.blocks if block.language == "yaml"]
     (tmp_path / "mine.yaml").write_text(mine, encoding="utf-8")
+    assert recoloured(load_config([DEFAULT, tmp_path / "mine.yaml"])) == set()
     pictures(tmp_path / "images", 30, 16)
     run = fresh.dry_run("--configfile", str(tmp_path / "mine.yaml"), "--quiet", "rules", HOME=str(tmp_path))
     assert run.jobs["train_zoo"] == 3

@@ -1,10 +1,11 @@
-"""What the configuration says of a mapping that is wrong."""
+"""What the configuration says: of a mapping that is wrong, and of colours."""
 
 from typing import Any
 
 import pytest
 
 from dfml.config.load import validate_config
+from dfml.config.root import Config
 from dfml.errors import ConfigError
 
 
@@ -15,6 +16,13 @@ def problems(mapping: dict[str, Any]) -> list[str]:
     head, *lines = str(caught.value).splitlines()
     assert head == f"config: {len(lines)} problem{'s' if len(lines) > 1 else ''}"
     return [line.strip() for line in lines]
+
+
+def recoloured(config: Config) -> set[str]:
+    """Which parts learn from images in colours that they do not have: the zoo, and methods by what they replay."""
+    sections = config.model_dump()
+    found = {"zoo"} if config.zoo.recolour else set()
+    return found | {method for method in config.methods if sections.get(method, {}).get("replay", {}).get("recolour")}
 
 
 # What a job is told of the configuration beside its parameters, as Snakemake hands it over.

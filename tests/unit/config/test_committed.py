@@ -8,6 +8,7 @@ import pytest
 from dfml.config.load import load_config
 from dfml.config.tree import locate, section_of
 from dfml.files.yaml_files import read_yaml
+from support.configuration import recoloured
 from support.repository import ROOT
 
 DEFAULT = ROOT / "config" / "config.yaml"
@@ -45,6 +46,12 @@ def test_is_valid_and_says_where_its_schema_is(path):
     assert label == "# yaml-language-server: "
     assert (path.parent / schema).is_file()
     assert load_config([path]).cells()
+
+
+@pytest.mark.parametrize("path", [PAPER_CPU, DEFAULT.with_name("paper.yaml")], ids=name)
+def test_photographs_keep_their_colours(path):
+    assert recoloured(load_config([DEFAULT])) == {"zoo", "free", "free_heads"}  # drawings in random colours
+    assert recoloured(load_config([DEFAULT, path])) == set()
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=name)
