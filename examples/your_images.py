@@ -42,10 +42,6 @@ def settings_for(images: Path) -> dict[str, object]:
         "ways": ways,
         "shots": [SHOTS],
         "datasets": {"mine": dataset},
-        # The drawings of the default experiment have random colours; those of photographs mean something.
-        "zoo": {"recolour": False},
-        "free": {"replay": {"recolour": False}},
-        "free_heads": {"replay": {"recolour": False}},
         "pools": {"single": {"datasets": ["mine"]}, "multi_architecture": {"methods": []}},
         "evaluation": {"queries": queries},
         "supervised_maml": {"queries": min(5, queries)},

@@ -74,8 +74,9 @@ def test_a_zoo_recipe_concerns_its_family_of_networks(done):
     assert "time_inversion" not in jobs  # of the pool of Conv4 alone
 
 
-def test_epochs_of_a_data_set_concern_its_zoos_but_not_its_images(done):
-    jobs = done.dry_run("--config", "datasets={icons_colour: {epochs: 7}}").jobs
+@pytest.mark.parametrize("key", ["epochs: 7", "recolour: false"])
+def test_some_keys_of_a_data_set_concern_its_zoos_but_not_its_images(done, key):
+    jobs = done.dry_run("--config", f"datasets={{icons_colour: {{{key}}}}}").jobs
     assert jobs["train_zoo"] > 0
     assert "prepare_images" not in jobs
 

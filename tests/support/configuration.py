@@ -20,9 +20,11 @@ def problems(mapping: dict[str, Any]) -> list[str]:
 
 def recoloured(config: Config) -> set[str]:
     """Which parts learn from images in colours that they do not have: the zoo, and methods by what they replay."""
-    sections = config.model_dump()
-    found = {"zoo"} if config.zoo.recolour else set()
-    return found | {method for method in config.methods if sections.get(method, {}).get("replay", {}).get("recolour")}
+    pools = [config.pools[pool] for pool in {cell.pool for cell in config.cells()}]
+    found = {"zoo"} if any(config.zoo_of(name).recolour for pool in pools for name in pool.datasets) else set()
+    options = {cell.method: config.options(cell.method, cell.pool) for cell in config.cells()}
+    episodes = {method: own if "domains" in own else own.get("replay", {}) for method, own in options.items()}
+    return found | {method for method, own in episodes.items() if own.get("recolour")}
 
 
 # What a job is told of the configuration beside its parameters, as Snakemake hands it over.

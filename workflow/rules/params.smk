@@ -16,7 +16,7 @@ def plain(section, **options):
 
 def dataset_settings(wildcards):
     """Where the images of a data set come from."""
-    return plain(settings.datasets[wildcards.dataset], exclude={"epochs"})  # of its zoos
+    return plain(settings.datasets[wildcards.dataset], exclude={"epochs", "recolour"})  # of its zoos
 
 
 def wanted_of_dataset(wildcards):
@@ -89,7 +89,7 @@ def cell_method(wildcards):
 
 def cell_options(wildcards):
     """The method's own section."""
-    return settings.options(wildcards.method)
+    return settings.options(wildcards.method, wildcards.pool)
 
 
 def cell_digest(wildcards):
@@ -111,7 +111,7 @@ def cell_digest(wildcards):
                 plain(settings.inversion_of(wildcards.method)) if method.inverts is not None else None
             ),
             "options": options,
-            "base": settings.options(base) if base else None,
+            "base": settings.options(base, wildcards.pool) if base else None,
             "evaluation": config["evaluation"],
             **({"zoos": {name: card_digest(name) for name in pool.zoos}} if pool.zoos else {}),
         }

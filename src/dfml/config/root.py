@@ -16,6 +16,7 @@ from dfml.data.settings import DatasetSettings
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.settings import RuntimeSettings
+from dfml.metalearning.settings import in_their_colours
 from dfml.methods.settings import MethodSettings, PoolFacts
 from dfml.networks.settings import LearnerSettings, NetworkSettings
 from dfml.settings import ACCESS_LEVELS, DisagreementError, Name, Section, VariantError, VariantName, changed, distinct
@@ -115,8 +116,10 @@ class Experiment(Section):
 
     def zoo_of(self, dataset: str) -> ZooSettings:
         """How the models on a data set are trained."""
-        own = {"epochs": self.datasets[dataset].epochs}
-        return self.zoo if own["epochs"] is None else changed(self.zoo, {**own, "conv4": own, "resnet": own})
+        given = self.datasets[dataset]
+        epochs = {} if given.epochs is None else {"epochs": given.epochs}
+        recolour = self.zoo.recolour and given.any_colours
+        return changed(self.zoo, {**epochs, "recolour": recolour, "conv4": epochs, "resnet": epochs})
 
     def card(self, zoo: str) -> ZooCard:
         """What the owner of an imported zoo says of it; raises DataError where the card cannot be used."""
@@ -134,10 +137,19 @@ class Experiment(Section):
         namesake = f"{base}-{method.partition('-')[2]}"
         return namesake if base and namesake in self.variants else base
 
-    def options(self, method: str) -> dict[str, Any]:
-        """The same as plain values; empty if the method has no settings."""
+    def options(self, method: str, pool: str | None = None) -> dict[str, Any]:
+        """The same as plain values, on a pool as they hold there; empty if the method has no settings."""
         section = self.section(method)
+        if section is not None and pool is not None and not self._any_colours(pool):
+            section = in_their_colours(section)
         return {} if section is None else section.model_dump(mode="json")
+
+    def _any_colours(self, pool: str) -> bool:
+        """Whether colours say nothing of any class that the models of a pool know."""
+        chosen = self.pools[pool]
+        return all(self.datasets[name].any_colours for name in chosen.datasets) and all(
+            self.zoos[name].recolour for name in chosen.zoos
+        )
 
     def inapplicable(self, pool: str, method: str) -> str | None:
         """Why a method cannot run on a pool, or None if it can."""

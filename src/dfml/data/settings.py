@@ -50,6 +50,11 @@ class DatasetSettings(Section):
         ge=1,
         description="Training epochs of the models on this data set, whatever their network; null: as below `zoo`.",
     )
+    recolour: bool | None = Field(
+        None,
+        description="Whether `recolour` of the zoo and of replayed episodes may change its colours, since they say "
+        "nothing of a class; null: those of embedded drawings only.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -69,6 +74,11 @@ class DatasetSettings(Section):
         if self.source == "embedded":
             return EMBEDDED.get(name)
         return KNOWN[self.source].sizes if self.source in KNOWN else None
+
+    @property
+    def any_colours(self) -> bool:
+        """Whether its colours say nothing of a class."""
+        return self.source == "embedded" if self.recolour is None else self.recolour
 
     def _problems(self) -> Iterator[Problem]:
         known = KNOWN.get(self.source)

@@ -1,17 +1,23 @@
 """Settings of what several methods do with episodes: their form, the inner loop, cross-task replay."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
 from dfml.settings import Section
+
+SomeSection = TypeVar("SomeSection", bound=Section)
 
 
 class EpisodeSettings(Section):
     """What an episode of recovered images is."""
 
     queries: int = Field(15, ge=1, description="Query images per class of an episode.")
-    recolour: bool = Field(False, description="Vary the colours of an episode's images at random (ours).")
+    recolour: bool = Field(
+        False,
+        description="Vary the colours of an episode's images at random (ours), if `recolour` of all data sets and "
+        "imported zoos of the pool lets it.",
+    )
     domains: Literal["one", "mixed"] = Field(
         "one",
         description="In a pool of several data sets: the classes of an episode are all of one, as in meta-test "
@@ -22,6 +28,14 @@ class EpisodeSettings(Section):
         description="In a pool of several image sides: every image at the side of its own data set, all of a step "
         "alike, or all as large as they were recovered (F19).",
     )
+
+
+def in_their_colours(section: SomeSection) -> SomeSection:
+    """The section, and those below it, with `recolour` of episodes switched off."""
+    changes: dict[str, object] = {key: in_their_colours(value) for key, value in section if isinstance(value, Section)}
+    if isinstance(section, EpisodeSettings):
+        changes["recolour"] = False
+    return section.model_copy(update=changes)
 
 
 class InnerLoopSettings(Section):

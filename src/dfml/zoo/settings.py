@@ -12,6 +12,9 @@ class ImportedZooSettings(Section):
     """A zoo of classifiers that were trained elsewhere."""
 
     card: str = Field(description="Path of the YAML file that describes them (docs/your_zoo.md).")
+    recolour: bool = Field(
+        False, description="As `datasets.<name>.recolour`, for images that are recovered from its models."
+    )
 
 
 class PoolSettings(Section):
@@ -118,7 +121,10 @@ class ZooSettings(Section):
         description="Augmentation of real images (F14): shifts (`crop`), also mirrored, or small turns, scalings and "
         "shifts (`affine`).",
     )
-    recolour: bool = Field(False, description="Vary the colours of real images at random (F14).")
+    recolour: bool = Field(
+        False,
+        description="Vary the colours of real images at random (F14), of data sets whose `recolour` lets it.",
+    )
     gradient_clip: float = Field(50.0, gt=0, description="Largest gradient norm of a step.")
     stem_relu: bool = Field(True, description="ResNets: ReLU after the stem's batch norm (F33).")
     conv4: OptimiserSettings = Field(OptimiserSettings(), description="Recipe of Conv4 models.")

@@ -35,6 +35,15 @@ def mapping(card, pool=None, **more):
     }
 
 
+@pytest.mark.parametrize("said", [None, False, True])
+def test_images_of_imported_models_keep_their_colours_unless_the_owner_says_otherwise(modules_card, said):
+    zoo = {"card": str(modules_card), **({} if said is None else {"recolour": said})}
+    told = {"access": "weights", "datasets": ["icons_colour"]}
+    free = {"methods": ["free"], "free": {"replay": {"recolour": True}}}
+    config = validate_config(mapping(modules_card, told, zoos={"lab": zoo}, **free))
+    assert config.options("free", "lab")["replay"]["recolour"] is bool(said)
+
+
 def test_models_sides_and_data_sets_of_a_pool(modules_card):
     config = validate_config(mapping(modules_card, {"access": "weights"}))
     facts = config.facts("lab")
