@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtrit
 
 Z_95 = 1.96
 
@@ -43,6 +42,8 @@ def student95(values: Sequence[float] | np.ndarray) -> float | None:
     For values that vary by more than the episodes, such as those of seeds, and are too few for 1.96. None for a
     single one. Raises ValueError when ``values`` is empty.
     """
+    from scipy.special import stdtrit  # slow to import, and jobs that evaluate have no use for it
+
     vector = _vector(values)
     if vector.size < 2:
         return None
