@@ -133,7 +133,8 @@ def overlapped(calls: Sequence[Callable[[], R]], streams: Sequence[torch.cuda.St
     for call, stream in zip(calls, streams, strict=False):
         assert stream is not None
         stream.wait_event(ready)
-        results.append(call())
+        with torch.cuda.stream(stream):
+            results.append(call())
     for stream in streams[: len(calls)]:
         assert stream is not None
         current.wait_stream(stream)

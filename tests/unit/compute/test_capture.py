@@ -1,6 +1,7 @@
 """Recorded work: on a CPU the function itself; on a GPU the same numbers from a replayed graph."""
 
 import logging
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -31,6 +32,38 @@ def test_on_a_cpu_calls_take_turns():
     calls = [lambda i=i: order.append(i) or 10 * i for i in range(3)]
     assert overlapped(calls, [None] * 5) == [0, 10, 20]
     assert order == [0, 1, 2]
+
+
+class Stream:
+    """Stands in for a stream of a GPU: remembers what it was told to wait for."""
+
+    device = CPU
+
+    def __init__(self) -> None:
+        self.waited: list[object] = []
+        self.wait_event = self.wait_stream = self.waited.append
+
+    def record_event(self) -> str:
+        return "what was queued before"
+
+
+def test_on_a_gpu_each_call_is_queued_on_its_own_stream(monkeypatch):
+    entered = [Stream()]
+    current = entered[0]
+
+    @contextmanager
+    def inside(stream):
+        entered.append(stream)
+        yield
+        entered.pop()
+
+    monkeypatch.setattr(torch.cuda, "stream", inside)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: entered[-1])
+    streams = [Stream(), Stream(), Stream()]
+    assert overlapped([lambda: entered[-1]] * 2, streams) == streams[:2]
+    assert [stream.waited for stream in streams] == [[current.record_event()], [current.record_event()], []]
+    assert current.waited == streams[:2]
+    assert entered == [current]
 
 
 @pytest.mark.gpu
