@@ -1,6 +1,8 @@
 """All benchmarks one after another: ``python -m benchmarks [--json FILE] [--only NAME …]``, or other series of them."""
 
+import argparse
 import sys
+from typing import Any
 
 from benchmarks import end_to_end, episodes, evaluation, forms, growth, inversion, large, use, workflow, zoo
 from benchmarks.report import arguments, measure_all, parsed, write
@@ -32,16 +34,22 @@ def main() -> None:
     elif options.growth:
         results = growth.measure_all(options.device, options.threads, tf32=options.tf32)
     else:
-        results = []
-        for name in options.only:
-            title, cases = BENCHMARKS[name]
-            chosen = cases(options.device)
-            found = measure_all(title, chosen, options.device, options.threads, tf32=options.tf32)
-            results += found
-            if name == "forms":
-                sys.stdout.writelines(f"{line}\n" for line in forms.fastest(chosen, found))
+        side_by_side(options)
+        return
     if options.json:
         write(options.json, results, options.device, tf32=options.tf32)
+
+
+def side_by_side(options: argparse.Namespace) -> None:
+    """The benchmarks that were asked for, in one file."""
+    results: list[dict[str, Any]] = []
+    for name in options.only:
+        title, cases = BENCHMARKS[name]
+        chosen = cases(options.device)
+        found = measure_all(title, chosen, options, before=results)
+        results += found
+        if name == "forms":
+            sys.stdout.writelines(f"{line}\n" for line in forms.fastest(chosen, found))
 
 
 if __name__ == "__main__":

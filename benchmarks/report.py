@@ -59,23 +59,28 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def run(title: str, cases: Callable[[str], Sequence[Case]]) -> None:
     """The whole of a benchmark called by itself: measure the cases, show them, write them."""
     options = parsed(arguments(title))
-    results = measure_all(title, cases(options.device), options.device, options.threads, tf32=options.tf32)
-    if options.json:
-        write(options.json, results, options.device, tf32=options.tf32)
+    measure_all(title, cases(options.device), options)
 
 
 def measure_all(
-    title: str, cases: Sequence[Case], device: str, threads: int, *, tf32: bool = False
+    title: str, cases: Sequence[Case], options: argparse.Namespace, before: Sequence[dict[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """Measure cases one after another and show a table; the floor is one of the same precision."""
+    """Measure cases one after another and show a table; the floor is one of the same precision.
+
+    ``options`` are those of :func:`arguments`. The file that they name has every case as soon as it is measured, after
+    the results of ``before``: what is stopped keeps what it has.
+    """
+    device, threads, tf32 = options.device, options.threads, options.tf32
     ceilings = machine_ceilings(device, threads, tf32=tf32)
-    results = []
+    results: list[dict[str, Any]] = []
     console = Console(width=140)
     for case in cases:
         started = time.monotonic()
         result = measure(case, device, threads, tf32=tf32)
         result["floor_ms"] = floor_ms(case, ceilings)
         results.append(result)
+        if options.json:
+            write(options.json, [*before, *results], device, tf32=tf32)
         console.print(f"{case.name}: {result['ratio']:.2f}x ({time.monotonic() - started:.0f} s)")
     console.print(table(title, results))
     return results

@@ -3,20 +3,35 @@
 import gc
 import importlib
 import json
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import end_to_end, episodes, evaluation, forms, growth, inversion, large, rules, use, workflow, zoo
+from benchmarks import (
+    end_to_end,
+    episodes,
+    evaluation,
+    forms,
+    growth,
+    inversion,
+    large,
+    report,
+    rules,
+    use,
+    workflow,
+    zoo,
+)
 from benchmarks.arms import Arm, Case, measure
 from benchmarks.draws import FreeDraws
 from benchmarks.pools import PER_CLASS, WAYS, published_five, random_pool
 from benchmarks.reference import maml
 from benchmarks.reference.free import PublishedLoop
 from benchmarks.reference.inversion import Upsampler
-from benchmarks.report import arguments, floor_ms, measure_all, parsed, to_markdown, write
+from benchmarks.report import arguments, floor_ms, measure_all, parsed, to_markdown
 from dfml.artefacts.zoo import WEIGHTS, NetworkSpec
 from dfml.files import tensors
 from dfml.inversion.bank import ImageBank
@@ -80,16 +95,35 @@ def test_both_arms_are_timed_in_turns_and_compared(tmp_path):
         rounds=2,
         flops=1e6,
     )
-    (result,) = measure_all("Tiny", [case], "cpu", 1)
+    before, found = {"name": "another"}, tmp_path / "found.json"
+    (result,) = measure_all("Tiny", [case], Namespace(device="cpu", threads=1, tf32=False, json=found), [before])
     assert result["difference"] is not None
     assert result["difference"] < 1e-4
     assert result["ratio_range"][0] <= result["ratio"] <= result["ratio_range"][1]
     assert min(result["ours_ms"], result["reference_ms"], result["floor_ms"], *result["peak_memory_mb"]) > 0
-    write(tmp_path / "found.json", [result], "cpu")
-    told = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    told = json.loads(found.read_text(encoding="utf-8"))
     assert told["device"].startswith("cpu (")
-    (row,) = told["results"]
-    assert {"name", "ours_ms", "reference_ms", "ratio"} <= row.keys()
+    assert {"name", "ours_ms", "reference_ms", "ratio"} <= result.keys()
+    assert told["results"] == [before, {**result, "peak_memory_mb": list(result["peak_memory_mb"])}]
+
+
+def test_what_is_stopped_keeps_what_was_measured(tmp_path, monkeypatch):
+    case = episodes.case(16)
+    found = tmp_path / "found.json"
+    measured = {"ratio": 2.0, "name": "first"}
+
+    def measure(case, *_, **__):
+        if case.name == "second":
+            raise KeyboardInterrupt
+        return dict(measured)
+
+    monkeypatch.setattr(report, "measure", measure)
+    monkeypatch.setattr(report, "machine_ceilings", lambda *_, **__: {"flops": 1.0, "bandwidth": 1.0})
+    options = Namespace(device="cpu", threads=1, tf32=False, json=found)
+    with pytest.raises(KeyboardInterrupt):
+        measure_all("Two", [replace(case, name="first"), replace(case, name="second")], options)
+    (row,) = json.loads(found.read_text(encoding="utf-8"))["results"]
+    assert row.items() >= measured.items()
 
 
 def test_both_arms_of_evaluation_find_the_same_accuracies():
