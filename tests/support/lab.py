@@ -132,7 +132,7 @@ def write_card(folder, models, **facts):
 
 
 def write_lab(folder, *, service=False):
-    """Models of 5 and 8 classes: own code with and without batch norm, grey, a Conv4 of ours, a program."""
+    """Models of 5 and 8 classes: own code with and without batch norm, grey and of an odd side, a program."""
     write_networks(folder)
     own = module("own", 5)
     models = [
@@ -148,7 +148,7 @@ def write_lab(folder, *, service=False):
             options={"outputs": 5},
             classes=classes(5, 2),
             outputs="probabilities",
-            input={"side": SIDE, "channels": "grey", "largest": 255},
+            input={"side": SIDE + 2, "channels": "grey", "largest": 255},
         ),
         program(folder, "sealed", module("own", 8, seed=3), classes=classes(8, 1)),
     ]

@@ -12,13 +12,15 @@ from dfml.compute.placement import channels_last
 class Generator(nn.Module):
     """Latents ``[B, latent]`` to images ``[B, 3, side, side]`` in [0, 1]; always uses batch statistics.
 
-    A linear layer to a quarter of the side, then two steps of nearest-neighbour upsampling and convolution.
+    A linear layer to a quarter of the side, then two steps of nearest-neighbour upsampling and convolution. Of a side
+    that four does not divide, which only models from elsewhere have, the quarter is rounded up and the images are cut.
     """
 
     def __init__(self, *, latent: int = 256, width: int = 64, side: int = 32) -> None:
         super().__init__()
         self.latent, self.width, self.side = latent, width, side
-        self.project = nn.Linear(latent, 2 * width * (side // 4) ** 2)
+        self.quarter = -(-side // 4)
+        self.project = nn.Linear(latent, 2 * width * self.quarter**2)
         self.norm0 = nn.BatchNorm2d(2 * width, track_running_stats=False)
         self.conv1 = nn.Conv2d(2 * width, 2 * width, 3, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(2 * width, track_running_stats=False)
@@ -46,11 +48,10 @@ class Generator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Images of the latents."""
-        quarter = self.side // 4
-        x = channels_last(self.norm0(self.project(latents).view(-1, 2 * self.width, quarter, quarter)))
+        x = channels_last(self.norm0(self.project(latents).view(-1, 2 * self.width, self.quarter, self.quarter)))
         x = F.leaky_relu(self.norm1(convolve_upsampled(x, self.conv1.weight)), 0.2)
         x = F.leaky_relu(self.norm2(convolve_upsampled(x, self.conv2.weight)), 0.2)
-        return torch.sigmoid(self.conv3(x))
+        return torch.sigmoid(self.conv3(x)[..., : self.side, : self.side])
 
 
 def convolve_upsampled(x: Tensor, weight: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def test_images_of_imported_models_keep_their_colours_unless_the_owner_says_othe
 def test_models_sides_and_data_sets_of_a_pool(modules_card):
     config = validate_config(mapping(modules_card, {"access": "weights"}))
     facts = config.facts("lab")
-    assert (facts.models, facts.networks, set(facts.sides), facts.datasets) == (4, (), {32}, ("icons_colour",))
+    assert (facts.models, facts.networks, set(facts.sides), facts.datasets) == (4, (), {32, 34}, ("icons_colour",))
     both = {"datasets": ["emoji"], "access": "weights"}
     facts = validate_config(mapping(modules_card, both, zoo={"models": 7})).facts("lab")
     assert (facts.models, len(facts.networks), facts.datasets) == (11, 1, ("emoji", "icons_colour"))

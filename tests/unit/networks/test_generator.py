@@ -27,7 +27,7 @@ def test_published_sizes(side, count):
     assert sum(p.numel() for p in network.parameters()) == count
 
 
-@pytest.mark.parametrize("side", [16, 20, 32])
+@pytest.mark.parametrize("side", [16, 20, 30, 31, 32])
 def test_images_lie_in_the_unit_interval(side):
     images = generator(side=side)(10 * latents(6))
     assert images.shape == (6, 3, side, side)

@@ -4,11 +4,14 @@ import pytest
 import torch
 import torchvision
 import yaml
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dfml.artefacts.imported_zoo import ImportedZooManifest
 from dfml.artefacts.zoo import MANIFEST, WEIGHTS
 from dfml.errors import DataError, FileFormatError
+from dfml.files.reading import sha256_file
+from dfml.imaging.pixels import resized
 from dfml.jobs.job import Job
 from dfml.jobs.progress import NullProgress
 from dfml.zoo.access import AccessError
@@ -38,7 +41,8 @@ def test_models_answer_in_a_pool_as_they_do_at_home(lab):
     pool = pool_of(lab[1])
     images = torch.rand(3, 3, SIDE, SIDE)
     normal = (images - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
-    grey = 255 * (images * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    larger = resized(images, SIDE + 2)
+    grey = 255 * (larger * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
     with torch.no_grad():
         wanted = [
             module("own", 5)(normal),
@@ -212,12 +216,23 @@ def test_quantised_weights(tmp_path):
         taken(write_card(tmp_path, [entry | {"weights": "int8.pt"}]), tmp_path / "zoo")
 
 
-def test_weights_that_are_not_finite(tmp_path):
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (
+            float("inf"),
+            r"model `odd`: answer\.bias in .*odd\.safetensors hold numbers that are not finite.*persistent=False",
+        ),
+        (3.4e38, "model `odd`: its answers are not finite"),
+    ],
+)
+def test_weights_that_are_not_finite(tmp_path, value, said):
     write_networks(tmp_path)
     network = module("own", 5)
-    nn.init.constant_(network.answer.bias, float("inf"))
+    nn.init.constant_(network.answer.bias, value)
+    nn.init.constant_(network.answer.weight, min(value, 1e38))
     entry = model(tmp_path, "odd", network, "nets.py:own", **broken())
-    with pytest.raises(DataError, match="model `odd`: its answers are not finite"):
+    with pytest.raises(DataError, match=said):
         taken(write_card(tmp_path, [entry]), tmp_path / "zoo")
 
 
@@ -262,6 +277,25 @@ def test_a_manifest_names_nothing_that_runs(lab):
     text = (folder / MANIFEST).read_text()
     (folder / MANIFEST).write_text(text.replace('"kind": "module"', '"kind": "program"', 1))
     assert [one.architecture for one in pool_of(folder)] == ["birds", "plain", "grey", "sealed"]
+
+
+def test_a_program_that_the_card_does_not_name_is_not_run(lab, tmp_path):
+    """A stranger's zoo may say that it is of the user's card; its program is compared with the card's file."""
+    card, folder, manifest = lab
+    foreign = program(tmp_path, "sealed", module("own", 8, seed=4), classes=classes(8))
+    tensors = load_file(folder / WEIGHTS)
+    tensors["3.program"] = torch.frombuffer(bytearray((tmp_path / foreign["weights"]).read_bytes()), dtype=torch.uint8)
+    save_file(tensors, folder / WEIGHTS)
+    manifest.model_copy(update={"weights_sha256": sha256_file(folder / WEIGHTS)}).save(folder / MANIFEST)
+    loaded = []
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(FileFormatError, match=r"model `sealed` is not .*not run"),
+    ):
+        patch.setattr(torch.export, "load", loaded.append)
+        list(pool_of(folder))
+    assert not loaded
+    assert card.with_name("sealed.pt2").is_file()
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, MANIFEST])

@@ -9,9 +9,11 @@ from torch import nn
 
 from dfml.artefacts.imported_zoo import ImportedFeatures
 from dfml.errors import DataError, DfmlError
+from dfml.files.user_code import load_file
 from dfml.jobs.job import Job
 from dfml.jobs.progress import NullProgress
 from dfml.metalearning.store import load_learner
+from dfml.networks.batch_norm import statistics_of_first
 from dfml.use.learner import load
 from dfml.zoo.imported.card import registered_card
 from dfml.zoo.imported.features import ImportedEncoder
@@ -32,6 +34,38 @@ class Spare(Own):
     def __init__(self, outputs):
         super().__init__(outputs)
         self.unused = nn.Identity()
+
+
+# As timm's: an activation follows.
+class Acting(nn.BatchNorm2d):
+    def forward(self, x):
+        return torch.nn.functional.gelu(super().forward(x))
+
+
+class Doubling(nn.BatchNorm2d):
+    def forward(self, x):
+        return super().forward(2 * x)
+
+
+class Weighing(nn.BatchNorm2d):
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.act = nn.PReLU()
+
+    def forward(self, x):
+        return self.act(super().forward(x))
+
+
+def acting(outputs):
+    return Own(outputs, norm=Acting)
+
+
+def doubling(outputs):
+    return Own(outputs, norm=Doubling)
+
+
+def weighing(outputs):
+    return Own(outputs, norm=Weighing)
 
 
 class Tokens(Own):
@@ -76,6 +110,44 @@ def test_a_resnet_gives_what_its_last_layer_takes_by_the_statistics_of_the_batch
     with torch.no_grad():
         wanted = network.train()(normal(images))
         torch.testing.assert_close(encoder(tmp_path / "zoo").features(images), wanted, rtol=1e-4, atol=1e-4)
+
+
+def lab_of(folder, function):
+    """A zoo of one of the models above, with statistics of chance: its card and the model."""
+    write_networks(folder)
+    (folder / "nets.py").write_text((folder / "nets.py").read_text() + MORE)
+    built = load_file(folder / "nets.py", key="here").__dict__[function](5)
+    for norm in built.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.uniform_(-0.2, 0.2)
+            norm.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(norm.weight, 0.5, 2)
+            nn.init.uniform_(norm.bias, -1, 1)
+    return write_card(folder, [entry(folder, function, built, function)]), built
+
+
+def test_a_batch_norm_of_a_class_of_its_own_keeps_what_it_does_beside(tmp_path):
+    card, built = lab_of(tmp_path, "acting")
+    taken(card, tmp_path / "zoo")
+    images = torch.rand(6, 3, SIDE, SIDE)
+    fit_cell(tmp_path / "learner", "zoo_features", {}, zoos=[tmp_path / "zoo"], resume=None)
+    _, (learner,) = load_learner(tmp_path / "learner", steps=1, learning_rate=0.1, device=CPU)
+    (own,) = learner.encoders
+    with torch.no_grad():
+        wanted = built.train().first(normal(images)).mean((2, 3))
+        torch.testing.assert_close(own.features(images), wanted, rtol=1e-4, atol=1e-4)
+        with statistics_of_first(own, 4):
+            by_support = own.features(images)
+        torch.testing.assert_close(by_support[:4], own.features(images[:4]), rtol=1e-4, atol=1e-4)
+        assert (by_support[4:] - wanted[4:]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("function", "called"), [("doubling", "Doubling"), ("weighing", "Weighing")])
+def test_a_batch_norm_that_is_more_than_one_gives_no_features(tmp_path, function, called):
+    card, _ = lab_of(tmp_path, function)
+    said = rf"layer first\.1, a {called}, is more than a batch norm.*`features: none`"
+    with pytest.raises(DataError, match=said):
+        taken(card, tmp_path / "zoo")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Features of classifiers from elsewhere: which layer gives them is found, or named in the card."""
 
+import copy
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfml.artefacts.imported_zoo import FeatureLayer
@@ -12,6 +14,9 @@ from dfml.networks.batch_norm import EpisodicBatchNorm2d
 from dfml.networks.classifier import Classifier
 from dfml.zoo.imported.building import Imported
 from dfml.zoo.imported.card import InputCard, ModelCard
+
+_PLAIN = (nn.BatchNorm2d, EpisodicBatchNorm2d)
+"""Batch norms that do nothing else."""
 
 
 class ImportedEncoder(Classifier):
@@ -52,10 +57,12 @@ def find_features(network: Imported, model: ModelCard, given: InputCard) -> Feat
 
     Raises:
         DataError: the layer that the card names is not there or gives no features; or none is named and no linear
-            layer or convolution that was used has as many outputs as the model has classes.
+            layer or convolution that was used has as many outputs as the model has classes; or a batch norm of a class
+            of its own does something before it normalises.
     """
     if not model.gives_features:
         return None
+    _check_norms(network, model)
     images = torch.zeros(2, 3, given.side, given.side, device=network.grey.device)
     of: Literal["input", "output"] = "output"
     layer = model.features
@@ -119,13 +126,54 @@ def _read(network: Imported, images: Tensor, layer: str, of: Literal["input", "o
     return features
 
 
+class _EpisodicAndMore(EpisodicBatchNorm2d):
+    """Episodic batch norm in the place of one of a class of its own, which does something after it, as timm's do."""
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__(norm.num_features, episodic=True)
+        self.after = _without_normalising(norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(super().forward(x))
+
+
 def _make_episodic(network: Imported) -> None:
     """Put episodic batch norms of the same scale and shift in the place of those with stored statistics."""
     for parent in list(network.modules()):
         for name, norm in list(parent.named_children()):
             if isinstance(norm, nn.BatchNorm2d):
-                own = EpisodicBatchNorm2d(norm.num_features, episodic=True).to(network.grey.device)
+                plain = type(norm) in _PLAIN
+                own = EpisodicBatchNorm2d(norm.num_features, episodic=True) if plain else _EpisodicAndMore(norm)
+                own.to(network.grey.device)
                 own.eps = norm.eps
                 if norm.affine:
                     own.weight, own.bias = norm.weight, norm.bias
                 setattr(parent, name, own.requires_grad_(False).eval())
+
+
+def _without_normalising(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+    """A copy of a batch norm that does whatever else it does, and has no weights."""
+    rest = copy.deepcopy(norm).eval()
+    rest.eps, rest.track_running_stats = 0.0, False
+    for name in ("weight", "bias"):
+        rest.register_parameter(name, None)
+    rest.register_buffer("num_batches_tracked", None)
+    rest.register_buffer("running_mean", torch.zeros(norm.num_features), persistent=False)
+    rest.register_buffer("running_var", torch.ones(norm.num_features), persistent=False)
+    return rest
+
+
+@torch.no_grad()
+def _check_norms(network: Imported, model: ModelCard) -> None:
+    """See that every batch norm of a class of its own normalises first, and has no other weights than those of one."""
+    for name, norm in network.module.named_modules():
+        if not isinstance(norm, nn.BatchNorm2d) or type(norm) in _PLAIN or norm.running_mean is None:
+            continue
+        maps = torch.randn(2, norm.num_features, 4, 4, generator=torch.Generator().manual_seed(0)).to(network.grey)
+        normal = F.batch_norm(maps, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        after = _without_normalising(norm).to(network.grey.device)
+        if after.state_dict() or not torch.allclose(after(normal), norm(maps), rtol=1e-3, atol=1e-3):
+            raise DataError(
+                f"model `{model.name}`: layer {name}, a {type(norm).__name__}, is more than a batch norm with "
+                "something after it, so its features by the statistics of a batch cannot be had; say `features: none`"
+            )

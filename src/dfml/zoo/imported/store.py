@@ -1,5 +1,6 @@
 """Zoos from elsewhere on the shelf: imported by their card, checked, and read again by it."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from dfml.artefacts.imported_zoo import ImportedFeatures, ImportedModel, ImportedZooManifest
 from dfml.artefacts.zoo import MANIFEST, WEIGHTS
-from dfml.errors import DataError, FileFormatError
+from dfml.errors import DataError, FileFormatError, some
 from dfml.files.atomic import atomic_write
 from dfml.files.reading import sha256_file
 from dfml.files.tensors import layout_of, read_tensors
@@ -124,6 +125,11 @@ def _first_time(model: ModelCard, card: ZooCard, folder: Path) -> tuple[Imported
     fit_weights(network, read_weights(path), name=model.name, path=path)
     # Tensors that share their memory cannot be stored as they are.
     stored = {key: tensor.detach().clone().contiguous() for key, tensor in network.state_dict().items()}
+    if odd := [key for key, tensor in stored.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+        raise DataError(
+            f"model `{model.name}`: {some(odd, 6)} in {path} hold numbers that are not finite, and a zoo keeps none; a "
+            "mask of such numbers is left out of the weights by `register_buffer` with `persistent=False`"
+        )
     return asked(network, model, given, _CPU), stored
 
 
@@ -137,6 +143,12 @@ def _again(model: ModelCard, card: ZooCard, folder: Path, weights: Path, index: 
                 content = bytes(stored.get_tensor(f"{index}.{PROGRAM}").numpy())
         except (OSError, SafetensorError) as error:
             raise FileFormatError(f"{weights}: not a readable safetensors file ({error}); {REMEDY}") from None
+        assert model.weights is not None
+        if hashlib.sha256(content).hexdigest() != sha256_file(folder / model.weights):
+            raise FileFormatError(
+                f"{weights}: the program of model `{model.name}` is not {folder / model.weights}, which the card "
+                f"names, and is not run; {REMEDY}"
+            )
         return asked(program_of(content, device, model.name), model, given, device)
     network = build(model, given, folder)
     layout = {f"{index}.{key}": kind for key, kind in layout_of(network.state_dict()).items()}
