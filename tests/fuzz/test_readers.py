@@ -1,11 +1,5 @@
 """Every reader of files against damaged ones: it returns something or raises DfmlError, and does nothing else."""
 
-import logging
-import os
-import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -14,56 +8,24 @@ from hypothesis import strategies as st
 from dfml.errors import DfmlError
 from dfml.files.reading import read_json
 from support.artefacts import ARTEFACTS
-from support.fuzzing import Fuzzer, Outcome, TooSlowError, alarm
+from support.fuzzing import MANY, Fuzzer, Outcome, TooSlowError, alarm, read_damaged, share_of
 
-QUICK, WHOLE = 1_500, 102_000
-AT_LEAST = 100_000
-
-
-@pytest.fixture(autouse=True)
-def one_quiet_thread():
-    """Warnings of the log about damaged resume files are what is wanted, and too many to keep."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def memory(tmp_path):
-    """A folder in memory, where there is one: a hundred thousand files are slow to write on a disk."""
-    there = Path("/dev/shm")
-    with TemporaryDirectory(dir=there if os.access(there, os.W_OK) else tmp_path) as folder:
-        yield Path(folder)
-
-
-def share_of(artefact, total):
-    return max(1, round(total * artefact.share / sum(one.share for one in ARTEFACTS)))
+QUICK = 1_500
 
 
 @pytest.mark.parametrize("artefact", ARTEFACTS, ids=lambda artefact: artefact.name)
 def test_damaged_files_are_read_or_refused(artefact, memory, tmp_path):
-    outcome = Fuzzer(artefact, memory, tmp_path).run(range(share_of(artefact, QUICK)))
+    outcome = Fuzzer(artefact, memory, tmp_path).run(range(share_of(artefact, QUICK, ARTEFACTS)))
     assert outcome.failures == {}
     assert outcome.refused > 0, "nothing that was damaged was noticed"
 
 
 @pytest.mark.slow
 def test_a_hundred_thousand_damaged_files(memory, tmp_path):
-    tried, failures, start = 0, {}, time.process_time()
-    for artefact in ARTEFACTS:
-        # Other numbers than the quick test's.
-        first, count = 1_000_000, share_of(artefact, WHOLE)
-        outcome = Fuzzer(artefact, memory, tmp_path).run(range(first, first + count))
-        told = f"{outcome.tried} tried, {outcome.refused} refused, {len(outcome.failures)} failures"
-        print(f"{artefact.name}: {told}", flush=True)  # noqa: T201
-        tried += outcome.tried
-        failures |= {f"{artefact.name}: {place}": text for place, text in outcome.failures.items()}
-    print(f"{tried} damaged files in {time.process_time() - start:.0f} s of processor time")  # noqa: T201
+    # Other numbers than the quick test's.
+    tried, failures = read_damaged(ARTEFACTS, 1_000_000, MANY, memory, tmp_path)
     assert failures == {}
-    assert tried >= AT_LEAST
+    assert tried >= MANY
 
 
 @settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))

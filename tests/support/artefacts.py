@@ -35,14 +35,15 @@ from dfml.metalearning.store import load_learner
 from dfml.results.collect import read_results_csv
 from dfml.results.reading import read_inversions, read_speeds, read_zoos
 from dfml.use.classifier import KEY, load_classifier
-from dfml.zoo.imported.building import read_weights
-from dfml.zoo.imported.card import read_card
+from dfml.zoo.imported.building import fit_weights, read_weights
+from dfml.zoo.imported.card import read_card, register_cards
 from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_judges
 from support import manifests
 from support.cells import INVERSION
 from support.containers import change_archive, change_metadata, change_png, change_tensors
 from support.fuzzing import Artefact
+from support.lab import module
 from support.mutations import (
     change_bytes,
     change_json,
@@ -60,6 +61,7 @@ from support.specimens import (
     write_foreign,
     write_generator,
     write_images,
+    write_imported,
     write_learner,
     write_listed_pictures,
     write_pickled_cifar,
@@ -153,6 +155,46 @@ def _json(name: str, contents: tuple[dict, dict], read, share: int) -> Artefact:
     )
 
 
+def _read_foreign(folder: Path, name: str) -> None:
+    """Weights that somebody else wrote, into the module that they are for."""
+    fit_weights(module("own", 5), read_weights(folder / name), name="own", path=folder / name)
+
+
+def _mend_imported(folder: Path) -> None:
+    """The digest of the weights, and the card's path, which was another when the zoo was imported."""
+    _mend(folder / MANIFEST, weights_sha256=folder / WEIGHTS)
+    content = (folder / MANIFEST).read_bytes()
+    for which in b"01":
+        content = content.replace(f"{folder}.{which:c}/".encode(), f"{folder}/".encode())
+    (folder / MANIFEST).write_bytes(content)
+
+
+def _read_imported(folder: Path) -> None:
+    register_cards([folder / "card.yaml"])
+    list(Pool.load([folder], label_space="global", device=CPU))
+
+
+IMPORTS = (
+    Artefact("card", write_foreign, lambda f: read_card(f / "card.yaml"), {"card.yaml": BLIND_AND_TEXT}, share=30),
+    Artefact(
+        "foreign_weights",
+        write_foreign,
+        _all_of(lambda f: _read_foreign(f, "own.safetensors"), lambda f: _read_foreign(f, "own.pt")),
+        {"own.safetensors": BLIND_AND_TENSORS, "own.pt": BLIND_AND_ARCHIVE},
+        share=30,
+    ),
+    Artefact(
+        "imported_zoo",
+        write_imported,
+        _read_imported,
+        {MANIFEST: BLIND_AND_JSON, WEIGHTS: BLIND_AND_TENSORS},
+        _mend_imported,
+        (MANIFEST,),
+        share=30,
+    ),
+)
+"""What comes with a zoo from elsewhere: before it is imported, and after."""
+
 ARTEFACTS = (
     Artefact(
         "zoo",
@@ -170,14 +212,7 @@ ARTEFACTS = (
         {MANIFEST: BLIND_AND_JSON},
         share=60,
     ),
-    Artefact("card", write_foreign, lambda f: read_card(f / "card.yaml"), {"card.yaml": BLIND_AND_TEXT}, share=30),
-    Artefact(
-        "foreign_weights",
-        write_foreign,
-        _all_of(lambda f: read_weights(f / "own.safetensors"), lambda f: read_weights(f / "own.pt")),
-        {"own.safetensors": BLIND_AND_TENSORS, "own.pt": BLIND_AND_ARCHIVE},
-        share=30,
-    ),
+    *IMPORTS,
     Artefact(
         "learner",
         write_learner,

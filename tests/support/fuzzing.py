@@ -1,6 +1,7 @@
 """Readers are shown damaged files: they return something or raise DfmlError, in bounded memory, time and space."""
 
 import contextlib
+import math
 import os
 import resource
 import shutil
@@ -8,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -21,6 +22,9 @@ MEMORY = 1 << 30
 
 SECONDS = 5.0
 """Processor time that one file may take."""
+
+MANY = 100_000
+"""Files of a long test."""
 
 LONGEST_MESSAGE = 20_100
 UNPRINTABLE = ("\x1b", "\x00", "\x07", "\u202e")
@@ -153,6 +157,26 @@ class Fuzzer:
         if (spent := time.process_time() - start) > SECONDS:
             return "time", f"{spent:.1f} s"
         return "", ""
+
+
+def share_of(artefact: Artefact, total: int, among: Sequence[Artefact]) -> int:
+    """How many of ``total`` inputs an artefact gets."""
+    return math.ceil(total * artefact.share / sum(one.share for one in among))
+
+
+def read_damaged(
+    artefacts: Sequence[Artefact], first: int, total: int, folder: Path, kept: Path
+) -> tuple[int, dict[str, str]]:
+    """Read at least ``total`` inputs from number ``first`` on; how many they were, and what failed."""
+    tried, failures, start = 0, {}, time.process_time()
+    for artefact in artefacts:
+        outcome = Fuzzer(artefact, folder, kept).run(range(first, first + share_of(artefact, total, artefacts)))
+        told = f"{outcome.tried} tried, {outcome.refused} refused, {len(outcome.failures)} failures"
+        print(f"{artefact.name}: {told}", flush=True)  # noqa: T201
+        tried += outcome.tried
+        failures |= {f"{artefact.name}: {place}": text for place, text in outcome.failures.items()}
+    print(f"{tried} damaged files in {time.process_time() - start:.0f} s of processor time")  # noqa: T201
+    return tried, failures
 
 
 def peak_memory() -> int:

@@ -21,7 +21,10 @@ from dfml.inversion.bank import ImageBank
 from dfml.inversion.five import MetaGenerator
 from dfml.jobs import provenance as receipt
 from dfml.jobs.checkpoint import Checkpoint
+from dfml.jobs.job import Job
+from dfml.jobs.progress import NullProgress
 from dfml.results.collect import collect_records
+from dfml.zoo.imported.store import import_zoo
 from support import manifests, results
 from support.cells import INVERSION
 from support.inversion import recovered
@@ -46,6 +49,12 @@ def write_foreign(folder: Path, which: int) -> None:
     entry = model(folder, "own", network, "nets.py:own", options={"outputs": 5}, classes=list(map(str, range(5))))
     torch.save({"state_dict": network.state_dict()}, folder / "own.pt")
     write_card(folder, [entry, entry | {"name": "again", "weights": "own.pt"}], origin=f"lab {which}")
+
+
+def write_imported(folder: Path, which: int) -> None:
+    """The same after it was imported, beside the card."""
+    write_foreign(folder, which)
+    import_zoo(folder / "card.yaml", folder, name="lab", job=Job("import_zoo", 1, 0, NullProgress()))
 
 
 def edit_json(path: Path, **changes: Any) -> None:
