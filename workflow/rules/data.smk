@@ -19,6 +19,7 @@ rule prepare_images:
         "<logs>/prepare_images/{dataset}.log",
     benchmark:
         "<logs>/prepare_images/{dataset}.benchmark.tsv"
+    priority: 2  # before all else, so that damaged images of one data set are told before a zoo of another is trained
     conda:
         "../../environment.yml"
     threads: 2

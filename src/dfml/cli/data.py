@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,6 +18,7 @@ from dfml.data.listing import check_listing, find_pictures
 from dfml.data.settings import DatasetSettings
 from dfml.data.sources.embedded import FILES
 from dfml.data.sources.folder import Folder, is_image
+from dfml.data.sources.opening import open_store
 from dfml.errors import DataError, DfmlError
 from dfml.jobs.wall import EMBEDDED
 
@@ -28,7 +29,7 @@ DEFAULT = Path("config/config.yaml")
 
 
 def status(console: Console, *, configfiles: Sequence[str]) -> int:
-    """Say of every data set of a configuration, and of every public one, whether it is there; opens no image.
+    """Say of every data set of a configuration, and of every public one, whether it is there; reads no image.
 
     Returns:
         0 if all that the configuration names are there, else 1.
@@ -64,19 +65,18 @@ def _report(console: Console, name: str, settings: DatasetSettings) -> bool:
     _say(console, f"  {name}: {state}")
     if not there and known:
         _say(console, f"    put into {path}: {known.layouts}")
-        _say(
-            console,
-            f"    get it: {f'dfml data get {settings.source}' if settings.source in DOWNLOADERS else known.page}",
-        )
-        _say(console, f"    licence: {known.licence}")
+        if settings.source in DOWNLOADERS:
+            _say(console, f"    get it: dfml data get {settings.source}")
     elif not there:
         remedy = "restore it from version control" if settings.source == "embedded" else "let its `path` name images"
         _say(console, f"    {path}: {remedy}")
+    if known:
+        _say(console, f"    from {known.page}; licence: {known.licence}")
     return there
 
 
 def _found(path: Path, source: str, known: KnownDataset | None) -> str:
-    """What is at a path, by names alone.
+    """What is at a path, by names alone: those in a folder and in the lists of zip archives.
 
     Raises:
         DataError: nothing that could be read, or less than a whole copy of a public data set.
@@ -85,17 +85,30 @@ def _found(path: Path, source: str, known: KnownDataset | None) -> str:
         return "embedded"
     check_listing(path, source)
     if not path.is_dir():
-        return f"present, the archive {path} (not opened: dfml data check)"
+        _list_zips([path])
+        return f"present, the archive {path} (images are not read: dfml data check)"
     folder = Folder(path)
     if not folder.files:
         raise DataError(f"{path} is empty")
     if not any(is_image(file.path) for file in folder.files):
-        return f"present, {path} without image files of its own (archives are not opened: dfml data check)"
+        _list_zips([path / file.path for file in folder.files])
+        return f"present, {path} without image files of its own (archives are not read: dfml data check)"
     _, layout = find_pictures(folder, source)
     images = sum(map(len, layout.classes.values()))
     if known and images < known.total:
         raise DataError(f"{path} has {images} images by class, a whole copy of {known.label} has {known.total}")
     return f"present, {images or len(layout.pile)} images of {len(layout.classes) or 'no'} classes in {path}"
+
+
+def _list_zips(files: Iterable[Path]) -> None:
+    """Read the lists of zip archives, which half a copy lacks; a tar has none and would have to be read through.
+
+    Raises:
+        DataError: one has no list, or is otherwise not to be read.
+    """
+    for file in files:
+        if file.suffix.lower() == ".zip":
+            open_store(file)
 
 
 def check(console: Console, path: str, *, source: str, side: int | None) -> int:
@@ -182,9 +195,16 @@ def _eurosat(folder: str) -> None:
     EuroSAT(folder, download=True)
 
 
+def _caltech(folder: str) -> None:
+    from torchvision.datasets import Caltech101
+
+    Caltech101(folder, download=True)
+
+
 DOWNLOADERS: dict[str, Callable[[str], None]] = {
     "cifar_fs": _cifar,
     "vgg_flower": _flowers,
     "omniglot": _omniglot,
     "eurosat": _eurosat,
+    "caltech101": _caltech,
 }

@@ -124,7 +124,7 @@ KNOWN = {
         total=8_242,
         origin="no few-shot standard: drawn once with seed 0, without the background class and the easy faces, which "
         "are the pictures of the faces again",
-        layouts=_FOLDERS,
+        layouts=f"`caltech-101.zip` unzipped (its images are in an archive inside), or {_FOLDERS}",
         licence="CC BY 4.0",
         page="https://data.caltech.edu/records/mzrjq-6wc02",
     ),

@@ -24,8 +24,8 @@ _PART_OF = {
 }
 _SHAPE = (
     'a split file is JSON {"format": "dfml.split", "version": 1, "dataset": …, "meta_train": [classes], "meta_val": '
-    '[…], "meta_test": […]}, or CSV with a first line `label,split` and one line per class; docs/adding.md, "Your own '
-    'images", shows both'
+    '[…], "meta_test": […]}, or CSV with a first line `label,split` and one line per class; docs/your_images.md '
+    "shows both"
 )
 
 

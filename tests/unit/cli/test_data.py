@@ -5,7 +5,7 @@ import pytest
 from dfml.cli import data
 from dfml.cli.main import main
 from dfml.data.known import KNOWN
-from support.pictures import class_files, write_files
+from support.pictures import class_files, write_files, write_tar, write_zip
 from support.repository import ROOT
 
 
@@ -35,7 +35,7 @@ def test_what_is_missing_is_told_with_place_and_terms(repository, capsys):
     own, others = said.split("Other public data sets")
     for name in ("cifar_fs", "mini_imagenet", "cub"):
         assert f"  {name}: missing\n    put into data/{name}: {KNOWN[name].layouts}" in own
-        assert f"    licence: {KNOWN[name].licence}" in own
+        assert f"    from {KNOWN[name].page}; licence: {KNOWN[name].licence}" in own
         assert name not in others
     assert "icons_colour" not in said  # of the default file, and in no pool
 
@@ -48,10 +48,20 @@ def test_less_than_a_whole_copy_is_damaged(repository, capsys, classes, told):
     assert told in capsys.readouterr().out
 
 
-def test_archives_are_seen_and_not_opened(repository, capsys):
+@pytest.mark.parametrize("name", ["EuroSAT.zip", "EuroSAT.tar"])
+def test_images_in_archives_are_not_read(repository, capsys, name):
+    (write_zip if name.endswith("zip") else write_tar)(repository / name, {"a/1.jpg": b"no image"})
+    write_files(repository / "data/eurosat", {name: (repository / name).read_bytes()})
+    assert main(["data", "status"]) == 0
+    said = capsys.readouterr().out
+    assert "eurosat: present, data/eurosat without image files" in said
+    assert f"    from {KNOWN['eurosat'].page}; licence: MIT" in said
+
+
+def test_half_a_zip_is_damaged(repository, capsys):
     write_files(repository / "data/eurosat", {"EuroSAT.zip": b"no archive at all"})
     assert main(["data", "status"]) == 0
-    assert "eurosat: present, data/eurosat without image files" in capsys.readouterr().out
+    assert "eurosat: damaged: data/eurosat/EuroSAT.zip is no whole archive" in capsys.readouterr().out
     assert main(["data", "check", "data/eurosat", "--source", "eurosat"]) == 1
     assert "EuroSAT.zip is no whole archive" in capsys.readouterr().err
 
@@ -125,7 +135,7 @@ def test_downloaders_are_torchvisions_with_a_checksum(repository, monkeypatch, n
         asked.append((url, [*places, *named.values()]))
         raise OSError("no network in a test")
 
-    for module in ("cifar", "flowers102", "omniglot", "eurosat"):
+    for module in ("caltech", "cifar", "flowers102", "omniglot", "eurosat"):
         for function in ("download_url", "download_and_extract_archive"):
             monkeypatch.setattr(f"torchvision.datasets.{module}.{function}", refuse, raising=False)
     monkeypatch.setattr(utils, "download_url", refuse)

@@ -188,6 +188,13 @@ def test_the_fingerprint_sees_names_and_contents(tmp_path):
     assert seen(archive) != first
 
 
+def test_an_archive_may_lie_deeper(tmp_path):
+    """As in the folder that the zip of Caltech-101 gives."""
+    (tmp_path / "caltech-101").mkdir()
+    write_tar(tmp_path / "caltech-101/101_ObjectCategories.tar.gz", {"all/ant/0.png": encoded(photo(0))})
+    assert list(find_classes(open_store(tmp_path), depth=1).classes) == ["ant"]
+
+
 def test_archives_in_a_folder_are_what_it_holds(tmp_path):
     picture = encoded(photo(0))
     write_zip(tmp_path / "images_background.zip", {"images_background/Greek/c1/0.png": picture})

@@ -74,7 +74,7 @@ def _holds_images(folder: Folder) -> bool:
 
 
 def _archives_of(folder: Folder) -> Store | None:
-    stores = [open_store(folder.where / f.path) for f in folder.files if "/" not in f.path and is_archive(f.path)]
+    stores = [open_store(folder.where / f.path) for f in folder.files if is_archive(f.path)]
     return stores[0] if len(stores) == 1 else _Several(folder.where, stores) if stores else None
 
 
