@@ -207,13 +207,20 @@ def test_models_that_are_not_what_they_say(tmp_path, built, network, changes, sa
     assert not (tmp_path / "zoo").exists()
 
 
-def test_quantised_weights(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (torch.int8, r"first\.0\.weight is quantised"),
+        (torch.complex64, r"first\.0\.weight is complex.* and 3 more"),
+    ],
+)
+def test_weights_of_another_kind(tmp_path, kind, said):
     write_networks(tmp_path)
     entry = model(tmp_path, "odd", module("own", 5), "nets.py:own", **broken())
-    state = {key: tensor.to(torch.int8) for key, tensor in module("own", 5).state_dict().items()}
-    torch.save(state, tmp_path / "int8.pt")
-    with pytest.raises(DataError, match=r"int8\.pt does not fit its network: first\.0\.weight is quantised"):
-        taken(write_card(tmp_path, [entry | {"weights": "int8.pt"}]), tmp_path / "zoo")
+    state = {key: tensor.to(kind) for key, tensor in module("own", 5).state_dict().items()}
+    torch.save(state, tmp_path / "odd.pt")
+    with pytest.raises(DataError, match=rf"odd\.pt does not fit its network: {said}"):
+        taken(write_card(tmp_path, [entry | {"weights": "odd.pt"}]), tmp_path / "zoo")
 
 
 @pytest.mark.parametrize(

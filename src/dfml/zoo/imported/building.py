@@ -160,10 +160,13 @@ def fit_weights(network: nn.Module, state: State, *, name: str, path: Path) -> N
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
+    faults += [f"{key} is complex" for key in own if key in state and state[key].is_complex()]
     faults += [
         f"{key} is quantised"
         for key in own
-        if key in state and state[key].is_floating_point() != own[key].is_floating_point()
+        if key in state
+        and not state[key].is_complex()
+        and state[key].is_floating_point() != own[key].is_floating_point()
     ]
     if faults:
         raise DataError(f"model `{name}`: {path} does not fit its network: {some(faults, 6)}")
