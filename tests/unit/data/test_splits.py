@@ -84,7 +84,7 @@ def test_a_missing_folder_or_a_file_of_another_kind_is_never_to_be_deleted(tmp_p
     for content in (b"filename,label\n0.png,ant\n", b"", b"[]", b"{", b"\xff"):
         path.write_bytes(content)
         with pytest.raises(
-            FileFormatError, match=r'is no class split.*"dfml\.split".*label,split.*docs/adding\.md'
+            FileFormatError, match=r'is no class split.*"dfml\.split".*label,split.*docs/your_images\.md'
         ) as caught:
             read_split(path, ANIMALS)
         assert "delete" not in str(caught.value)
