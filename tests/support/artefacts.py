@@ -1,7 +1,5 @@
 """Every artefact on the shelf: how the package reads it, and how it is damaged."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -26,7 +24,6 @@ from dfml.data.sources.opening import open_store
 from dfml.data.splits import read_split
 from dfml.errors import DfmlError
 from dfml.files.atomic import write_json
-from dfml.files.reading import sha256_file
 from dfml.files.tensors import digest_tensors, read_metadata
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.five import GENERATOR, load_meta_generator
@@ -35,20 +32,15 @@ from dfml.metalearning.store import load_learner
 from dfml.results.collect import read_results_csv
 from dfml.results.reading import read_inversions, read_speeds, read_zoos
 from dfml.use.classifier import KEY, load_classifier
-from dfml.zoo.imported.building import fit_weights, read_weights
-from dfml.zoo.imported.card import read_card, register_cards
 from dfml.zoo.pool import Pool
 from dfml.zoo.store import load_judges
 from support import manifests
 from support.cells import INVERSION
-from support.containers import change_archive, change_metadata, change_png, change_tensors
+from support.containers import change_metadata, change_png, change_tensors
+from support.damage import BLIND_AND_ARCHIVE, BLIND_AND_JSON, BLIND_AND_TENSORS, BLIND_AND_TEXT, all_of, mend
 from support.fuzzing import Artefact
-from support.lab import module
-from support.mutations import (
-    change_bytes,
-    change_json,
-    change_text,
-)
+from support.imports import IMPORTS
+from support.mutations import change_bytes
 from support.specimens import (
     NAMES,
     record,
@@ -58,10 +50,8 @@ from support.specimens import (
     write_class_folders,
     write_classifier,
     write_config,
-    write_foreign,
     write_generator,
     write_images,
-    write_imported,
     write_learner,
     write_listed_pictures,
     write_pickled_cifar,
@@ -73,48 +63,13 @@ from support.specimens import (
 )
 from support.zoo import CPU, SIDE
 
-BLIND_AND_JSON = (change_bytes, change_json, change_json, change_json)
-BLIND_AND_TENSORS = (change_bytes, change_tensors, change_tensors)
-BLIND_AND_ARCHIVE = (change_bytes, change_archive, change_archive, change_archive)
-BLIND_AND_TEXT = (change_bytes, change_text, change_text)
-
 
 def _mend_zoo(folder: Path) -> None:
-    _mend(folder / MANIFEST, weights_sha256=folder / WEIGHTS, judges_sha256=folder / JUDGES)
-
-
-def _mend(manifest: Path, **files: Path) -> None:
-    """Put the digests of these files into the manifest, if it is still JSON with such entries."""
-    content = manifest.read_bytes()
-    try:
-        told = json.loads(content)
-        for key, file in files.items():
-            digest = sha256_file(file)
-            if len(told[key]) == len(digest):
-                content = content.replace(told[key].encode(), digest.encode())
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return
-    manifest.write_bytes(content)
-
-
-def _all_of(*readers: Callable[[Path], object]) -> Callable[[Path], None]:
-    """Reads by each of these, also after one of them refused."""
-
-    def read(folder: Path) -> None:
-        refused: DfmlError | None = None
-        for reader in readers:
-            try:
-                reader(folder)
-            except DfmlError as error:
-                refused = error
-        if refused is not None:
-            raise refused
-
-    return read
+    mend(folder / MANIFEST, weights_sha256=folder / WEIGHTS, judges_sha256=folder / JUDGES)
 
 
 def _mend_learner(folder: Path) -> None:
-    _mend(folder / LEARNER, weights_sha256=folder / LEARNER_WEIGHTS)
+    mend(folder / LEARNER, weights_sha256=folder / LEARNER_WEIGHTS)
 
 
 def _mend_classifier(folder: Path) -> None:
@@ -155,51 +110,11 @@ def _json(name: str, contents: tuple[dict, dict], read, share: int) -> Artefact:
     )
 
 
-def _read_foreign(folder: Path, name: str) -> None:
-    """Weights that somebody else wrote, into the module that they are for."""
-    fit_weights(module("own", 5), read_weights(folder / name), name="own", path=folder / name)
-
-
-def _mend_imported(folder: Path) -> None:
-    """The digest of the weights, and the card's path, which was another when the zoo was imported."""
-    _mend(folder / MANIFEST, weights_sha256=folder / WEIGHTS)
-    content = (folder / MANIFEST).read_bytes()
-    for which in b"01":
-        content = content.replace(f"{folder}.{which:c}/".encode(), f"{folder}/".encode())
-    (folder / MANIFEST).write_bytes(content)
-
-
-def _read_imported(folder: Path) -> None:
-    register_cards([folder / "card.yaml"])
-    list(Pool.load([folder], label_space="global", device=CPU))
-
-
-IMPORTS = (
-    Artefact("card", write_foreign, lambda f: read_card(f / "card.yaml"), {"card.yaml": BLIND_AND_TEXT}, share=30),
-    Artefact(
-        "foreign_weights",
-        write_foreign,
-        _all_of(lambda f: _read_foreign(f, "own.safetensors"), lambda f: _read_foreign(f, "own.pt")),
-        {"own.safetensors": BLIND_AND_TENSORS, "own.pt": BLIND_AND_ARCHIVE},
-        share=30,
-    ),
-    Artefact(
-        "imported_zoo",
-        write_imported,
-        _read_imported,
-        {MANIFEST: BLIND_AND_JSON, WEIGHTS: BLIND_AND_TENSORS},
-        _mend_imported,
-        (MANIFEST,),
-        share=30,
-    ),
-)
-"""What comes with a zoo from elsewhere: before it is imported, and after."""
-
 ARTEFACTS = (
     Artefact(
         "zoo",
         write_zoo,
-        _all_of(lambda f: Pool.load([f], label_space="global", device=CPU), lambda f: load_judges(f, CPU)),
+        all_of(lambda f: Pool.load([f], label_space="global", device=CPU), lambda f: load_judges(f, CPU)),
         {MANIFEST: BLIND_AND_JSON, WEIGHTS: BLIND_AND_TENSORS, JUDGES: BLIND_AND_TENSORS},
         _mend_zoo,
         (MANIFEST,),
@@ -212,7 +127,7 @@ ARTEFACTS = (
         {MANIFEST: BLIND_AND_JSON},
         share=60,
     ),
-    *IMPORTS,
+    *IMPORTS,  # what comes with a zoo from elsewhere
     Artefact(
         "learner",
         write_learner,
@@ -317,7 +232,7 @@ ARTEFACTS = (
     Artefact(
         "picture_archives",
         write_picture_archives,
-        _all_of(
+        all_of(
             lambda folder: _read_pictures(folder / "a.zip"),
             lambda folder: _read_pictures(folder / "b.tar"),
             lambda folder: _read_pictures(folder / "c.tar.gz"),
@@ -335,7 +250,7 @@ ARTEFACTS = (
     Artefact(
         "listed_pictures",
         write_listed_pictures,
-        _all_of(_read_pictures, lambda folder: read_split(folder, NAMES)),
+        all_of(_read_pictures, lambda folder: read_split(folder, NAMES)),
         {f"{part}.csv": BLIND_AND_TEXT for part in ("train", "val", "test")},
         share=30,
     ),
