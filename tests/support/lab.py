@@ -6,7 +6,12 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from dfml.jobs.job import Job
+from dfml.jobs.progress import NullProgress
 from dfml.zoo.imported.card import register_cards
+from dfml.zoo.imported.store import import_zoo
+from dfml.zoo.pool import Pool
+from support.zoo import CPU
 
 SIDE = 32
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
@@ -129,6 +134,16 @@ def write_card(folder, models, **facts):
     path.write_text(yaml.safe_dump(card, sort_keys=False), encoding="utf-8")
     register_cards([path])
     return path
+
+
+def taken(card, folder, name="lab"):
+    """Import the zoo of a card into a folder; returns its manifest."""
+    return import_zoo(card, folder, name=name, job=Job("import_zoo", 1, 0, NullProgress()))
+
+
+def pool_of(*folders, label_space="global", access="weights"):
+    """The pool of these zoos."""
+    return Pool.load(folders, label_space=label_space, device=CPU, access=access)
 
 
 def write_lab(folder, *, service=False):

@@ -21,14 +21,11 @@ from dfml.inversion.bank import ImageBank
 from dfml.inversion.five import MetaGenerator
 from dfml.jobs import provenance as receipt
 from dfml.jobs.checkpoint import Checkpoint
-from dfml.jobs.job import Job
-from dfml.jobs.progress import NullProgress
 from dfml.results.collect import collect_records
-from dfml.zoo.imported.store import import_zoo
 from support import manifests, results
 from support.cells import INVERSION
 from support.inversion import recovered
-from support.lab import model, module, write_card, write_networks
+from support.lab import model, module, taken, write_card, write_networks
 from support.learners import save_learner
 from support.pictures import class_files, encoded, photo, pickled_cifar, write_files, write_tar, write_zip
 from support.use import SPEC, shelf_learner
@@ -54,7 +51,7 @@ def write_foreign(folder: Path, which: int) -> None:
 def write_imported(folder: Path, which: int) -> None:
     """The same after it was imported, beside the card."""
     write_foreign(folder, which)
-    import_zoo(folder / "card.yaml", folder, name="lab", job=Job("import_zoo", 1, 0, NullProgress()))
+    taken(folder / "card.yaml", folder)
 
 
 def edit_json(path: Path, **changes: Any) -> None:

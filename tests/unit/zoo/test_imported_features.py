@@ -10,17 +10,27 @@ from torch import nn
 from dfml.artefacts.imported_zoo import ImportedFeatures
 from dfml.errors import DataError, DfmlError
 from dfml.files.user_code import load_file
-from dfml.jobs.job import Job
-from dfml.jobs.progress import NullProgress
 from dfml.metalearning.store import load_learner
 from dfml.networks.batch_norm import statistics_of_first
 from dfml.use.learner import load
 from dfml.zoo.imported.card import registered_card
 from dfml.zoo.imported.features import ImportedEncoder
-from dfml.zoo.imported.store import build_features, import_zoo
-from dfml.zoo.pool import Pool
+from dfml.zoo.imported.store import build_features
 from support.cells import fit_cell
-from support.lab import MEAN, SIDE, STD, classes, model, module, program, write_card, write_lab, write_networks
+from support.lab import (
+    MEAN,
+    SIDE,
+    STD,
+    classes,
+    model,
+    module,
+    pool_of,
+    program,
+    taken,
+    write_card,
+    write_lab,
+    write_networks,
+)
 from support.zoo import CPU
 
 MORE = """
@@ -73,14 +83,6 @@ class Tokens(Own):
         tokens = self.first(images).flatten(2).mT
         return self.answer(tokens).mean(1)
 """
-
-
-def taken(card, folder):
-    return import_zoo(card, folder, name="lab", job=Job("import_zoo", 1, 0, NullProgress()))
-
-
-def pool_of(folder):
-    return Pool.load([folder], label_space="global", device=CPU)
 
 
 def encoder(folder, index=0):
