@@ -2,8 +2,8 @@
 
 import pytest
 
+from support.foreign import IMPORTS
 from support.fuzzing import MANY, read_damaged
-from support.imports import IMPORTS
 
 
 @pytest.mark.slow

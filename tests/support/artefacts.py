@@ -38,8 +38,8 @@ from support import manifests
 from support.cells import INVERSION
 from support.containers import change_metadata, change_png, change_tensors
 from support.damage import BLIND_AND_ARCHIVE, BLIND_AND_JSON, BLIND_AND_TENSORS, BLIND_AND_TEXT, all_of, mend
+from support.foreign import IMPORTS
 from support.fuzzing import Artefact
-from support.imports import IMPORTS
 from support.mutations import change_bytes
 from support.specimens import (
     NAMES,
