@@ -39,10 +39,18 @@ def contents(folder):
     return [manifest, *((folder / name).read_bytes() for name in FILES)]
 
 
+@pytest.fixture
+def in_turn():
+    """Models are trained one after another: of two at once either might be the first."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def interrupt(monkeypatch, models):
-    """Let training fail after ``models`` models, which it takes in turn: of two at once either might be first."""
+    """Let training fail after ``models`` models."""
     real, calls = train.train_together, []
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
 
     def failing(*args, **options):
         if len(calls) == models:
@@ -139,6 +147,7 @@ def test_a_larger_zoo_begins_with_the_same_models(zoo, images, tmp_path):
     assert larger.judges[:1] == smaller.judges
 
 
+@pytest.mark.usefixtures("in_turn")
 @pytest.mark.parametrize("models", [1, 2])
 def test_an_interrupted_zoo_continues_to_the_same_bits(zoo, images, tmp_path, monkeypatch, models):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -152,6 +161,7 @@ def test_an_interrupted_zoo_continues_to_the_same_bits(zoo, images, tmp_path, mo
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([MANIFEST, *FILES])
 
 
+@pytest.mark.usefixtures("in_turn")
 @pytest.mark.parametrize("change", [{"seed": 1}, {"epochs": 2}, {"width": 5}, {"code": "x"}])
 def test_an_interrupted_zoo_of_other_settings_or_code_is_not_continued(images, tmp_path, monkeypatch, change):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -162,6 +172,7 @@ def test_an_interrupted_zoo_of_other_settings_or_code_is_not_continued(images, t
     assert len(calls) == 3
 
 
+@pytest.mark.usefixtures("in_turn")
 def test_an_interrupted_zoo_of_other_images_is_not_continued(zoo, images, tmp_path, monkeypatch):
     others = save_pattern_images(tmp_path / "images", seed=1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -188,6 +199,7 @@ class TestParts:
         assert not calls
         assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == sorted(path.name for _, path in parts)
 
+    @pytest.mark.usefixtures("in_turn")
     def test_a_part_goes_on_by_itself(self, zoo, images, tmp_path, monkeypatch):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             interrupt(patch, 1)
