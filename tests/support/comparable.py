@@ -17,7 +17,7 @@ PASSING = re.compile(r"seconds|^times_first$|memory|^stages$|^provenance$")
 # in CSV; what the figures show beside seconds is in the records and in speed.json.
 OF_SECONDS = re.compile(
     r"tables/(zoo|inversion|speed|cost)\.(md|tex|html)"
-    r"|figures/(learning_curves|accuracy_seconds|inner_steps)\.(svg|png)"
+    r"|figures/(learning_curves|accuracy_seconds|inner_steps|bank_quality)\.(svg|png)"
     # Snakemake's report shows the start and run time of every job.
     r"|report\.html"
 )

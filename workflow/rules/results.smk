@@ -117,10 +117,17 @@ rule make_results:
         ),
         "<results>/figures/inner_steps.png",
         report(
+            "<results>/figures/bank_quality.svg",
+            caption="../report/bank_quality.rst",
+            category="Figures",
+            labels={"figure": "5 quality of recovered images"},
+        ),
+        "<results>/figures/bank_quality.png",
+        report(
             "<results>/figures/recovered.svg",
             caption="../report/recovered.rst",
             category="Figures",
-            labels={"figure": "5 recovered images"},
+            labels={"figure": "6 recovered images"},
         ),
         "<results>/figures/recovered.png",
         first_page="<results>/first_page.html",

@@ -8,6 +8,7 @@ from typing import Any
 
 from dfml.artefacts.imported_zoo import load_any_zoo
 from dfml.results.collect import read_records, read_results_csv
+from dfml.results.figures.bank_quality import bank_quality_figure
 from dfml.results.figures.curves import curve_frame, learning_curves_figure
 from dfml.results.figures.inner_steps import inner_steps_figure
 from dfml.results.figures.main import main_figure
@@ -69,7 +70,7 @@ def make_tables(
     return [path for table in tables for path in write_table(table, Path(output))]
 
 
-FIGURES = ("main", "learning_curves", "accuracy_seconds", "inner_steps", "recovered")
+FIGURES = ("main", "learning_curves", "accuracy_seconds", "inner_steps", "bank_quality", "recovered")
 """Stems of the figures that ``draw_figures`` writes, each as .svg and .png."""
 
 
@@ -111,6 +112,7 @@ def draw_figures(
             "learning_curves": learning_curves_figure(curves, pools=pools, methods=methods, ways=ways),
             "accuracy_seconds": accuracy_seconds_figure(frame, curves, pools=pools, methods=methods, ways=ways),
             "inner_steps": inner_steps_figure(recovered, timings, pools=pools),
+            "bank_quality": bank_quality_figure(recovered, frame, pools=pools, methods=methods),
             "recovered": recovered_figure(bank, shown, label_space=label_space),
         }
         return [path for stem in FIGURES for path in save_figure(figures[stem], stem, Path(output))]

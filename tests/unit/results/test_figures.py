@@ -7,6 +7,7 @@ import pytest
 from dfml.artefacts.record import Record
 from dfml.errors import DfmlError
 from dfml.results.collect import collect, collect_records
+from dfml.results.figures.bank_quality import bank_quality_figure
 from dfml.results.figures.curves import curve_frame, learning_curves_figure, seed_band
 from dfml.results.figures.inner_steps import inner_steps_figure
 from dfml.results.figures.main import main_figure
@@ -14,7 +15,7 @@ from dfml.results.figures.style import method_styles
 from dfml.results.grid import read_grid
 from dfml.results.reading import read_inversions, read_speeds
 from dfml.results.stage import FIGURES, draw_figures
-from support.manifests import fields, inversion, record, speed, write
+from support.manifests import fields, inversion, record, result, speed, write
 from support.results import GRID, write_demo, write_record
 
 SMALL = [row for row in GRID if row[1] in {"random", "average", "free", "supervised_maml"}]
@@ -137,6 +138,49 @@ def test_inner_steps_draws_start_end_scratch_and_arms(tmp_path):
     assert labels[3] == "five, 5 steps: 1.1 s per task"
     assert len(labels) == 6
     assert list(panel.lines[0].get_ydata()) == [4.0, 3.0, 2.2, 1.7, 1.4, 1.2]
+
+
+WAYS = {"five-k5": 10.0, "five-fresh5": 4.0}
+"""Ways of inversion, and their seconds on seed 0."""
+
+
+class TestBankQuality:
+    """Two ways of inversion on two seeds, and a learner of each."""
+
+    def figure(self, tmp_path, pools=("single",), **changes):
+        runs = [(way, seed) for way in WAYS for seed in (0, 1)]
+        paths, records = [], []
+        for way, seed in runs:
+            seconds, variant = WAYS[way] + seed, way.partition("-")[2]
+            facts = {"inverter": way, "seed": seed, "seconds": seconds, "teacher_ce": 0.2 + 0.2 * seed}
+            paths.append(write(tmp_path, f"{way}{seed}.json", inversion(**facts, **changes)))
+            records.append(
+                write_record(tmp_path, method=f"free-{variant}", seed=seed, bank_seconds=seconds, results=[result()])
+            )
+        methods = ["free-k5", "free-fresh5"]
+        return bank_quality_figure(read_inversions(paths), collect(records), pools=pools, methods=methods)
+
+    def marks(self, panel):
+        """Where each name stands."""
+        return {text.get_text(): tuple(map(float, text.xy)) for text in panel.texts}
+
+    def test_marks_are_means_over_seeds_with_their_range_and_the_variants_name(self, tmp_path):
+        entropy, independent, learned = self.figure(tmp_path).axes
+        assert self.marks(entropy) == {"k5": (10.5, pytest.approx(0.3)), "fresh5": (4.5, pytest.approx(0.3))}
+        assert self.marks(independent) == {"k5": (10.5, 62.0), "fresh5": (4.5, 62.0)}
+        assert {name: x for name, (x, _) in self.marks(learned).items()} == {"k5": 10.5, "fresh5": 4.5}
+        bars = [bar.get_segments()[0][:, 1].tolist() for bar in entropy.collections]
+        assert bars == [[pytest.approx(0.2), pytest.approx(0.4)]] * 2
+
+    def test_what_was_not_measured_has_no_mark(self, tmp_path):
+        _, independent, _ = self.figure(tmp_path, independent_accuracy=None, independent_reason="no judge").axes
+        assert self.marks(independent) == {}
+
+    def test_one_way_alone_is_nothing_to_compare(self, tmp_path):
+        [panel] = self.figure(tmp_path, pools=("other",)).axes
+        assert [text.get_text() for text in panel.texts] == [
+            "images were recovered in one way at most: there is nothing to compare"
+        ]
 
 
 def test_known_methods_keep_their_colour_and_others_differ():

@@ -8,11 +8,10 @@ from statistics import fmean
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dfml.artefacts.inversion import InversionRecord, SpeedRecord
 from dfml.evaluation.intervals import interval95
-from dfml.results.figures.style import empty_figure, panels
+from dfml.results.figures.style import empty_figure, panels, plain_ticks
 
 _META_TRAINED = "five"
 _LEARN_TOO = ("five", "fast")  # and their variants
@@ -45,10 +44,8 @@ def inner_steps_figure(
             panel.set_xscale("symlog", linthresh=5.0, linscale=0.8)
             panel.set_xticks([tick for tick in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if tick <= longest])
         panel.set_yscale("log")
-        panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        for axis in (panel.xaxis, panel.yaxis):
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axis.set_minor_formatter(NullFormatter())
+        plain_ticks(panel.xaxis, logarithmic=False)
+        plain_ticks(panel.yaxis, logarithmic=True)
         panel.set_title(pool)
         panel.set_xlabel("inversion step")
         # Below the panel, where it hides no curve.

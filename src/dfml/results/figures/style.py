@@ -12,10 +12,11 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from dfml.catalogue import entry
 from dfml.files.atomic import atomic_write
@@ -118,6 +119,14 @@ def seconds_axis(panel: Axes, longest: float) -> None:
     panel.set_xscale("symlog", linthresh=1.0, linscale=0.5)
     panel.set_xlim(-0.1, 2.0 * max(1.0, longest))
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def plain_ticks(axis: Axis, *, logarithmic: bool) -> None:
+    """Numbers as they are spoken, without powers of ten; at 1, 2 and 5 of each decade of a logarithmic axis."""
+    if logarithmic:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def starred_label(method: str) -> str:
