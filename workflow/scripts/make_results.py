@@ -16,14 +16,18 @@ def _main(snakemake: Any, job: Job) -> None:
     records, zoos, imported, inversions, speeds = ([Path(file) for file in named] for named in given)
     collect_records(records, table, shared=params.shared)
     write_metrics(table, Path(snakemake.output.metrics))
-    common = {"results": table, "inversions": inversions, "speeds": speeds}
-    common |= {"grid": params.grid, "ways": params.ways, "shots": params.shots}
+    common = {"results": table, "records": records, "shared": params.shared}
+    common |= {
+        "inversions": inversions,
+        "speeds": speeds,
+        "grid": params.grid,
+        "ways": params.ways,
+        "shots": params.shots,
+    }
     make_tables(**common, zoos=zoos, imported=imported, published=Path(files.published), output=table.parent / "tables")
     figures = table.parent / "figures"
     draw_figures(
         **common,
-        records=records,
-        shared=params.shared,
         output=figures,
         bank=Path(files.bank[0]) if files.bank else None,
         bank_zoos=[Path(file) for file in files.bank_zoos],

@@ -24,18 +24,23 @@ from dfml.results.tables.cost import cost_table
 from dfml.results.tables.difference import difference_table
 from dfml.results.tables.inversion import inversion_table
 from dfml.results.tables.published import published_table
+from dfml.results.tables.selection import selection_table
 from dfml.results.tables.short import short_table
 from dfml.results.tables.speed import speed_table
 from dfml.results.tables.writing import write_table
 from dfml.results.tables.zoo import zoo_table
 
-TABLES = ("main", "short", "difference", "main_by_seed", "zoo", "inversion", "speed", "cost", "published")
+TABLES = (
+    *("main", "short", "difference", "main_by_seed", "selection"),
+    *("zoo", "inversion", "speed", "cost", "published"),
+)
 """Stems of the tables that ``make_tables`` writes, each as .csv, .md, .tex and .html."""
 
 
 def make_tables(
     *,
     results: Path,
+    records: Sequence[Path],
     zoos: Sequence[Path],
     imported: Sequence[Path],
     inversions: Sequence[Path],
@@ -45,22 +50,28 @@ def make_tables(
     ways: int,
     shots: Sequence[int],
     output: Path,
+    shared: Iterable[Sequence[Any]] = (),
 ) -> list[Path]:
     """The whole rule: write every table of TABLES into the folder ``output``; returns the files.
 
-    ``results`` is results.csv; ``zoos``, those that are ``imported``, ``inversions`` and ``speeds`` are zoo.json,
-    inversion.json and speed.json files (none is fine, the table then says so); ``published`` is
-    resources/published.yaml; ``grid`` has the rows of the tables in order (:func:`dfml.results.grid.read_grid`). Raises
-    DfmlError when a file is malformed or results.csv holds a cell that the grid does not run.
+    ``results`` is results.csv; ``records`` are the record.json files, read for their learning curves only
+    (``shared`` as in :func:`dfml.results.collect.read_records`); ``zoos``, those that are ``imported``,
+    ``inversions`` and ``speeds`` are zoo.json, inversion.json and speed.json files (none is fine, the table then
+    says so); ``published`` is resources/published.yaml; ``grid`` has the rows of the tables in order
+    (:func:`dfml.results.grid.read_grid`). Raises DfmlError when a file is malformed or results.csv holds a cell
+    that the grid does not run.
     """
     cells, frame = read_grid(grid), read_results_csv(results)
     check_against_grid(frame, cells, ways=ways, shots=shots)
+    curves = curve_frame([record for _, record in read_records(records, shared)])
     pools, manifests = list(dict.fromkeys(cell.pool for cell in cells)), read_zoos(zoos)
+    methods = list(dict.fromkeys(cell.method for cell in cells))
     tables = [
         main_table(frame, cells, ways=ways, shots=shots),
         short_table(frame, cells, ways=ways, shots=shots),
         difference_table(frame, cells, ways=ways, shots=shots),
         by_seed_table(frame, cells, ways=ways, shots=shots),
+        selection_table(curves, pools=pools, methods=methods),
         zoo_table(manifests, read_imported_zoos(imported)),
         inversion_table(read_inversions(inversions), pools=pools),
         speed_table(read_speeds(speeds), pools=pools),
