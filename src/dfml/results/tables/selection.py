@@ -37,7 +37,7 @@ def selection_table(curves: pd.DataFrame, *, pools: Sequence[str], methods: Sequ
         notes=[
             "Last and best of the points of each seed's learning curve; mean over seeds, and of their difference ± "
             "Student's 95% interval over seeds. The published number is the best of 48 measurements on meta-test "
-            "classes (F01): this is what such a choice adds where it is allowed, on meta-val classes. No other table "
+            "classes (F01): this is what such a choice adds where it is allowed, on meta-val classes. No table "
             "has an accuracy that was chosen on meta-test.",
             "All points of a curve are measured on the same episodes, which varies less than new ones each time, as "
             "published.",
