@@ -123,8 +123,8 @@ class Pool(Sequence[PoolModel]):
         """Draw models with replacement: a data set, an architecture, a model, each evenly (docs/method.md §2.4, F06).
 
         ``hetero="shared_last"`` reproduces the published multi-architecture bug: one architecture per call, and all
-        entries carry the network of the last draw while their class lists differ. It is the same as ``"per_model"``
-        on a pool of one architecture.
+        entries carry the network of the last draw while their class lists differ, but for those of another side or
+        number of classes than the last. It is the same as ``"per_model"`` on a pool of one architecture.
         """
         fixed = None
         mixed = any(len(architectures) > 1 for architectures in self._groups.values())
@@ -138,7 +138,8 @@ class Pool(Sequence[PoolModel]):
         if fixed is not None:
             last = chosen[-1]
             shared = {"source": last.source, "spec": last.spec, "architecture": last.architecture}
-            chosen = [replace(model, **shared) for model in chosen]
+            form = (last.side, len(last.class_ids))
+            chosen = [replace(m, **shared) if (m.side, len(m.class_ids)) == form else m for m in chosen]
         return chosen
 
     def walk(self, rng: np.random.Generator) -> np.ndarray:

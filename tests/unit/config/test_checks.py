@@ -24,6 +24,16 @@ def test_sizes_of_embedded_data_are_true(name):
     assert list(EMBEDDED[name]) == ["meta_train", "meta_val", "meta_test"]
 
 
+@pytest.mark.parametrize("method", ["bidf_mkd", "bidf_mkd_black_box"])
+def test_an_adversary_that_the_run_ends_before_is_told(method):
+    short = {"methods": [method], method: {"iterations": 50, "adversary": {"after": 50}}}
+    [line] = problems(short)
+    assert line.startswith(
+        f"{method}.adversary.after: the run ends after 50 outer steps (`{method}.iterations`), before"
+    )
+    assert validate_config({**short, method: {"iterations": 50, "adversary": {"after": 50, "weight": 0.0}}})
+
+
 class TestSizes:
     def test_ways_are_bounded_by_the_smallest_split_in_use(self):
         assert problems({"ways": 17}) == ["ways: 17 ways, but `icons_colour` has 16 meta_val classes; use fewer"]

@@ -8,7 +8,7 @@ import yaml
 from dfml.errors import DfmlError
 from dfml.files.yaml_files import read_yaml
 from dfml.results.claims.declared import SpeedTest
-from dfml.results.claims.evidence import COLUMNS, EPISODES, NotMeasuredError, Shelf
+from dfml.results.claims.evidence import CHOICES, COLUMNS, EPISODES, NotMeasuredError, Shelf
 from dfml.results.claims.page import claims_page
 from support.claims import TEST, comparison
 
@@ -30,15 +30,18 @@ DECLARED = {
 }
 
 
-def write_results(folder, experiment, accuracies, *, digest="e", dataset="icons_colour", episodes=None):
+def write_results(
+    folder, experiment, accuracies, *, digest="e", dataset="icons_colour", episodes=None, choices=("meta_test", "last")
+):
     """A results.csv with the columns that are read: `accuracies` by (method, seed), `episodes` by method."""
     path = folder / "docs" / "results" / experiment / "results.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [",".join(COLUMNS if episodes is None else (*COLUMNS, EPISODES))]
+    columns = (*COLUMNS, *CHOICES)
+    rows = [",".join(columns if episodes is None else (*columns, EPISODES))]
     for (method, seed), accuracy in accuracies.items():
         place = f"{experiment},single,{method},5,1,{seed},{dataset},finetune,transductive"
         told = "" if episodes is None else f",{episodes[method]}"
-        rows.append(f"{place},{accuracy},1.0,cpu,c0ffee,{digest}{told}")
+        rows.append(f"{place},{accuracy},1.0,cpu,c0ffee,{digest},{','.join(choices)}{told}")
     path.write_text("\n".join(rows) + "\n")
     return path
 
@@ -90,10 +93,19 @@ class TestEvidence:
         with pytest.raises(NotMeasuredError, match="no seed has results of all"):
             shelf(house).differences(comparison())
 
+    @pytest.mark.parametrize(
+        ("choices", "named"),
+        [(("meta_val", "last"), "`split` is meta_val"), (("meta_test", "val_best"), "`selection` is val_best")],
+    )
+    def test_verdicts_are_about_meta_test_and_the_last_iterate(self, house, choices, named):
+        write_results(house, "one", two(), choices=choices)
+        with pytest.raises(DfmlError, match=named):
+            shelf(house).differences(comparison())
+
     def test_other_episodes_are_not_compared(self, house):
         path = write_results(house, "one", two())
         rows = path.read_text().splitlines()
-        path.write_text("\n".join(f"{row}f" if ",random," in row else row for row in rows) + "\n")
+        path.write_text("\n".join(row.replace(",e,", ",f,") if ",random," in row else row for row in rows) + "\n")
         with pytest.raises(DfmlError, match="one: free and random were evaluated on different episodes"):
             shelf(house).differences(comparison())
 

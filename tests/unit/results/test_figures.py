@@ -172,6 +172,18 @@ class TestBankQuality:
         bars = [bar.get_segments()[0][:, 1].tolist() for bar in entropy.collections]
         assert bars == [[pytest.approx(0.2), pytest.approx(0.4)]] * 2
 
+    def test_learners_of_centroids_alone_are_drawn_by_them(self, tmp_path):
+        paths = [write(tmp_path, f"{way}.json", inversion(inverter=way)) for way in WAYS]
+        records = [
+            write_record(tmp_path, method="random", results=[result()], bank_seconds=0.0),
+            write_record(tmp_path, method="free", results=[result(rule="centroid_cosine")], bank_seconds=9.0),
+        ]
+        pools = {"pools": ["single"], "methods": ["random", "free"]}
+        *_, learned = bank_quality_figure(read_inversions(paths), collect(records), **pools).axes
+        assert list(self.marks(learned)) == ["free"]
+        none = bank_quality_figure(read_inversions(paths), collect(records[:1]), **pools)
+        assert len(none.axes) == 2
+
     def test_what_was_not_measured_has_no_mark(self, tmp_path):
         _, independent, _ = self.figure(tmp_path, independent_accuracy=None, independent_reason="no judge").axes
         assert self.marks(independent) == {}

@@ -194,6 +194,22 @@ def test_shared_last_repeats_one_network_under_differing_class_lists(folders, fi
     assert sum(count for distinct, count in lists.items() if distinct > 1) > 40
 
 
+def test_shared_last_gives_no_network_to_a_model_of_another_side_or_number_of_classes():
+    forms = [("conv4", {}), ("conv4", {}), ("conv4", {"side": 8}), ("resnet10", {}), ("resnet10", {"ways": 2})]
+    models = [random_model(seed=i, family=f, architecture=f, **facts) for i, (f, facts) in enumerate(forms)]
+    pool = Pool(models, ["x", "y", "z"])
+    shared = 0
+    for draw in range(50):
+        drawn = pool.sample(4, numpy_rng(draw), hetero="shared_last")
+        last = pool[drawn[-1].index]
+        for model in drawn:
+            own = pool[model.index]
+            alike = (own.side, len(own.class_ids)) == (last.side, len(last.class_ids))
+            assert model.network is (last if alike else own).network
+            shared += alike and own is not last
+    assert shared
+
+
 def test_shared_last_is_harmless_in_a_pool_of_one_architecture(folders):
     pool = Pool.load(folders[:1], label_space="global", device=CPU)
     drawn = [pool.sample(4, numpy_rng(1), hetero=hetero) for hetero in ("per_model", "shared_last")]

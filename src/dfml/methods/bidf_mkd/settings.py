@@ -1,12 +1,13 @@
 """Settings of BiDf-MKD."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
 
 from dfml.metalearning.settings import BankReplaySettings, Start
-from dfml.methods.settings import MethodSettings
-from dfml.settings import Section
+from dfml.methods.settings import MethodSettings, Surroundings
+from dfml.settings import Problem, Section
 
 
 class BidfAdversarySettings(Section):
@@ -19,7 +20,9 @@ class BidfAdversarySettings(Section):
         "the logits, in the black box.",
     )
     student_grad: bool = Field(False, description="Let the gradient reach the image through the learner as well.")
-    after: int = Field(4000, ge=0, description="Outer steps before the term is used.")
+    after: int = Field(
+        70, ge=0, description="Outer steps before the term is used (4000 as published, of a run many times as long)."
+    )
 
 
 class BlackBoxAdversarySettings(BidfAdversarySettings):
@@ -66,6 +69,16 @@ class BidfMkdSettings(MethodSettings):
     )
     replay: BankReplaySettings = Field(BankReplaySettings(), description="The replay episodes between two events.")
     snapshots: int = Field(5, ge=1, description="Iterates kept for the learning curve and `select: val_best`.")
+
+    def problems(self, key: str, around: Surroundings) -> Iterator[Problem]:
+        """An adversarial term that the run ends before."""
+        after = self.adversary.after
+        if around.runs and self.adversary.weight and after >= self.iterations:
+            message = (
+                f"the run ends after {self.iterations} outer steps (`{key}.iterations`), before the term is used; "
+                "lower it, or switch the term off by a `weight` of 0"
+            )
+            yield Problem(f"{key}.adversary.after", message, (f"{key}.iterations", f"{key}.adversary.weight"))
 
 
 class BidfMkdBlackBoxSettings(BidfMkdSettings):

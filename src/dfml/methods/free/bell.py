@@ -128,9 +128,9 @@ class BellSteps:
         """The images of a set that the student can answer, and the model's outputs for their classes; None for all.
 
         Of a model with more classes than the learner has outputs, as many are drawn; answers are then probabilities
-        among these.
+        among these. A head of the model's own has an output for each.
         """
-        if self._ways is None or len(item.model.class_ids) <= self._ways:
+        if self.heads or self._ways is None or len(item.model.class_ids) <= self._ways:
             return item.images, None
         drawn = torch.randperm(len(item.model.class_ids), generator=generator)[: self._ways]
         classes = send(drawn.sort().values, item.images.device)

@@ -224,7 +224,7 @@ class FreeLoop:
         if settings.heads == "per_model":
             heads = heads_of_models(
                 len(context.pool),
-                ways=context.ways,
+                ways=context.pool.ways,
                 size=self.network.feature_size,
                 generator=torch_generator(context.seed, "free", "heads"),
                 device=context.job.device,

@@ -137,7 +137,9 @@ class FreeSettings(MethodSettings):
     online: bool = Field(True, description="Continue FIVE during meta-learning; false reads the bank only.")
     pool_add: Literal["last", "all"] = Field("all", description="Whose images enter the bank (F05).")
     hetero_sampling: Literal["shared_last", "per_model"] = Field(
-        "per_model", description="Drawing models from a multi-architecture pool (F06)."
+        "per_model",
+        description="Drawing models from a multi-architecture pool (F06); `shared_last`, as published, draws with "
+        "replacement whatever `sample` says.",
     )
     augment: Literal["per_sample", "per_batch"] = Field("per_sample", description="Augmentation in BELL (F17).")
     resize: Literal["bilinear", "crop"] = Field(

@@ -22,6 +22,9 @@ COLUMNS = (
 
 EPISODES = "train_episodes"
 
+CHOICES = {"split": "meta_test", "selection": "last"}
+"""What a verdict is about, by column: accuracies on meta-test classes, of the last iterate."""
+
 EQUAL = 0.05
 """By how much numbers of episodes that count as equal may differ, of the smallest: a task that is none, a last step."""
 
@@ -59,8 +62,9 @@ class Shelf:
 
         Raises:
             NotMeasuredError: a side is missing, or no seed has all sides.
-            DfmlError: two sides were evaluated on different episodes.
+            DfmlError: two sides were evaluated on different episodes, or the results are not of CHOICES.
         """
+        self._refuse_choices(test.experiment)
         found = [(factor, *self._accuracies(test, method)) for factor, method in test.sides]
         if len({digest for _, _, digest in found}) > 1:
             names = " and ".join(method for _, method in test.sides)
@@ -83,6 +87,17 @@ class Shelf:
             return ""
         told = [f"{name} {own.min():,.0f} to {own.max():,.0f}" for name, own in counts.items()]
         return f"they did not learn from equally many episodes: {', '.join(told)}"
+
+    def _refuse_choices(self, experiment: str) -> None:
+        self.results(experiment)  # whole, but for these columns
+        path = self.folder / experiment / "results.csv"
+        frame = read_results_csv(path, columns=(*COLUMNS, *CHOICES))
+        for column, wanted in CHOICES.items():
+            others = sorted(set(frame[column]) - {wanted})
+            if others:
+                raise DfmlError(
+                    f"{path}: `{column}` is {', '.join(others)}; verdicts are about {wanted}: publish such."
+                )
 
     def _accuracies(self, test: Comparison, method: str) -> tuple[dict[int, float], str]:
         """Accuracy by seed, and the digest of the episodes."""

@@ -42,9 +42,9 @@ def bank_quality_figure(
     shown = [pool for pool in pools if counts.get(pool, 0) > 1]
     if not shown:
         return empty_figure("images were recovered in one way at most: there is nothing to compare")
-    mode, rule = first_mode(frame), in_order(frame["rule"], RULES)[0]
-    learned = with_domain_means(frame)
-    learned = learned[(learned["batch_norm"] == mode) & (learned["rule"] == rule) & (learned["bank_seconds"] > 0)]
+    mode, learned = first_mode(frame), with_domain_means(frame[frame["bank_seconds"] > 0])
+    rule = (in_order(learned["rule"], RULES) or [""])[0]
+    learned = learned[(learned["batch_norm"] == mode) & (learned["rule"] == rule)]
     shots = sorted(learned["shots"].unique())
     # Variants of a method differ by their names beside the marks.
     styles = method_styles(list(dict.fromkeys(_plain(name) for name in methods if name in set(learned["method"]))))
@@ -55,7 +55,8 @@ def bank_quality_figure(
             for name, seeds in own.groupby("inverter", sort=False):
                 _mark(panel, seeds["seconds"], seeds[quality], str(name), _IMAGES)
             panel.set_ylabel(words)
-        of_pool = learned[(learned["pool"] == pool) & (learned["dataset"] == datasets_of(learned, pool)[-1])]
+        of_pool = learned[learned["pool"] == pool]
+        of_pool = of_pool[of_pool["dataset"].isin(datasets_of(of_pool, pool)[-1:])]
         for panel, count in zip(row[len(_QUALITIES) :], shots, strict=True):
             for name, seeds in of_pool[of_pool["shots"] == count].groupby("method", sort=False):
                 _mark(panel, seeds["bank_seconds"], seeds["accuracy"], str(name), styles[_plain(str(name))])

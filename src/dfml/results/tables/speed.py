@@ -66,6 +66,8 @@ def speed_table(speeds: Sequence[SpeedRecord], *, pools: Sequence[str]) -> Table
         notes=[
             f"All arms in one run on {devices}: same generator, learning rates, batch and teachers; 95% interval over "
             "tasks; ratios of medians.",
+            "FIVE begins with a generator of PyTorch's own law, meta-trained; the others begin each task with one of "
+            "N(0, 0.02).",
             "Meta-training the generator is not part of these seconds; the inversion table has its cost.",
         ]
         if data

@@ -12,10 +12,11 @@ from torch.func import functional_call
 from dfml.compute.optimisers import Adam
 from dfml.inversion.objective import Views
 from dfml.methods.free import bell as alignment
-from dfml.methods.free.bell import BellSteps, outer_step
+from dfml.methods.free.bell import BellSteps, heads_of_models, outer_step
 from dfml.methods.free.settings import BellSettings
 from support.inversion import recovered
-from support.learners import generator, wrapped
+from support.learners import encoder, generator, wrapped
+from support.zoo import CPU, SIDE
 
 WAYS = 2
 STUDENT = nn.Sequential(nn.Flatten(), nn.Linear(6, WAYS, bias=False)).double()
@@ -275,3 +276,16 @@ def test_of_a_model_of_more_classes_as_many_are_drawn_and_renormalised():
         loss = F.kl_div(logits, wanted, reduction="batchmean", log_target=True)
         found.append(torch.allclose(end, start - 0.1 * torch.autograd.grad(loss, student)[0]))
     assert sum(found) == 1
+
+
+def test_a_head_of_the_models_own_answers_for_all_its_classes():
+    """Of six classes none is drawn: with the learner's head of two outputs that would change at every visit."""
+    network = encoder(3)
+    own = heads_of_models(1, ways=6, size=network.feature_size, generator=generator(4), device=CPU)
+    parameters = {name: p.detach().clone().requires_grad_() for name, p in network.named_parameters()}
+    settings = BellSettings(fast_learning_rate=0.1, fast_steps=1, fast_optimiser="sgd", heads="per_model")
+    steps = BellSteps(network, parameters, settings, Views(0, True), own, ways=2)
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 6)).requires_grad_(False)
+    item = recovered(replace(wrapped(teacher, torch.arange(6)), side=SIDE), torch.rand(12, 3, SIDE, SIDE))
+    moved = steps.walk([item], generator(3)).end["heads.weight"] - own["heads.weight"]
+    assert bool((moved[0].abs().sum(1) > 0).all())
