@@ -1,12 +1,13 @@
 """Cells small enough to be fitted in a test: their inputs on disk, their settings and their context."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dfml.artefacts.base import Cell
 from dfml.artefacts.inversion import BANK, RECORD
@@ -25,6 +26,7 @@ from dfml.methods.settings import MethodSettings
 from dfml.methods.stage import load_settings
 from dfml.methods.supervised.settings import SupervisedSettings
 from dfml.networks.settings import NetworkSettings
+from dfml.zoo.model import PoolModel
 from dfml.zoo.pool import Pool
 from support import manifests
 from support.inversion import recovered
@@ -137,22 +139,28 @@ def fit_cell(
     return folder
 
 
-def write_inversion(folder: Path, pool: Pool) -> Path:
-    """Write what FREE reads of the `invert` stage: an untrained generator and a bank of noise of every model."""
-    generator = draw_generator(INVERSION, SIDE, torch_generator(0, "generator"), law="default")
+def write_inversion(
+    folder: Path,
+    pool: Pool,
+    *,
+    settings: InversionSettings = INVERSION,
+    side: int = SIDE,
+    images: Callable[[PoolModel], Tensor] | None = None,
+) -> Path:
+    """Write what FREE reads of the `invert` stage: an untrained generator and a bank of every model's images, or noise.
+
+    ``images`` gives those of a model, float in [0, 1] ``[images_per_class * ways, 3, side, side]``, a class after the
+    other in turn.
+    """
+    generator = draw_generator(settings, side, torch_generator(0, "generator"), law="default")
     folder.mkdir(parents=True)
-    MetaGenerator(generator, INVERSION.five).save(folder)
-    bank = ImageBank(
-        len(pool.class_names),
-        slots=INVERSION.slots,
-        images_per_class=INVERSION.images_per_class,
-        side=SIDE,
-        device=CPU,
-    )
+    MetaGenerator(generator, settings.five).save(folder)
+    per_class = settings.images_per_class
+    bank = ImageBank(len(pool.class_names), slots=settings.slots, images_per_class=per_class, side=side, device=CPU)
     draws = torch_generator(0, "bank")
     for model in pool:
-        noise = torch.rand(INVERSION.images_per_class * WAYS, 3, SIDE, SIDE, generator=draws)
-        bank.add(recovered(model, noise))
+        noise = torch.rand(per_class * len(model.class_ids), 3, side, side, generator=draws)
+        bank.add(recovered(model, noise if images is None else images(model)))
     bank.save(folder / BANK)
     manifests.write(folder, RECORD, manifests.inversion(seconds=1.5, teacher_passes=7))
     return folder
