@@ -52,6 +52,8 @@ def main(images: Path, config: Path) -> None:
     """Write the configuration, check it over the default one, and say what to run."""
     console = Console(highlight=False, soft_wrap=True)
     settings = settings_for(images)
+    if config.exists():
+        raise DfmlError(f"{config} is there already; name another file, or remove it")
     config.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
     load_config(["config/config.yaml", config])
     console.print(f"{config}: {settings['ways']}-way {SHOTS}-shot episodes of {images}. Look at it, then run")
@@ -62,4 +64,7 @@ def main(images: Path, config: Path) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]).expanduser().resolve(), Path(sys.argv[2]).expanduser().resolve())
+    try:
+        main(Path(sys.argv[1]).expanduser().resolve(), Path(sys.argv[2]).expanduser().resolve())
+    except (DfmlError, OSError) as error:
+        sys.exit(str(error))

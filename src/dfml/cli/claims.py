@@ -10,8 +10,6 @@ from dfml.cli.pages import with_block
 from dfml.cli.tools import require_repository
 from dfml.errors import DfmlError
 from dfml.files.atomic import atomic_write
-from dfml.results import published
-from dfml.results.claims.page import PAGE, claims_page
 
 
 def run(console: Console, *, check: bool) -> int:
@@ -20,6 +18,9 @@ def run(console: Console, *, check: bool) -> int:
     Raises:
         DfmlError: with ``check``, a page is not what it would be now; or as :func:`claims_page`.
     """
+    from dfml.results import published  # pandas and scipy take a second, which no other command should wait
+    from dfml.results.claims.page import PAGE, claims_page
+
     require_repository()
     verdicts = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else None
     numbers = published.published_lists(published.load_published(published.DECLARED))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from dfml.errors import DfmlError
 from dfml.files.atomic import atomic_write
-from dfml.results.compare import join_experiments
 from dfml.results.labels import BATCH_NORMS, RULES, in_order, method_label, rule_label
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def run(console: Console, folders: Sequence[Path], *, output: Path | None) -> int:
@@ -25,6 +27,8 @@ def run(console: Console, folders: Sequence[Path], *, output: Path | None) -> in
     Raises:
         DfmlError: an experiment is not there or not finished, or there is none.
     """
+    from dfml.results.compare import join_experiments  # pandas takes a second, which no other command should wait
+
     chosen = [folder for folder in folders if not os.path.isfile(folder)]
     if not chosen:
         raise DfmlError("give folders of experiments, such as results/demo")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -39,18 +41,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Its exit code, see docs/commands.md.
     """
     chosen = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be in no encoding
     # Into a pipe or a file Rich would write 80 columns, too few for the tables here.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_COLUMNS)
     try:
         _register(getattr(chosen, "network", []))
-        return chosen.run(chosen, console)
+        code = chosen.run(chosen, console)
+        sys.stdout.flush()
+        return code
     except DfmlError as error:
         sys.stderr.write(f"dfml {chosen.command}: {error}\n")
         return 1
+    except BrokenPipeError:
+        # Who reads has seen enough. The interpreter would try again at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
-        if error.filename is None:
-            raise
-        sys.stderr.write(f"dfml {chosen.command}: {printable(f'{error.filename}: {error.strerror}')}\n")
+        fault = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+        sys.stderr.write(f"dfml {chosen.command}: {printable(fault)}\n")
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -242,10 +252,9 @@ def _add_uses(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError("below one")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

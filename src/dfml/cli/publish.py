@@ -19,8 +19,6 @@ from dfml.cli.pages import with_block
 from dfml.cli.tools import require_repository
 from dfml.errors import DfmlError
 from dfml.files.atomic import as_json, atomic_write
-from dfml.results.claims.page import DECLARED
-from dfml.results.readme_table import readme_table
 
 SHOWN_IN_README = "demo"
 RECORDS = "records.zip"
@@ -82,6 +80,9 @@ def publish(shelf: Path, folder: Path) -> None:
 
 def run(experiment: str, console: Console) -> int:
     """The command; the default experiment's short table also goes into README.md, and verdicts into docs/claims.md."""
+    from dfml.results.claims.page import DECLARED
+    from dfml.results.readme_table import readme_table
+
     require_repository()
     shelf, folder = Path("results", experiment), Path("docs/results", experiment)
     publish(shelf, folder)

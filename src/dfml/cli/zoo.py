@@ -10,6 +10,7 @@ from rich.table import Table
 
 from dfml.artefacts.imported_zoo import ImportedZooManifest, load_any_zoo
 from dfml.artefacts.zoo import MANIFEST, ZooManifest
+from dfml.errors import DfmlError
 from dfml.jobs.progress import make_progress
 
 
@@ -22,11 +23,15 @@ def import_card(console: Console, card: Path, *, output: Path | None) -> int:
         output: a folder to keep the zoo in; the workflow makes its own copy.
 
     Raises:
-        DfmlError: the card is wrong or a model is not what it says.
+        DfmlError: the card is wrong, a model is not what it says, or the folder holds another zoo.
     """
     from dfml.jobs.job import Job
     from dfml.zoo.imported.store import import_zoo
 
+    if output and (output / MANIFEST).exists():
+        kept = load_any_zoo(output / MANIFEST)
+        if not isinstance(kept, ImportedZooManifest) or Path(kept.card).resolve() != card.resolve():
+            raise DfmlError(f"{output} holds another zoo, which would be lost; name another folder")
     job = Job("import_zoo", threads=1, gpu=0, progress=make_progress())
     with TemporaryDirectory() as nowhere:
         manifest = import_zoo(card, output or Path(nowhere), name=card.stem, job=job)

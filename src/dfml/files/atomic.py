@@ -32,9 +32,12 @@ def atomic_write(path: Path | str, data: bytes | Callable[[Path], object]) -> No
     the same name, which some formats store and others go by, in a hidden folder of its own
     beside the file: two processes that write one file do not meet.
 
-    Raises DfmlError when the disk is full or writing is not permitted; the old file, if any, is left intact.
+    Raises DfmlError when the disk is full or writing is not permitted, and IsADirectoryError where a folder is; the old
+    file, if any, is left intact.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with _failed_write_said(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with _failed_write_said(path), _private_folder(path) as (folder, mode), _failed_write_said(path):

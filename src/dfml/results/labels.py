@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from dfml.catalogue import entry
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RULES = {
     "finetune": "fine-tuning",

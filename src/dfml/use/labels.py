@@ -1,7 +1,7 @@
 """Labels as users give them: whole numbers or texts, in a list, an array or a tensor."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,14 @@ def read_labels(labels: Labels, images: int) -> tuple[list[Label], list[int]]:
         DataError: a label is missing or neither of these, both are mixed, or there are not as many labels as images or
             fewer than two classes.
     """
-    if isinstance(labels, str | bytes) or not hasattr(labels, "__len__"):
+    if isinstance(labels, str | bytes | Mapping | Set) or not hasattr(labels, "__len__"):
         raise DataError(f"labels must be a list, an array or a tensor, one for each image, not {labels!r:.80}")
     if isinstance(labels, np.ndarray | Tensor):
         if labels.ndim != 1:
             raise DataError(f"labels must have one dimension, not shape {tuple(labels.shape)}")
         listed = labels.tolist()
     else:
-        listed = [label.item() if hasattr(label, "item") else label for label in labels]
+        listed = [_plain(label) for label in labels]
     for position, label in enumerate(listed):
         _check(label, position)
     if len(listed) != images:
@@ -48,6 +48,11 @@ def read_labels(labels: Labels, images: int) -> tuple[list[Label], list[int]]:
         )
     places = {name: place for place, name in enumerate(names)}
     return names, [places[label] for label in listed]
+
+
+def _plain(label: Any) -> Any:
+    """Numbers of numpy and torch as Python's own."""
+    return label.item() if getattr(label, "ndim", None) == 0 else label
 
 
 def _check(label: Any, position: int) -> None:

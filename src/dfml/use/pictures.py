@@ -1,8 +1,8 @@
 """Images as users give them: files, PIL pictures, arrays, tensors; all become what a learner's networks see."""
 
-from collections.abc import Callable, Iterable, Sequence
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from dfml.data.sources.folder import read_image
+from dfml.data.sources.folder import as_8_bits, read_image
 from dfml.errors import DataError, some
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
@@ -25,7 +25,7 @@ Pictures = Sequence[Picture] | np.ndarray | Tensor
 
 _T = TypeVar("_T")
 # Modes that PNG keeps as they are.
-_KEPT_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
+_KEPT_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 
 
 def is_one(images: Picture | Pictures) -> bool:
@@ -48,7 +48,7 @@ def read_pictures(images: Pictures, side: int) -> Tensor:
         raise DataError("this is one image where several are wanted; put it into a list")
     if isinstance(images, np.ndarray | Tensor) and images.ndim != 4:
         raise DataError(f"several images have four dimensions, one has three; this is of shape {tuple(images.shape)}")
-    if not hasattr(images, "__len__"):
+    if not hasattr(images, "__len__") or isinstance(images, Mapping | Set):
         raise DataError(f"images must be a list, an array or a tensor, not {type(images).__name__}")
     if not len(images):
         raise DataError("there is no image; give at least one")
@@ -113,18 +113,24 @@ def read_file(path: Path, side: int) -> np.ndarray:
 
 
 def _read_pil(image: Image.Image, side: int) -> np.ndarray:
-    """A picture in memory goes the way of a file, so that it is answered like one."""
+    """A picture in memory goes the way of a file, so that it is answered like one.
+
+    But for a large JPEG: a file is decoded at a part of its size, which the picture was not, so pixels differ a little.
+    """
     if not all(image.size):
         raise DataError(f"it is of size {image.size} and has no pixel")
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode == "F":
+    if image.mode == "F":
         raise DataError("its floating-point pixels have no agreed range; convert it to 8 bits")
-    if upright.mode not in _KEPT_MODES:
-        upright = upright.convert("RGB")
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "picture.png"
-        upright.save(path, compress_level=0)
-        return read_file(path, side)
+    try:
+        upright = as_8_bits(ImageOps.exif_transpose(image))
+        if upright.mode not in _KEPT_MODES:
+            upright = upright.convert("RGB")
+        file = io.BytesIO()
+        upright.save(file, "png", compress_level=0)
+        file.seek(0)
+        return read_image(file, side=side)
+    except Exception as error:  # the picture is decoded only now, and its file may be damaged or closed
+        raise DataError(f"it cannot be read ({type(error).__name__}: {error})") from None
 
 
 def _channels_first(image: np.ndarray | Tensor) -> Tensor:
@@ -136,7 +142,7 @@ def _channels_first(image: np.ndarray | Tensor) -> Tensor:
     else:
         last = image.shape[2] == 3
         try:
-            pixels = torch.from_numpy(np.ascontiguousarray(image))
+            pixels = torch.from_numpy(np.array(image, dtype=image.dtype.newbyteorder("=")))
         except TypeError:
             raise DataError(f"an array of {image.dtype} is no image; give uint8, or float in [0, 1]") from None
     pixels = pixels.permute(2, 0, 1) if last else pixels

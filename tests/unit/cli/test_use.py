@@ -95,7 +95,11 @@ def test_evaluate_has_the_defaults_of_the_experiment(learner, folder, capsys):
         (["predict", "{learner}/learner.safetensors", "a.png"], 1, "another kind of file"),
         (["evaluate", "{learner}", "{photos}", "--episodes", "1"], 1, "episodes: Input should be greater"),
         (["evaluate", "{learner}", "{photos}", "--seed", "-1"], 1, "episode_seed: Input should be greater"),
-        (["evaluate", "{learner}", "{photos}", "--ways", "0"], 2, "argument --ways: invalid"),
+        (
+            ["evaluate", "{learner}", "{photos}", "--ways", "0"],
+            2,
+            "--ways: 0 is no whole number of at least 1",
+        ),
         (["evaluate", "{learner}", "{photos}", "--ways", "1"], 1, "an episode has at least two classes"),
     ],
 )

@@ -125,6 +125,15 @@ def test_files_of_a_folder_are_sorted_and_visible(tmp_path):
     assert dict(folder.read(["b/2.png"])) == {"b/2.png": b"x"}
 
 
+def test_a_link_to_nothing_is_no_image_less_without_a_word(tmp_path):
+    write_files(tmp_path, {"a/x.png": b"x"})
+    (tmp_path / "a" / "y.png").symlink_to(tmp_path / "gone.png")
+    folder = Folder(tmp_path)
+    assert [file.path for file in folder.files] == ["a/x.png", "a/y.png"]
+    with pytest.raises(DataError, match=r"a/y\.png cannot be read \(No such file"):
+        list(folder.read(["a/y.png"]))
+
+
 def test_a_link_to_above_ends(tmp_path):
     write_files(tmp_path, {"a/x.png": b"x"})
     (tmp_path / "a" / "up").symlink_to(tmp_path)

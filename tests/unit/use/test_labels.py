@@ -30,6 +30,8 @@ def test_numbers_of_numpy_and_torch_in_a_list_are_whole_numbers():
     ("labels", "message"),
     [
         ([0, None, 1], "the label of image 1 is missing"),
+        ({"a.png": "cat", "b.png": "dog", "c.png": "dog"}, "labels must be a list, an array or a tensor"),
+        ([torch.tensor([1, 2])] * 3, "the label of image 0 is tensor"),
         (["a", "", "b"], "the label of image 1 is missing"),
         ([0, float("nan"), 1], "the label of image 1 is missing"),
         ([0, 0.5, 1], "the label of image 1 is 0.5; labels are whole numbers or texts"),

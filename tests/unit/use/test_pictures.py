@@ -1,5 +1,7 @@
 """Every form of an image becomes the same pixels, and what is no image is named."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,36 @@ def test_pictures_in_memory_are_read_as_their_files_are(tmp_path):
         assert read_picture(Image.new(mode, (20, 20)), SIDE).shape == (3, SIDE, SIDE)
 
 
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", "<i4"])
+def test_more_than_8_bits_are_scaled_in_memory_as_in_a_file(tmp_path, dtype):
+    """Big-endian ones come from microscopes, and would be cut to white."""
+    grey = np.random.default_rng(0).integers(0, 65536, (20, 20)).astype(dtype)
+    mode = {"<u2": "I;16", ">u2": "I;16B", "<i4": "I"}[dtype]
+    Image.frombytes(mode, (20, 20), grey.tobytes()).save(tmp_path / "grey.tif")
+    found = read_picture(tmp_path / "grey.tif", SIDE)
+    assert found.max() - found.min() > 0.4
+    with Image.open(tmp_path / "grey.tif") as picture:
+        assert torch.equal(read_picture(picture, SIDE), found)
+
+
+def test_a_picture_that_fails_when_it_is_decoded_is_named(tmp_path):
+    Image.fromarray(as_array(pixels(64, 64))).save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:700])
+    closed = Image.open(tmp_path / "cut.jpg")
+    closed.close()
+    with Image.open(tmp_path / "cut.jpg") as cut, pytest.raises(DataError) as error:
+        read_pictures([pixels(), cut, closed], SIDE)
+    assert re.match("image 1: it cannot be read .*image 2: it cannot be read", str(error.value))
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_of_another_byte_order_or_locked_ones_are_read():
+    array = as_array(pixels())
+    array.flags.writeable = False
+    assert torch.equal(read_picture(array, SIDE), pixels().float() / 255)
+    assert torch.equal(read_picture((array / np.float32(255)).astype(">f4"), SIDE), pixels().float() / 255)
+
+
 def test_a_turned_picture_is_set_upright():
     turned = Image.fromarray(as_array(pixels()))
     turned.getexif()[0x0112] = 3
@@ -104,6 +136,8 @@ def test_what_is_no_image_is_told(image, message):
         ("a.png", "this is one image where several are wanted"),
         (torch.zeros(1, 1, 3, SIDE, SIDE), "several images have four dimensions"),
         (7, "images must be a list, an array or a tensor, not int"),
+        ({"a.png": "cat"}, "images must be a list, an array or a tensor, not dict"),
+        ({"a.png"}, "images must be a list, an array or a tensor, not set"),
     ],
 )
 def test_what_are_no_images_is_told(images, message):

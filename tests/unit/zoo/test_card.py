@@ -50,6 +50,15 @@ def test_cards_with_wrong_models(tmp_path, change, said):
     assert "card.yaml" in str(error.value)
 
 
+def test_a_wrong_model_does_not_make_its_list_too_short(tmp_path):
+    path = write_lab(tmp_path)
+    card = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(card | {"models": [card["models"][0] | {"input": {"side": 3}, "classes": [1, 2]}]}))
+    with pytest.raises(DataError, match=r"models\.0\.input\.side") as error:
+        read_card(path)
+    assert "at least" not in str(error.value).replace("greater than or equal", "")
+
+
 @pytest.mark.parametrize("text", ["", "models: [", "- 1", "models: 3\nmodels: 4"])
 def test_cards_that_are_no_yaml(tmp_path, text):
     (tmp_path / "card.yaml").write_text(text)

@@ -11,7 +11,20 @@ from dfml.errors import DataError
 from dfml.imaging.pixels import resized
 from dfml.zoo.access import AccessError
 from dfml.zoo.imported.card import InputCard
-from support.lab import MEAN, SIDE, STD, classes, model, module, pool_of, taken, write_card, write_lab, write_networks
+from support.lab import (
+    MEAN,
+    NETWORKS,
+    SIDE,
+    STD,
+    classes,
+    model,
+    module,
+    pool_of,
+    taken,
+    write_card,
+    write_lab,
+    write_networks,
+)
 from support.zoo import write_random_zoo
 
 
@@ -99,6 +112,16 @@ def test_weights_as_labs_have_them(tmp_path, file):
     assert found["module.answer.weight"].dtype == torch.float32
 
 
+@pytest.mark.parametrize("network", ["halved", "beside"])
+def test_networks_that_come_in_half_precision_or_import_a_file_beside_when_built(tmp_path, network):
+    write_networks(tmp_path)
+    (tmp_path / "blocks.py").write_text(f"{NETWORKS}\nBlock = Own\n")
+    entry = model(tmp_path, "own", module("own", 5), f"nets.py:{network}", options={"outputs": 5}, classes=classes(5))
+    taken(write_card(tmp_path, [entry]), tmp_path / "zoo")
+    found = pool_of(tmp_path / "zoo")[0].module.state_dict()
+    assert torch.equal(found["module.answer.weight"], module("own", 5).answer.weight)
+
+
 def test_torchvision_builds_its_own_and_answers_the_same(tmp_path):
     torch.manual_seed(0)
     network = torchvision.models.resnet18(num_classes=7).eval()
@@ -181,6 +204,7 @@ def broken(**changes):
         ("Counting", "Counting", {}, "changes its own buffers"),
         ("Together", "Together", {}, "depends on the others of the batch"),
         ("Two", "Two", {}, "answers with a tuple"),
+        ("own", "Lazy", {}, r"the sizes of answer\.weight, answer\.bias are not known before the first call"),
     ],
 )
 def test_models_that_are_not_what_they_say(tmp_path, built, network, changes, said):

@@ -58,8 +58,9 @@ class Folder:
                     folders.append(path)
                     if depth < _DEEPEST:
                         self._collect(f"{path}/", files, folders, depth + 1)
-                elif entry.is_file():
-                    files.append(Stored(path, entry.stat().st_size))
+                elif entry.is_file() or entry.is_symlink():
+                    # A link to nothing is a file as well: who reads it says so, and no image is missed without a word.
+                    files.append(Stored(path, entry.stat(follow_symlinks=entry.is_file()).st_size))
 
     def read(self, paths: Collection[str]) -> Iterator[tuple[str, Content]]:
         """Contents of these files in their order; an OSError names the file as a DataError."""
@@ -111,11 +112,16 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
+def as_8_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit grey; Pillow's own conversion would cut everything above 255 to white."""
+    if not image.mode.startswith("I"):
+        return image
+    grey = np.asarray(image).astype(np.int64).clip(0, 65535)
+    return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+
+
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # 16-bit grey; Pillow's own conversion would cut everything above 255 to white.
-        grey = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    image = as_8_bits(image)
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
     if image.has_transparency_data:

@@ -109,7 +109,9 @@ def by_part(
 def _class_folders(store: Store, depth: int) -> Layout:
     images = [tuple(file.path.split("/")) for file in store.files if is_image(file.path)]
     if not images:
-        raise DataError(f"{store.where} holds no image files ({', '.join(sorted(EXTENSIONS))}); let `path` name others")
+        raise DataError(
+            f"{store.where} holds no image files ({', '.join(sorted(EXTENSIONS))}); give a folder or an archive of such"
+        )
     above = _wrapping([path[:-1] for path in images], depth)
     inside = [path[above:] for path in images]
     prefix = images[0][:above]

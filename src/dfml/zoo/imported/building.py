@@ -2,18 +2,21 @@
 
 import importlib
 import io
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import torch as safetensors
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.placement import to_device
 from dfml.errors import DataError, DfmlError, some
-from dfml.files.user_code import load_file, said
+from dfml.files.user_code import importable, load_file, said
 from dfml.networks.build import build_network
 from dfml.zoo.imported.card import PROGRAM, InputCard, ModelCard
 
@@ -100,6 +103,18 @@ def function_of(model: ModelCard, given: InputCard, folder: Path) -> Callable[[T
     return answer
 
 
+@contextmanager
+def _without_a_word() -> Iterator[None]:
+    """Keep the reader of programs from logging a traceback of what is told in one line."""
+    log = logging.getLogger("torch.export")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def program_of(content: bytes, device: torch.device, name: str) -> Callable[[Tensor], Any]:
     """An exported program as a function; reading it runs whatever its writer wanted.
 
@@ -107,7 +122,8 @@ def program_of(content: bytes, device: torch.device, name: str) -> Callable[[Ten
         DataError: it is none.
     """
     try:
-        module = torch.export.load(io.BytesIO(content)).module()
+        with _without_a_word():
+            module = torch.export.load(io.BytesIO(content)).module()
     except Exception as error:  # its reader trusts the file
         raise DataError(f"model `{name}`: its weights are no exported program ({said(error)})") from None
     module.requires_grad_(False)
@@ -153,6 +169,11 @@ def fit_weights(network: nn.Module, state: State, *, name: str, path: Path) -> N
         DataError: names, shapes or kinds of numbers differ, as those of quantised weights do; it lists them.
     """
     own = network.state_dict()
+    if unsized := [key for key, tensor in own.items() if is_lazy(tensor)]:
+        raise DataError(
+            f"model `{name}`: the sizes of {some(unsized, 6)} are not known before the first call; give "
+            "its layers their sizes, as LazyLinear and its like do not"
+        )
     faults = [f"missing {key}" for key in own if key not in state]
     faults += [f"unknown {key}" for key in state if key not in own]
     faults += [
@@ -170,8 +191,8 @@ def fit_weights(network: nn.Module, state: State, *, name: str, path: Path) -> N
     ]
     if faults:
         raise DataError(f"model `{name}`: {path} does not fit its network: {some(faults, 6)}")
-    network.load_state_dict(state)
     network.float()
+    network.load_state_dict(state)
 
 
 def _call(model: ModelCard, given: InputCard, folder: Path) -> Any:
@@ -188,7 +209,8 @@ def _call(model: ModelCard, given: InputCard, folder: Path) -> Any:
             if source == "dfml":
                 spec = {"family": name, "width": 32, "ways": outputs, "side": given.side, **model.options}
                 return build_network(NetworkSpec.model_validate(spec))
-            return _named(model, folder)(**model.options)
+            with importable(folder) if model.source else nullcontext():
+                return _named(model, folder)(**model.options)
         except DataError:
             raise
         except Exception as error:  # the user's own code, or options that do not fit

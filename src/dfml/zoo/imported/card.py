@@ -1,7 +1,7 @@
 """A card: what the owner of a zoo says of classifiers that were trained elsewhere. Imports no torch."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -203,7 +203,7 @@ def read_card(path: Path) -> ZooCard:
     except ConfigError as error:
         raise DataError(str(error).replace("\n", "; ")) from None
     except ValidationError as error:
-        faults = [fault for detail in error.errors(include_url=False) for fault in _faults(detail)]
+        faults = [fault for detail in _first_faults(error.errors(include_url=False)) for fault in _faults(detail)]
         raise DataError(f"{path}: {some(faults, _SHOWN, between='; ')}") from None
     if missing := [str(file) for file in card.files(path.parent) if not os.path.isfile(file)]:
         raise DataError(f"{path} names files that are not there: {some(missing, _SHOWN)}")
@@ -240,6 +240,16 @@ def card_at(path: str, changed: int) -> ZooCard:
     return read_card(Path(path))
 
 
+def _first_faults(details: Sequence[Any]) -> list[Any]:
+    """All but the lists that are called too short, since what stands in them is wrong and was left out."""
+    places = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short" or not any(p[: len(detail["loc"])] == detail["loc"] != p for p in places)
+    ]
+
+
 def _faults(detail: Any) -> list[str]:
     where = ".".join(map(str, detail["loc"]))
     fault = detail.get("ctx", {}).get("error")
@@ -251,4 +261,4 @@ def _faults(detail: Any) -> list[str]:
         return [f"{where}: unknown key{f'; did you mean `{meant}`?' if meant else ''}"]
     if detail["type"] == "missing":
         return [f"{where}: missing"]
-    return [f"{where}: {fault or detail['msg']}"]
+    return [f"{where}: {fault or detail['msg'].replace('valid tuple', 'valid list')}"]

@@ -150,7 +150,7 @@ def _again(model: ModelCard, card: ZooCard, folder: Path, weights: Path, index: 
                 f"names, and is not run; {REMEDY}"
             )
         return asked(program_of(content, device, model.name), model, given, device)
-    network = build(model, given, folder)
+    network = build(model, given, folder).float()
     layout = {f"{index}.{key}": kind for key, kind in layout_of(network.state_dict()).items()}
     found = read_tensors(weights, layout, what=f"model `{model.name}`", remedy=REMEDY, others=True)
     network.load_state_dict({key.partition(".")[2]: tensor for key, tensor in found.items()})
