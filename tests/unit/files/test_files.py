@@ -269,3 +269,10 @@ def test_a_lock_is_exclusive_and_ends_with_its_process(tmp_path, monkeypatch):
         assert try_lock("b") is not None
         other.kill()
     assert try_lock("a") is not None
+
+
+def test_a_folder_is_not_taken_for_a_file(tmp_path):
+    with pytest.raises(IsADirectoryError) as error:
+        atomic_write(tmp_path, b"x")
+    assert error.value.filename == str(tmp_path)
+    assert not list(tmp_path.iterdir())
