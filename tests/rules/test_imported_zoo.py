@@ -96,12 +96,15 @@ def test_what_the_zoo_holds_is_shown_without_running_its_code(done, capsys, monk
         assert word in said
 
 
-def test_without_anything_to_evaluate_on_there_are_learners_and_a_warning(tmp_path):
+def test_without_anything_to_evaluate_on_there_are_learners_the_images_quality_and_a_warning(tmp_path):
     workflow, _ = configured(tmp_path, evaluate=[])
     run = workflow.snakemake("--cores", "2")
     assert run.status == 0, run.output
     assert "No data set to evaluate on: learners of lab are made" in run.output
-    assert set(run.jobs) == {"all", "import_zoo", "invert", "meta_learn"}
+    assert set(run.jobs) == {"all", "import_zoo", "invert", "meta_learn", "describe_images"}
+    quality = (workflow.folder / "results/lab/quality/inversion.md").read_text()
+    assert "teacher" in quality and "five" in quality
+    assert "imported" in (workflow.folder / "results/lab/quality/zoo.md").read_text()
     assert list(workflow.folder.glob("results/lab/metalearning/lab/*/1shot/seed0/learner.safetensors"))
 
 

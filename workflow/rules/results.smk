@@ -1,10 +1,12 @@
 # Room RESULTS. Every record in one long table; tables, figures and the report made of it.
 # Reads: <results>/evaluation and the summaries of zoo and inversion.
-# Makes: results.csv, metrics.json, tables, figures, first_page.html and report.html in <results>
+# Makes: results.csv, metrics.json, tables, figures, first_page.html and report.html in <results>; where no learner is
+# measured, quality.
 
 
 localrules:
     make_results,
+    describe_images,
     results,
     build_report,
 
@@ -158,6 +160,26 @@ rule make_results:
         label_space=settings.label_space,
     script:
         "../scripts/make_results.py"
+
+
+rule describe_images:
+    """Of an experiment that measures no learner: the tables of its zoos and of the images recovered from them."""
+    input:
+        zoos=ZOOS,
+        imported=IMPORTED,
+        inversions=INVERSIONS,
+    output:
+        multiext("<results>/quality/zoo", ".csv", ".md", ".tex", ".html"),
+        multiext("<results>/quality/inversion", ".csv", ".md", ".tex", ".html"),
+    log:
+        "<logs>/describe_images.log",
+    conda:
+        "../../environment.yml"
+    params:
+        code=code("describe_images"),
+        pools=list(settings.pools),
+    script:
+        "../scripts/describe_images.py"
 
 
 rule results:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dfml.artefacts.imported_zoo import load_any_zoo
+from dfml.artefacts.zoo import ZooManifest
 from dfml.results.collect import read_records, read_results_csv
 from dfml.results.figures.bank_quality import bank_quality_figure
 from dfml.results.figures.curves import curve_frame, learning_curves_figure
@@ -27,6 +28,7 @@ from dfml.results.tables.published import published_table
 from dfml.results.tables.selection import selection_table
 from dfml.results.tables.short import short_table
 from dfml.results.tables.speed import speed_table
+from dfml.results.tables.table import Table
 from dfml.results.tables.writing import write_table
 from dfml.results.tables.zoo import zoo_table
 
@@ -72,13 +74,29 @@ def make_tables(
         difference_table(frame, cells, ways=ways, shots=shots),
         by_seed_table(frame, cells, ways=ways, shots=shots),
         selection_table(curves, pools=pools, methods=methods),
-        zoo_table(manifests, read_imported_zoos(imported)),
-        inversion_table(read_inversions(inversions), pools=pools),
+        *_image_tables(manifests, imported, inversions, pools),
         speed_table(read_speeds(speeds), pools=pools),
         cost_table(frame, cells, ways=ways, shots=shots),
         published_table(frame, cells, manifests, load_published(published), ways=ways, shots=shots),
     ]
     return [path for table in tables for path in write_table(table, Path(output))]
+
+
+def describe_images(
+    *, zoos: Sequence[Path], imported: Sequence[Path], inversions: Sequence[Path], pools: Sequence[str], output: Path
+) -> list[Path]:
+    """The whole rule: the tables of zoos and recovered images alone, where no learner is measured; as `make_tables`."""
+    tables = _image_tables(read_zoos(zoos), imported, inversions, pools)
+    return [path for table in tables for path in write_table(table, Path(output))]
+
+
+def _image_tables(
+    zoos: Sequence[ZooManifest], imported: Sequence[Path], inversions: Sequence[Path], pools: Sequence[str]
+) -> list[Table]:
+    return [
+        zoo_table(zoos, read_imported_zoos(imported)),
+        inversion_table(read_inversions(inversions), pools=pools),
+    ]
 
 
 FIGURES = ("main", "learning_curves", "accuracy_seconds", "inner_steps", "bank_quality", "recovered")
