@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from dfml.data.sources.store import LARGEST_FILE, Content, Stored
 from dfml.errors import DataError
@@ -87,7 +87,11 @@ def read_image(file: Path | BinaryIO, *, side: int) -> np.ndarray:
     Raises:
         Exception: whatever the decoder makes of a damaged file.
     """
-    with Image.open(file, formats=FORMATS) as opened:
+    try:
+        opening = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:  # which names the address of what was given
+        raise ValueError(f"it is none of {', '.join(FORMATS)}") from None
+    with opening as opened:
         if opened.width * opened.height > MOST_PIXELS:
             raise ValueError(f"{opened.width} x {opened.height} pixels are more than {MOST_PIXELS}")
         opened.draft(None, (2 * side, 2 * side))
