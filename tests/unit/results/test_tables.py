@@ -201,6 +201,15 @@ def test_inversion_table_gives_reasons_and_means(demo):
     assert data.loc[data["seed"] == "mean", "teacher_ce"].tolist() == pytest.approx([0.3, 0.3])
 
 
+def test_images_that_their_own_models_do_not_recognise_come_with_advice(tmp_path):
+    records = [write_record(tmp_path)]
+    grid = [("single", "free", "run", None)]
+    for name, accuracy in (("poor", 79.9), ("fine", 80.0)):
+        paths = [write(tmp_path, f"{name}.json", inversion(teacher_accuracy=accuracy))]
+        text = (build(tmp_path, records, grid=grid, inversions=paths, name=name) / "inversion.md").read_text()
+        assert ("Of five (single) the models themselves recognise less than 80" in text) == (name == "poor")
+
+
 def test_speed_table_compares_medians_with_the_first_arm(demo):
     data = pd.read_csv(demo / "speed.csv")
     assert data["seconds_median"].tolist() == [1.1, 11.0, 44.0]

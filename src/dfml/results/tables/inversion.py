@@ -12,6 +12,9 @@ from dfml.artefacts.inversion import InversionRecord
 from dfml.results.tables.table import Column, Footnotes, Table, TableCell, TableSection, in_order_of, number
 
 _KEY = ["pool", "inverter", "seed"]
+_POOR = 80.0
+"""Percent of images that their own model recognises, below which the table says what to try."""
+
 _NUMBERS = [
     ("seconds", "", "seconds", "{:.0f}"),
     ("generator_passes", "passes", "generator", "{:.0f}"),
@@ -60,10 +63,21 @@ def inversion_table(inversions: Sequence[InversionRecord], *, pools: Sequence[st
             "Diversity: mean cosine distance between two recovered images of one class in the independent "
             "model's features.",
             "Passes are batches sent forward (and backward) through a network.",
+            *_advice(inversions),
         ]
         + ([] if data else ["No image was recovered in this experiment."]),
         footnotes=footnotes,
     )
+
+
+def _advice(inversions: Sequence[InversionRecord]) -> list[str]:
+    poor = sorted({f"{item.inverter} ({item.pool})" for item in inversions if item.teacher_accuracy < _POOR})
+    if not poor:
+        return []
+    return [
+        f"Of {', '.join(poor)} the models themselves recognise less than {_POOR:.0f} % of the images on a seed: more "
+        "steps help, and a smaller weight of the statistics term, which a deep network has a share of for each layer."
+    ]
 
 
 def _cells(row: dict, footnotes: Footnotes) -> list[TableCell]:
