@@ -143,7 +143,7 @@ def _save(module: nn.Module, stem: Path, example: Tensor, *, program: bool) -> P
         torch.export.save(torch.export.export(module, (example,), dynamic_shapes=({0: batch},)), path)
     elif stem.name.startswith("resnet"):
         path = stem.with_suffix(".pt")
-        torch.save({"state_dict": module.state_dict(), "epoch": 12}, path)
+        torch.save({"state_dict": module.state_dict()}, path)
     else:
         path = stem.with_suffix(".safetensors")
         save_file(module.state_dict(), path)

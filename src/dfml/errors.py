@@ -1,7 +1,9 @@
 """Errors that a user can act on: the message names the key or file and the remedy."""
 
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 # Control characters, halves of surrogate pairs, breaks of lines that are none to a text editor, and marks that turn the
 # direction of what follows: a terminal obeys them, or shows something else than what is there.
@@ -61,3 +63,15 @@ class FileFormatError(DfmlError):
     """A file of ours is missing, truncated, foreign or of another version."""
 
     _lines = False
+
+
+@contextmanager
+def without_log(name: str, *, below: int = logging.CRITICAL) -> Iterator[None]:
+    """Without what a library logs ``below`` a level, where that is told otherwise or has no part in it."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(below)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch.export import Dim, ExportedProgram, export, save
 
 from dfml.artefacts.classifier import ClassifierManifest
 from dfml.compute.placement import to_device
-from dfml.errors import DfmlError, FileFormatError
+from dfml.errors import DfmlError, FileFormatError, without_log
 from dfml.files.atomic import atomic_write
 from dfml.files.reading import checked_header
 from dfml.files.tensors import digest_tensors, layout_of, read_metadata, read_tensors
@@ -143,25 +142,14 @@ class AdaptedClassifier:
         path = _with_ending(path, ".onnx")
         if missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
             raise DfmlError(f"ONNX is written by {' and '.join(missing)}, not here: pip install 'dfml[onnx]'")
-        with _quiet():
+        # It says much of packages that have no part in this.
+        with without_log("torch.onnx", below=logging.ERROR):
             program = torch.onnx.export(
                 self.export(), dynamo=True, verbose=False, input_names=["images"], output_names=["probabilities"]
             )
         assert program is not None
         program.model.metadata_props["classes"] = json.dumps(self.manifest.names, ensure_ascii=False)
         atomic_write(path, program.save)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch's exporter says of packages that have no part in this."""
-    log = logging.getLogger("torch.onnx")
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
 
 
 def load_classifier(path: str | Path) -> AdaptedClassifier:

@@ -227,32 +227,6 @@ def test_cost_table_has_the_price_of_an_answer(demo):
     assert data.loc[("multi_architecture", "average"), "status"] == "not applicable"
 
 
-def test_what_the_choice_of_the_best_moment_adds(tmp_path):
-    rising, falling = [22.0, 30.0, 36.0], [20.0, 40.0, 35.0]
-    records = [
-        write_record(tmp_path, method=method, seed=seed, results=[result()], curve=points(accuracies))
-        for method, accuracies, seed in [
-            ("free", falling, 0),
-            ("free", rising, 1),
-            ("free_heads", falling, 0),
-            ("mixed_heads", [33.0], 0),
-        ]
-    ]
-    grid = [("single", name, "run", None) for name in ("mixed_heads", "free_heads", "free")]
-    table = (build(tmp_path, records, grid=grid) / "selection.md").read_text()
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[0:1] == "|"]
-    # Of the gains 5 and 0 the interval is t(0.975, 1) times 2.5.
-    assert [(cells[2], *cells[5:]) for cells in lines[2:]] == [
-        ("FREE + heads", "3", "35.00", "40.00", "5.00 ± n/a (1)"),
-        ("FREE", "3", "35.50", "38.00", "2.50 ± 31.77 (2)"),
-    ]
-
-
-def points(accuracies):
-    facts = {"ci95": 1.0, "rule": "finetune", "batch_norm": "transductive"}
-    return [{"iteration": i, "seconds": 1.0 + i, "accuracy": one, **facts} for i, one in enumerate(accuracies)]
-
-
 def test_tables_without_artefacts_say_so(tmp_path):
     tables = build(tmp_path, [write_record(tmp_path)], grid=[("single", "free", "run", None)])
     assert "No zoo was trained" in (tables / "zoo.md").read_text()

@@ -39,6 +39,7 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._frames: dict[str, pd.DataFrame] = {}
+        self._of_choices: set[str] = set()
 
     def results(self, experiment: str) -> pd.DataFrame:
         """``results.csv`` of an experiment, with COLUMNS.
@@ -90,6 +91,8 @@ class Shelf:
 
     def _refuse_choices(self, experiment: str) -> None:
         self.results(experiment)  # whole, but for these columns
+        if experiment in self._of_choices:
+            return
         path = self.folder / experiment / "results.csv"
         frame = read_results_csv(path, columns=(*COLUMNS, *CHOICES))
         for column, wanted in CHOICES.items():
@@ -98,6 +101,7 @@ class Shelf:
                 raise DfmlError(
                     f"{path}: `{column}` is {', '.join(others)}; verdicts are about {wanted}: publish such."
                 )
+        self._of_choices.add(experiment)
 
     def _accuracies(self, test: Comparison, method: str) -> tuple[dict[int, float], str]:
         """Accuracy by seed, and the digest of the episodes."""

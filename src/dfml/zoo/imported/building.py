@@ -2,9 +2,8 @@
 
 import importlib
 import io
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.placement import to_device
-from dfml.errors import DataError, DfmlError, some
+from dfml.errors import DataError, DfmlError, some, without_log
 from dfml.files.user_code import importable, load_file, said
 from dfml.networks.build import build_network
 from dfml.zoo.imported.card import PROGRAM, InputCard, ModelCard
@@ -103,18 +102,6 @@ def function_of(model: ModelCard, given: InputCard, folder: Path) -> Callable[[T
     return answer
 
 
-@contextmanager
-def _without_a_word() -> Iterator[None]:
-    """Keep the reader of programs from logging a traceback of what is told in one line."""
-    log = logging.getLogger("torch.export")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-
-
 def program_of(content: bytes, device: torch.device, name: str) -> Callable[[Tensor], Any]:
     """An exported program as a function; reading it runs whatever its writer wanted.
 
@@ -122,7 +109,7 @@ def program_of(content: bytes, device: torch.device, name: str) -> Callable[[Ten
         DataError: it is none.
     """
     try:
-        with _without_a_word():
+        with without_log("torch.export"):  # a traceback of what is told in one line
             module = torch.export.load(io.BytesIO(content)).module()
     except Exception as error:  # its reader trusts the file
         raise DataError(f"model `{name}`: its weights are no exported program ({said(error)})") from None
