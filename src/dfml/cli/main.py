@@ -55,15 +55,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"dfml {chosen.command}: {error}\n")
         return 1
     except BrokenPipeError:
-        # Who reads has seen enough. The interpreter would try again at its end, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # who reads has seen enough
         return 128 + signal.SIGPIPE
     except OSError as error:
         fault = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
         sys.stderr.write(f"dfml {chosen.command}: {printable(fault)}\n")
+        _drop_output()
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+
+
+def _drop_output() -> None:
+    """Forget what is printed and cannot be written: the interpreter would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _register(named: Sequence[str]) -> None:

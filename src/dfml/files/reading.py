@@ -38,10 +38,11 @@ def open_ordinary(path: Path | str) -> BufferedReader:
 def read_at_most(path: Path | str, limit: int) -> bytes:
     """Return the content of a file of at most `limit` bytes; raises OSError, also for a larger one."""
     with open_ordinary(path) as stream:
-        content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise OSError(errno.EFBIG, f"larger than {limit / MEBIBYTE:.0f} MiB, which no such file should be")
-    return content
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit / MEBIBYTE:.0f} MiB, which no such file should be")
+        # Of the file's own size: Python sets aside as much memory as is asked for before it reads.
+        return stream.read(size)
 
 
 def read_plain_json(path: Path | str, *, maker: str) -> Any:

@@ -11,7 +11,7 @@ from dfml.cli.main import main
 from support import lab
 
 
-def started(stdout):
+def started(stdout, unbuffered=""):
     """A command that prints a line, into ``stdout``."""
     code = """
 import sys
@@ -21,7 +21,11 @@ main.claims.run = lambda console, check: print("a line") or 0
 sys.exit(main.main(["claims"]))
 """
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+
+
+both_bufferings = pytest.mark.parametrize("unbuffered", ["", "1"])
 
 
 def test_the_command_line_is_there_before_tables_and_tensors_are():
@@ -30,18 +34,18 @@ def test_the_command_line_is_there_before_tables_and_tensors_are():
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_output_that_cannot_be_written_is_told_in_one_line():
+@both_bufferings
+def test_output_that_cannot_be_written_is_told_in_one_line(unbuffered):
     with open("/dev/full", "w") as full:
-        run = started(stdout=full)
-    assert run.returncode == 1
-    assert run.stderr.splitlines()[0].startswith("dfml claims: No space left")
-    assert "Traceback" not in run.stderr
+        run = started(full, unbuffered)
+    assert (run.returncode, run.stderr) == (1, "dfml claims: No space left on device\n")
 
 
-def test_a_reader_that_has_seen_enough_ends_the_command_quietly():
+@both_bufferings
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(unbuffered):
     reading, writing = os.pipe()
     os.close(reading)
-    run = started(stdout=writing)
+    run = started(writing, unbuffered)
     os.close(writing)
     assert (run.returncode, run.stderr) == (141, "")
 

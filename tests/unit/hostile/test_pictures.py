@@ -54,7 +54,7 @@ def test_a_truncated_picture(folder):
 
 def test_postscript_named_as_a_picture_is_not_run(folder):
     (folder / "ant" / "b.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
-    with pytest.raises(DataError, match=r"b\.png \(UnidentifiedImageError"):
+    with pytest.raises(DataError, match=r"b\.png \(ValueError: it is none of JPEG"):
         read(folder)
 
 
