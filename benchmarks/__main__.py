@@ -16,14 +16,18 @@ BENCHMARKS = {
     "end_to_end": ("FREE end to end", end_to_end.cases),
     "workflow": ("Planning", workflow.cases),
     "forms": ("Forms of the meta-step", forms.cases),
+    "inversion_forms": ("Forms of inversion", forms.inversion_cases),
 }
-USUAL = [name for name in BENCHMARKS if name != "forms"]
+TABLES_OF_FORMS = ("forms", "inversion_forms")
+USUAL = [name for name in BENCHMARKS if name not in TABLES_OF_FORMS]
 
 
 def main() -> None:
     """Measure, show, and write if asked to."""
     parser = arguments(__doc__)
-    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=USUAL, help="some of them, or `forms`")
+    parser.add_argument(
+        "--only", nargs="+", choices=BENCHMARKS, default=USUAL, help="some of them, or forms to choose from"
+    )
     parser.add_argument("--growth", action="store_true", help="instead, how dfml's own cost grows with the sizes")
     parser.add_argument(
         "--large", nargs="*", type=int, metavar="MODELS", help=f"instead, zoos of many models; by default {large.SIZES}"
@@ -48,7 +52,7 @@ def side_by_side(options: argparse.Namespace) -> None:
         chosen = cases(options.device)
         found = measure_all(title, chosen, options, before=results)
         results += found
-        if name == "forms":
+        if name in TABLES_OF_FORMS:
             sys.stdout.writelines(f"{line}\n" for line in forms.fastest(chosen, found))
 
 

@@ -1,40 +1,51 @@
-"""The meta-step in every form that :mod:`dfml.metalearning.episode_forms` knows, beside the same plain loop."""
+"""The meta-step and inversion in every form that the package knows, beside the same plain loop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchmarks import episodes
+from benchmarks import episodes, inversion
 from benchmarks.arms import Case
-from benchmarks.report import run
-from dfml.metalearning.episode_forms import CANDIDATES, Shape
+from benchmarks.pools import GENERATOR_WIDTH, PER_CLASS, WAYS
+from dfml.inversion import together
+from dfml.metalearning import episode_forms
 
 
 def cases(device: str) -> Sequence[Case]:
-    """Every form at each shape of :func:`benchmarks.episodes.cases`; on a CPU, where none serves, at 32 px only."""
-    plain = [case for case in episodes.cases(device) if device != "cpu" or case.ours.options["side"] == 32]
-    return [in_form(case, name) for case in plain for name in CANDIDATES]
+    """Every form of the meta-step at each shape of :func:`benchmarks.episodes.cases`; on a CPU at 32 px only."""
+    return _in_all_forms(episodes.cases(device), episode_forms.CANDIDATES, device)
 
 
-def in_form(case: Case, name: str) -> Case:
-    """A case of the meta-step with our arm in one form."""
-    ours = replace(case.ours, options={**case.ours.options, "form": name})
-    return replace(case, name=f"{case.name}, {name}", ours=ours)
+def inversion_cases(device: str) -> Sequence[Case]:
+    """Every form of :mod:`dfml.inversion.together` at each side of :func:`benchmarks.inversion.cases`."""
+    return _in_all_forms(inversion.cases(device), together.CANDIDATES, device)
 
 
 def fastest(cases: Sequence[Case], results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Lines for ``FASTEST``: of each shape the form of the smallest time."""
-    times: dict[Shape, dict[str, float]] = {}
+    """Lines for ``FASTEST`` of the meta-step or of inversion: of each shape the form of the smallest time."""
+    times: dict[tuple[int, ...], dict[str, float]] = {}
     for case, result in zip(cases, results, strict=True):
-        own = case.ours.options
-        support, query = own["ways"] * own["shots"], own["ways"] * episodes.QUERIES
-        shape = Shape(own["episodes"], support, query, own["side"], own["width"])
-        times.setdefault(shape, {})[own["form"]] = result["ours_ms"]
+        times.setdefault(_shape(case.ours.options), {})[case.ours.options["form"]] = result["ours_ms"]
     for shape, by_form in times.items():
         yield f'{shape}: "{min(by_form, key=by_form.__getitem__)}",'
 
 
-if __name__ == "__main__":
-    run("Forms of the meta-step", cases)
+def in_form(case: Case, name: str) -> Case:
+    """A case with our arm in one form."""
+    ours = replace(case.ours, options={**case.ours.options, "form": name})
+    return replace(case, name=f"{case.name}, {name}", ours=ours)
+
+
+def _in_all_forms(plain: Iterable[Case], names: Iterable[str], device: str) -> list[Case]:
+    # None of them serves a CPU, where they are only to be seen.
+    chosen = [case for case in plain if device != "cpu" or case.ours.options["side"] == 32]
+    return [in_form(case, name) for case in chosen for name in names]
+
+
+def _shape(own: Mapping[str, Any]) -> tuple[int, ...]:
+    if "episodes" not in own:
+        return together.Shape(inversion.MODELS, WAYS * PER_CLASS, own["side"], GENERATOR_WIDTH)
+    support, query = own["ways"] * own["shots"], own["ways"] * episodes.QUERIES
+    return episode_forms.Shape(own["episodes"], support, query, own["side"], own["width"])

@@ -25,6 +25,7 @@ from dfml.inversion.five import MetaGenerator
 from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.objective import make_objective
 from dfml.inversion.settings import InversionSettings
+from dfml.inversion.together import CANDIDATES
 from dfml.networks.generator import Generator
 from dfml.zoo.pool import Pool
 
@@ -58,10 +59,21 @@ def cases(device: str) -> Sequence[Case]:
     return [case(32)] + ([case(84)] if device != "cpu" else [])
 
 
-def ours(*, device: torch.device, side: int, width: int = WIDTH, generator_width: int = GENERATOR_WIDTH) -> Work:
-    """Dfml's step on the same four models every time; returns an image of every class of each."""
+def ours(
+    *,
+    device: torch.device,
+    side: int,
+    width: int = WIDTH,
+    generator_width: int = GENERATOR_WIDTH,
+    form: str | None = None,
+) -> Work:
+    """Dfml's step on the same four models every time; returns an image of every class of each.
+
+    In one of the ``CANDIDATES`` of :mod:`dfml.inversion.together`, by default as a job does it.
+    """
     settings = published_inversion(generator_width)
-    five = MetaGenerator(_generator(settings, side).to(device), settings.five)
+    chosen = CANDIDATES[form] if form else None
+    five = MetaGenerator(_generator(settings, side).to(device), settings.five, chosen)
     models = list(random_pool(MODELS, side=side, device=device, width=width))
     objective = make_objective(settings, ce_weight=1.0, bn_weight=0.0)
     draws = torch.Generator().manual_seed(0)

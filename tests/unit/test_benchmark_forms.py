@@ -1,9 +1,14 @@
-"""The benchmark of the forms of a meta-step: each takes the plain loop's step, the fastest goes into the table."""
+"""The benchmarks of forms: each takes the plain loop's step, the fastest goes into the table.
+
+Those of inversion are held against the plain loop in ``test_benchmarks.py``.
+"""
 
 import pytest
 import torch
 
-from benchmarks import episodes, forms
+from benchmarks import episodes, forms, inversion
+from benchmarks.pools import GENERATOR_WIDTH, published_five
+from dfml.inversion import together
 from dfml.metalearning.episode_forms import CANDIDATES, Shape
 
 
@@ -27,3 +32,15 @@ def test_the_fastest_form_of_each_shape_is_what_the_table_takes():
     table = eval(f"{{{''.join(lines)}}}", {"Shape": Shape})
     assert set(table.values()) == {list(CANDIDATES)[3]}
     assert table[Shape(10, 5, 75, 32, 32)] == "closed_grouped"
+
+
+def test_the_table_of_inversion_has_the_shapes_that_are_inverted():
+    chosen = forms.inversion_cases("cuda")
+    assert [case.ours.options["form"] for case in chosen] == 2 * list(together.CANDIDATES)
+    lines = forms.fastest(chosen, [{"ours_ms": one} for one in (3.0, 1.0, 2.0, 1.0, 2.0, 3.0)])
+    table = eval(f"{{{''.join(lines)}}}", {"Shape": together.Shape})
+    five, images = published_five(), 5 * 20
+    assert table == {
+        (five.models_per_iteration, images, 32, GENERATOR_WIDTH): "grouped",
+        (inversion.MODELS, images, 84, GENERATOR_WIDTH): "apart",
+    }

@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from benchmarks.reference.inversion import Upsampler
 from dfml.artefacts.zoo import WEIGHTS, NetworkSpec
 from dfml.files import tensors
 from dfml.inversion.bank import ImageBank
+from dfml.inversion.together import CANDIDATES
 from dfml.networks.build import build_network
 from dfml.networks.generator import Generator
 
@@ -197,10 +199,10 @@ def in_float64(monkeypatch):
     torch.set_default_dtype(torch.float32)
 
 
-def runs_of_both_arms(module, count, **sizes):
-    """What ours and the reference return in their first runs, ``[arm, run, …]``."""
+def runs_of_both_arms(module, count, own=None, **sizes):
+    """What ours, with options of its ``own``, and the reference return in their first runs, ``[arm, run, …]``."""
     found = []
-    for arm in (module.ours, module.reference):
+    for arm in (partial(module.ours, **(own or {})), module.reference):
         work = arm(device=torch.device("cpu"), side=16, width=4, generator_width=4, **sizes)
         found.append(torch.stack([work() for _ in range(count)]))
         del work
@@ -213,8 +215,9 @@ def relative_difference(ours, reference):
 
 
 @pytest.mark.usefixtures("in_float64")
-def test_both_arms_of_inversion_recover_the_same_images():
-    ours, plain = runs_of_both_arms(inversion, 2)
+@pytest.mark.parametrize("form", [None, *CANDIDATES])
+def test_both_arms_of_inversion_recover_the_same_images(form):
+    ours, plain = runs_of_both_arms(inversion, 2, own={"form": form})
     assert ours.dtype == torch.float64
     assert ours.shape == (2, inversion.MODELS, WAYS, 3, 16, 16)
     assert relative_difference(ours - 0.5, plain - 0.5) < 1e-10

@@ -15,7 +15,10 @@ def memory_format(device: torch.device) -> torch.memory_format:
 
 def channels_last(images: Tensor) -> Tensor:
     """A batch ``[B, C, H, W]`` in the memory format of its device."""
-    return images.contiguous(memory_format=memory_format(images.device))
+    if memory_format(images.device) is torch.contiguous_format:
+        return images.contiguous()
+    # The same as asking `contiguous` for that format, which it does not know inside `vmap`.
+    return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def to_device(network: Network, device: torch.device) -> Network:

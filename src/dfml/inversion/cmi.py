@@ -8,7 +8,8 @@ from dfml.compute.optimisers import Adam
 from dfml.compute.placement import channels_last, send, to_device
 from dfml.compute.workers import still_wanted
 from dfml.imaging.windows import draw_windows, look_through
-from dfml.inversion.inner_steps import BETAS, Keeper, draw_generator
+from dfml.inversion.descent import BETAS, Keeper
+from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.losses import NormHooks
 from dfml.inversion.objective import make_objective
 from dfml.inversion.recovered import Recovered, check_finite, interleaved_targets

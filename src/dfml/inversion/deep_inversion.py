@@ -7,7 +7,7 @@ from dfml.compute.optimisers import Adam
 from dfml.compute.placement import send
 from dfml.compute.workers import still_wanted
 from dfml.imaging.pixels import denormalise, normalise
-from dfml.inversion.inner_steps import Keeper
+from dfml.inversion.descent import Keeper
 from dfml.inversion.losses import rolled, total_variation
 from dfml.inversion.objective import make_objective
 from dfml.inversion.recovered import Recovered, check_finite, interleaved_targets

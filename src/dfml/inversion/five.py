@@ -16,11 +16,13 @@ from dfml.errors import FileFormatError
 from dfml.files.atomic import atomic_write
 from dfml.files.tensors import layout_of, read_tensors
 from dfml.inversion.bank import ImageBank
-from dfml.inversion.inner_steps import BETAS, InnerSteps, adapt_at, draw_generator
+from dfml.inversion.descent import BETAS
+from dfml.inversion.inner_steps import draw_generator
 from dfml.inversion.objective import Objective
 from dfml.inversion.recovered import REMEDY, Recovered, Recovery, not_finite
 from dfml.inversion.sampling import ModelSampler
 from dfml.inversion.settings import FiveSettings, InversionSettings
+from dfml.inversion.together import InversionForm, Together
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
 from dfml.jobs.loop import Loop
@@ -33,15 +35,18 @@ OUTER = "outer."
 
 
 class MetaGenerator:
-    """A generator with the settings, places of work and outer optimiser that meta-train it."""
+    """A generator with the settings, places of work and outer optimiser that meta-train it.
+
+    ``form`` is how several models are inverted in one iteration, as of :class:`dfml.inversion.together.Together`.
+    """
 
     MOVES = ("network", "_outer")
 
-    def __init__(self, network: Generator, settings: FiveSettings) -> None:
+    def __init__(self, network: Generator, settings: FiveSettings, form: InversionForm | None = None) -> None:
         self.network = to_device(network, next(network.parameters()).device)
         self.settings = settings
         self._parameters = list(self.network.parameters())
-        self.places: list[InnerSteps] = []
+        self.together = Together(self.network, settings, form)
         self._outer = self._new_outer()
         self._unchecked: list[tuple[PoolModel, Tensor]] = []
 
@@ -90,12 +95,7 @@ class MetaGenerator:
     def _adapt(
         self, models: Sequence[PoolModel], objective: Objective, images_per_class: int, generator: torch.Generator
     ) -> list[tuple[Recovered, list[Tensor]]]:
-        self.places += [InnerSteps(self.network, self.settings) for _ in range(len(models) - len(self.places))]
-        given = [
-            place.draw(model, objective, images_per_class=images_per_class, generator=generator)
-            for place, model in zip(self.places, models, strict=False)
-        ]
-        done = adapt_at(self.places, models, objective, given)
+        given, done = self.together(models, objective, images_per_class=images_per_class, generator=generator)
         recovered = []
         for model, (targets, *_), (images, curve, losses, *meta) in zip(models, given, done, strict=True):
             self._unchecked.append((model, torch.isfinite(losses).all() & torch.isfinite(images).all()))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn, where
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from dfml.compute.capture import Recorded, overlapped
@@ -14,6 +14,7 @@ from dfml.compute.optimisers import SGD, Adam
 from dfml.compute.placement import send
 from dfml.compute.workers import side_by_side
 from dfml.imaging.crop_flip import CropFlips
+from dfml.inversion.descent import BETAS, Found, Keeper, descend, inner_optimiser
 from dfml.inversion.objective import Objective
 from dfml.inversion.recovered import interleaved_targets
 from dfml.inversion.settings import FiveSettings, InversionSettings
@@ -36,43 +37,8 @@ def draw_generator(settings: InversionSettings, side: int, generator: torch.Gene
     return network
 
 
-class Keeper:
-    """Decides on the device which iterate's images are kept (F10)."""
-
-    def __init__(self, rule: str) -> None:
-        self.rule = rule
-        self.losses: list[Tensor] = []
-        self._best: Tensor | None = None
-        self._images: Tensor | None = None
-
-    def offer(self, images: Tensor, loss: Tensor) -> None:
-        """Take an iterate: its images ``[n, 3, side, side]``, which nobody may change later, and its loss, a scalar."""
-        self.losses.append(loss)
-        if self.rule == "best" and self._best is not None and self._images is not None:
-            better = loss < self._best
-            self._images = where(better, images, self._images)
-            self._best = loss.minimum(self._best)
-        else:
-            self._best, self._images = loss, images
-
-    def replace(self, images: Tensor) -> None:
-        """Keep these images, ``[n, 3, side, side]``, whatever was offered."""
-        self._images = images
-
-    @property
-    def images(self) -> Tensor:
-        """The kept images, ``[n, 3, side, side]``."""
-        assert self._images is not None
-        return self._images
-
-
-BETAS = (0.5, 0.999)
-
 # Targets, latents and the augmentation of each step.
 Given = tuple[Tensor, Tensor, CropFlips]
-
-# Images, cross-entropies [k], losses [k], then the pseudo-gradient of each parameter.
-Found = tuple[Tensor, ...]
 
 
 class InnerSteps:
@@ -162,43 +128,29 @@ class InnerSteps:
     def _first_order(
         self, model: PoolModel, objective: Objective, targets: Tensor, start: Tensor, crop_flips: CropFlips
     ) -> Found:
-        settings = self.settings
-        working: list[Tensor] = list(self.working.parameters())
         latents, optimiser = self._place_for(start)
+
+        def ask(step: int) -> tuple[Tensor, Tensor, Tensor]:
+            images = self.working(latents)
+            return images, *objective(model, images, targets, crop_flips[step])
+
+        working: list[Tensor] = list(self.working.parameters())
         with torch.no_grad():
             torch._foreach_copy_([*working, latents], [*self._parameters, start])
-        optimiser.reset()
-        keep = Keeper(settings.keep)
-        meta = [torch.zeros_like(p) for p in working] if settings.outer_rule == "fomaml_sum" else []
-        curve = []
-        for step in range(settings.steps):
-            images = self.working(latents)
-            loss, cross_entropy = objective(model, images, targets, crop_flips[step])
-            *gradients, of_latents = torch.autograd.grad(loss, [*working, latents])
-            keep.offer(images.detach(), loss.detach())
-            curve.append(cross_entropy)
-            if settings.outer_rule == "fomaml_sum":
-                torch._foreach_add_(meta, gradients)
-            elif settings.outer_rule == "fomaml_last":
-                meta = gradients
-            for parameter, gradient in zip([*working, latents], [*gradients, of_latents], strict=True):
-                parameter.grad = gradient
-            optimiser.step()
-        optimiser.zero_grad()
-        with torch.no_grad():
-            if settings.outer_rule == "reptile":
-                meta = list(torch._foreach_sub(self._parameters, working))
-            if settings.keep == "final":
-                keep.replace(self.working(latents))
-        return (keep.images, torch.stack(curve), torch.stack(keep.losses), *meta)
+        return descend(
+            self.settings,
+            self._parameters,
+            working,
+            latents,
+            optimiser,
+            ask=ask,
+            render=lambda: self.working(latents),
+        )
 
     def _place_for(self, latents: Tensor) -> tuple[Tensor, SGD | Adam]:
         if latents.shape not in self._fitted:
-            settings, own = self.settings, torch.zeros_like(latents).requires_grad_()
-            groups: list[list[Tensor]] = [list(self.working.parameters()), [own]]
-            rates = [settings.learning_rate, settings.latent_learning_rate]
-            adam = settings.inner_optimiser == "adam"
-            self._fitted[latents.shape] = own, Adam(groups, rates, betas=BETAS) if adam else SGD(groups, rates)
+            own = torch.zeros_like(latents).requires_grad_()
+            self._fitted[latents.shape] = own, inner_optimiser(self.settings, list(self.working.parameters()), own)
         return self._fitted[latents.shape]
 
     def _exact(

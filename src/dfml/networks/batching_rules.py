@@ -54,7 +54,8 @@ class ConvolutionsAsProducts(TorchFunctionMode):
     convolution.
 
     Args:
-        products: the most values of a channel of a task, images times places, at which one is a product.
+        products: the most values of a channel of a task, images times places, at which one is a product: of what a
+            convolution makes, and of what a transposed one takes.
     """
 
     def __init__(self, products: int) -> None:
@@ -67,6 +68,8 @@ class ConvolutionsAsProducts(TorchFunctionMode):
         """Called by torch for every one of its functions."""
         if func is F.conv2d:
             return _convolved(self.products, *args, **(kwargs or {}))
+        if func is F.conv_transpose2d:
+            return _convolved_back(self.products, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
@@ -97,6 +100,28 @@ def _convolved(
         return F.conv2d(images, kernel, bias, stride, padding, dilation, groups)
     columns = F.unfold(images, kernel.shape[2:], dilation, padding, stride)
     found = (kernel.flatten(1) @ columns).unflatten(2, (height, width))
+    return found if bias is None else found + bias.view(-1, 1, 1)
+
+
+def _convolved_back(
+    products: int,
+    images: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None = None,
+    stride: Both = 1,
+    padding: Both = 0,
+    output_padding: Both = 0,
+    groups: int = 1,
+    dilation: Both = 1,
+) -> Tensor:
+    """As ``F.conv_transpose2d``; of a shape that products are not for, that itself."""
+    if groups > 1 or images[:, 0].numel() > products:
+        return F.conv_transpose2d(images, kernel, bias, stride, padding, output_padding, groups, dilation)
+    options = map(_both, (stride, padding, output_padding, dilation))
+    sizes = zip(images.shape[2:], kernel.shape[2:], *options, strict=True)
+    larger = tuple((side - 1) * s - 2 * p + d * (k - 1) + more + 1 for side, k, s, p, more, d in sizes)
+    columns = kernel.flatten(1).T @ images.flatten(2)
+    found = F.fold(columns, larger, kernel.shape[2:], dilation, padding, stride)
     return found if bias is None else found + bias.view(-1, 1, 1)
 
 

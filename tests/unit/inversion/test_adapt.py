@@ -75,7 +75,7 @@ def test_working_copies_share_no_memory():
     five.step(
         [random_model(seed=seed) for seed in range(2)], objective(), images_per_class=2, generator=torch_generator(0)
     )
-    held = [storages(m.parameters()) for m in (five.network, *(place.working for place in five.places))]
+    held = [storages(m.parameters()) for m in (five.network, *(place.working for place in five.together.places))]
     assert len(held) == 3
     assert sum(len(own) for own in held) == len(set().union(*held))
 

@@ -9,7 +9,7 @@ from dfml.compute.seeds import torch_generator
 from dfml.imaging.pixels import normalise
 from dfml.inversion import deep_inversion as pixels
 from dfml.inversion.deep_inversion import DeepInversion
-from dfml.inversion.inner_steps import Keeper
+from dfml.inversion.descent import Keeper
 from dfml.inversion.losses import rolled, total_variation
 from support.inversion import inversion_settings
 from support.zoo import CPU, SIDE, random_model, storages

@@ -9,6 +9,7 @@ from dfml.compute.capture import WARM_UP
 from dfml.compute.seeds import torch_generator
 from dfml.inversion.five import MetaGenerator
 from dfml.inversion.settings import FiveSettings
+from dfml.inversion.together import CANDIDATES
 from support.inversion import generator, objective
 from support.zoo import random_model
 
@@ -18,8 +19,9 @@ pytestmark = [
 ]
 
 
+@pytest.mark.parametrize("form", CANDIDATES)
 @pytest.mark.parametrize("rule", ["fomaml_last", "fomaml_sum", "reptile", "maml"])
-def test_recorded_inversion_is_the_one_on_the_cpu(rule):
+def test_recorded_inversion_is_the_one_on_the_cpu(rule, form):
     found = {}
     for name in ("cpu", "cuda"):
         device = torch.device(name)
@@ -36,7 +38,7 @@ def test_recorded_inversion_is_the_one_on_the_cpu(rule):
             for m in (models[0], models[1], models[0])
         ]
         settings = FiveSettings(steps=3, outer_rule=rule, learning_rate=0.003, latent_learning_rate=0.003)
-        five = MetaGenerator(generator(dtype=torch.float32).to(device), settings)
+        five = MetaGenerator(generator(dtype=torch.float32).to(device), settings, CANDIDATES[form])
         asked, draws, curves = objective(bn_weight=0.1, crop_padding=2), torch_generator(0), []
         for turn in range(WARM_UP + 3):
             order = models if turn % 2 else models[::-1]

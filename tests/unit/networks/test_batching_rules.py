@@ -75,6 +75,29 @@ def test_a_product_is_the_convolution(products, options):
     assert len(products) == TASKS
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stride": 2, "padding": 1},
+        {"stride": (1, 3), "padding": (2, 0), "output_padding": (0, 2), "dilation": (1, 2)},
+        {"padding": 1, "bias": True},
+    ],
+    ids=str,
+)
+def test_so_is_a_transposed_one(monkeypatch, options):
+    made, fold = [], F.fold
+    monkeypatch.setattr(F, "fold", lambda *given: made.append(given) or fold(*given))
+    if options.pop("bias", False):
+        options["bias"] = draw(5)
+    images, kernel = draw(2, 4, 6, 5), draw(4, 5, 4, 3)
+    expected = F.conv_transpose2d(images, kernel, **options)
+    for most, count in ((59, 0), (60, 1)):
+        with ConvolutionsAsProducts(most):
+            found = F.conv_transpose2d(images, kernel, **options)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        assert len(made) == count
+
+
 def test_no_more_than_the_given_number_of_values(products):
     images, kernel = draw(2, 4, 6, 6), draw(5, 4, 3, 3)
     for most, made in ((71, 0), (72, 1)):
@@ -87,5 +110,6 @@ def test_groups_and_padding_by_name_are_left_to_the_library(products):
     images, kernel = draw(2, 4, 6, 6), draw(4, 2, 3, 3)
     with ConvolutionsAsProducts(10**6):
         found = F.conv2d(images, kernel, None, 1, 1, 1, 2), F.conv2d(images, draw(5, 4, 3, 3), padding="same")
+        halves = F.conv_transpose2d(images, draw(4, 3, 3, 3), None, 1, 1, 0, 2)
     torch.testing.assert_close(found[0], F.conv2d(images, kernel, padding=1, groups=2))
-    assert found[1].shape == (2, 5, 6, 6) and not products
+    assert found[1].shape == (2, 5, 6, 6) and halves.shape == (2, 6, 6, 6) and not products
