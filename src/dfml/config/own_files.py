@@ -58,7 +58,7 @@ def _lacks(file: Path, wanted: set[str]) -> set[str]:
 
 
 def faulty_cards(config: "Experiment") -> Iterator[Problem]:
-    """Zoos from elsewhere: cards that cannot be used, names that are taken, and more access than the models give."""
+    """Zoos from elsewhere: cards that cannot be used, names that are taken, and access that no model gives."""
     usable = {}
     for name in config.zoos:
         if name in config.datasets:
@@ -68,13 +68,14 @@ def faulty_cards(config: "Experiment") -> Iterator[Problem]:
         except (DataError, OSError, RuntimeError, ValueError) as error:
             yield Problem(f"zoos.{name}.card", str(error))
     for pool, chosen in config.pools.items():
+        sealed = not chosen.datasets and all(name in usable and usable[name].answers_only for name in chosen.zoos)
+        if sealed and chosen.access != "logits":
+            message = "its models give their answers only; use `logits`"
+            yield Problem(f"pools.{pool}.access", message, (f"pools.{pool}.zoos",))
         for name in chosen.zoos:
             if name not in config.zoos:
                 remedy = unknown(name, config.zoos) if config.zoos else "give its card there"
                 yield Problem(f"pools.{pool}.zoos", f"`{name}` is not under `zoos`; {remedy}", (f"zoos.{name}",))
-            elif name in usable and usable[name].answers_only and chosen.access != "logits":
-                message = f"some models of `{name}` give their answers only; use `logits`"
-                yield Problem(f"pools.{pool}.access", message, (f"zoos.{name}", f"pools.{pool}.zoos"))
 
 
 def unknown_families(config: "Experiment") -> Iterator[Problem]:

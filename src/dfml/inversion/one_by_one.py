@@ -75,7 +75,7 @@ def recover_one_by_one(
     What a model gives depends on the seed and its index alone, not on the models before it.
     """
     clock = WallClock()
-    count = min(arm.models or len(pool), len(pool))
+    count = min(arm.models or len(pool.invertible), len(pool.invertible))
 
     def steps(done: int) -> Iterator[dict[str, torch.Tensor]]:
         for items in _each(arm, _chosen(pool, count, seed)[done:], seed, job.device):

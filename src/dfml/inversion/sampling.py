@@ -28,7 +28,7 @@ class ModelSampler:
         return [self.pool[self._walk(position)] for position in range(first, first + count)]
 
     def _walk(self, position: int) -> int:
-        turn, place = divmod(position, len(self.pool))
+        turn, place = divmod(position, len(self.pool.invertible))
         if turn != self._turn:
             self._turn, self._places = turn, self.pool.walk(numpy_rng(self.seed, self.stream, "walk", turn))
         return int(self._places[place])

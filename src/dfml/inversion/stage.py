@@ -135,7 +135,7 @@ def _say_whose_statistics_are_missing(models: Pool, *, access_to_weights: bool) 
     if not access_to_weights:
         return
     # Models of one form are alike in this; a look at each would read every network of a large zoo.
-    one_of_each = {model.form: model for model in models}
+    one_of_each = {model.form: model for model in models.invertible}
     without = [model.architecture for model in one_of_each.values() if not stored_norms(model.module)]
     if without:
         log.warning("no stored batch-norm statistics in %s: that term is nothing for them", ", ".join(without))
@@ -152,7 +152,7 @@ def _judged(zoos: Sequence[Path], pool: Pool, job: Job) -> tuple[Sequence[PoolMo
             models += [pool[offset + entry.index] for entry in manifest.judges]
             judges += load_judges(folder, job.device)[1]
         offset += len(manifest.models)
-    return (models, judges) if judges else (pool[:PROBES_WITHOUT_JUDGES], [])
+    return (models, judges) if judges else (pool.invertible[:PROBES_WITHOUT_JUDGES], [])
 
 
 def _objective_of(settings: InversionSettings, own: FiveSettings) -> Objective:

@@ -18,6 +18,7 @@ from dfml.inversion.quality import teacher_scores
 from dfml.inversion.recovered import Recovered
 from dfml.inversion.settings import InversionSettings
 from dfml.jobs.job import Job
+from dfml.zoo.model import PoolModel
 from dfml.zoo.pool import Pool
 
 
@@ -29,8 +30,9 @@ def time_inversion(
     The arms take turns model by model, so a drifting machine slows all of them alike. FIVE runs once before and is
     not counted: it warms the process up for all arms. On a GPU every arm runs until it has been recorded.
     """
-    models = Pool.load(zoos, label_space="global", device=job.device)
-    five = load_meta_generator(inversion, settings, models.canvas, job.device, goes_on=False)
+    pooled = Pool.load(zoos, label_space="global", device=job.device)
+    models = pooled.invertible
+    five = load_meta_generator(inversion, settings, pooled.canvas, job.device, goes_on=False)
     objective = make_objective(settings, ce_weight=settings.five.ce_weight, bn_weight=settings.five.bn_weight)
     arms: dict[tuple[str, int], Callable[[int, torch.Generator], Recovered]] = {
         ("five", settings.five.steps): lambda index, generator: five.adapt(
@@ -41,7 +43,7 @@ def time_inversion(
     rates = {name: getattr(settings.five, name) for name in ("learning_rate", "latent_learning_rate")}
     alike = settings.model_copy(update={"per_model": settings.per_model.model_copy(update=rates)})
     for steps in sorted({settings.five.steps, *settings.speed.steps}):
-        scratch = FromScratch(alike, objective, side=models.canvas, device=job.device, steps=steps)
+        scratch = FromScratch(alike, objective, side=pooled.canvas, device=job.device, steps=steps)
         arms["per_model", steps] = partial(_recover, scratch, models)
     results = {key: _empty() for key in arms}
     count = min(settings.speed.models, len(models))
@@ -73,7 +75,7 @@ def time_inversion(
     ).save(output)
 
 
-def _recover(scratch: FromScratch, models: Pool, index: int, generator: torch.Generator) -> Recovered:
+def _recover(scratch: FromScratch, models: Sequence[PoolModel], index: int, generator: torch.Generator) -> Recovered:
     return scratch(models[index], generator)
 
 

@@ -21,6 +21,7 @@ class PoolModel:
     is what models may be chosen by, in percent; their own accuracy, for tables, is measured on images that choose
     nothing, and so is not here; of imported models it is what their owner says, 0 where that is nothing. ``spec`` is
     None for those, ``architecture`` their name, and ``features`` where their features are, if they give any.
+    ``answers_only``: whatever the pool gives of other models, this one is a service that answers.
     """
 
     index: int
@@ -34,6 +35,7 @@ class PoolModel:
     architecture: str
     selection_accuracy: float
     features: ImportedFeatures | None = None
+    answers_only: bool = False
 
     @property
     def network(self) -> Network:

@@ -18,6 +18,8 @@ from dfml.zoo.union import Union
 class Pool(Sequence[PoolModel]):
     """All models of several zoos, with one numbering of classes.
 
+    ``invertible`` are those that images can be recovered from, all but services; models are drawn among these.
+
     With ``label_space="global"`` models that share a class of a data set share its id; with ``"per_model"`` every
     output of every model is a class of its own (F16). A zoo from elsewhere counts as a data set of its name.
 
@@ -42,8 +44,9 @@ class Pool(Sequence[PoolModel]):
         for model in self.models:
             self._side[model.dataset] = max(model.side, self._side.get(model.dataset, 0))
         self._home = {c: model.dataset for model in self.models for c in model.class_ids}
+        self.invertible = [model for model in self.models if not model.answers_only]
         self._groups: dict[str, dict[str, list[int]]] = {}
-        for model in self.models:
+        for model in self.invertible:
             self._groups.setdefault(model.dataset, {}).setdefault(model.architecture, []).append(model.index)
 
     @classmethod
@@ -112,11 +115,11 @@ class Pool(Sequence[PoolModel]):
         set comes first, in the pool's order of data sets, then the second best of each, and so on.
         """
         ranks: dict[int, int] = {}
-        for dataset in self._groups:
+        order = {dataset: place for place, dataset in enumerate(dict.fromkeys(m.dataset for m in self.models))}
+        for dataset in order:
             own = [model for model in self.models if model.dataset == dataset]
             own.sort(key=lambda m: (-m.selection_accuracy, m.index))
             ranks.update({model.index: rank for rank, model in enumerate(own)})
-        order = {dataset: place for place, dataset in enumerate(self._groups)}
         return sorted(self.models, key=lambda m: (ranks[m.index], order[m.dataset]))[:count]
 
     def sample(self, count: int, rng: np.random.Generator, *, hetero: str = "per_model") -> list[PoolModel]:
@@ -143,14 +146,14 @@ class Pool(Sequence[PoolModel]):
         return chosen
 
     def walk(self, rng: np.random.Generator) -> np.ndarray:
-        """All model indices in a random order in which every data set and architecture comes up evenly, ``[models]``.
+        """The indices of all models to invert, in a random order in which data sets and architectures come up evenly.
 
         Each model gets its place within its own group, spread over [0, 1); a short group is thus spread as evenly as a
         long one, and every model comes up exactly once.
         """
-        places = np.empty(len(self.models))
+        places = np.full(len(self.models), np.inf)
         for dataset in sorted(self._groups):
             for architecture in sorted(self._groups[dataset]):
                 own = rng.permutation(self._groups[dataset][architecture])
                 places[own] = (np.arange(len(own)) + rng.random(len(own))) / len(own)
-        return np.argsort(places, kind="stable")
+        return np.argsort(places, kind="stable")[: len(self.invertible)]

@@ -109,6 +109,7 @@ class Union:
                 architecture=entry.name,
                 selection_accuracy=entry.accuracy or 0.0,
                 features=manifest.features_of(entry),
+                answers_only=entry.kind == "function",
             )
 
     def _tensor(self, values: Sequence[float]) -> Tensor:
@@ -132,6 +133,6 @@ class Union:
 
     def _take(self, load: Callable[[], nn.Module], ids: Sequence[int], **facts: Any) -> None:
         classes = torch.tensor(ids, device=self.device)
-        seal = _SEALS[self.access]
+        seal = _SEALS["logits" if facts.get("answers_only") else self.access]
         source = self._resident.source(lambda: seal(load()))
         self.models.append(PoolModel(index=len(self.models), source=source, classes=classes, **facts))

@@ -84,12 +84,24 @@ def test_features_are_counted_of_the_models_that_give_them(modules_card):
         assert config.inapplicable("lab", method) == "no model of `lab` gives features"
 
 
-def test_a_service_answers_and_nothing_more(card):
-    config = validate_config(mapping(card))
-    assert {cell.method for cell in config.cells()} == {"random", "procedural_heads"}
-    for access in ("weights", "gradients"):
-        with pytest.raises(ConfigError, match=r"pools\.lab\.access: some models of `lab` give their answers only"):
-            validate_config(mapping(card, {"access": access}))
+@pytest.mark.parametrize("access", ["gradients", "weights"])
+def test_a_zoo_of_services_answers_and_nothing_more(card, access):
+    told = yaml.safe_load(card.read_text())
+    path = card.with_name("services.yaml")
+    path.write_text(yaml.safe_dump(told | {"models": told["models"][-1:]}))
+    assert {cell.method for cell in validate_config(mapping(path)).cells()} == {"random", "procedural_heads"}
+    with pytest.raises(ConfigError, match=r"pools\.lab\.access: its models give their answers only; use `logits`"):
+        validate_config(mapping(path, {"access": access}))
+    assert validate_config(mapping(path, {"access": access, "datasets": ["emoji"]})).cells()
+
+
+def test_a_service_among_modules_keeps_no_method_from_these(card, modules_card):
+    rows = {"methods": ["random", "free", "mixed_heads", "gen_bn", "zoo_features"]}
+    cells = [
+        {cell.method for cell in validate_config(mapping(path, {"access": "weights"}, **rows)).cells()}
+        for path in (card, modules_card)
+    ]
+    assert cells[0] == cells[1] == set(rows["methods"])
 
 
 @pytest.mark.parametrize(

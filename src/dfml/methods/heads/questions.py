@@ -95,7 +95,7 @@ def _none_yet(models: Sequence[PoolModel], like: Tensor, *size: int) -> Tensor:
 
 
 def _asked(model: PoolModel, chunks: Sequence[Tensor], statistics: str) -> Tensor:
-    asked = model if statistics == "stored" else _by_the_batch(model)
+    asked = model if statistics == "stored" or model.answers_only else _by_the_batch(model)
     return torch.cat([asked.logits(chunk) for chunk in chunks])
 
 

@@ -174,8 +174,8 @@ class ZooCard(Section):
 
     @property
     def answers_only(self) -> bool:
-        """Whether some model gives nothing but answers."""
-        return any(model.answers_only for model in self.models)
+        """Whether its models give nothing but answers."""
+        return all(model.answers_only for model in self.models)
 
     @property
     def sides(self) -> tuple[int, ...]:
