@@ -45,7 +45,8 @@ def run(
         settings = type(own.settings).model_validate(told)
     except ValidationError as error:
         (first, *_) = error.errors(include_url=False)
-        raise DfmlError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        key = str(first["loc"][0])
+        raise DfmlError(f"--{'seed' if key == 'episode_seed' else key}: {first['msg']}") from None
     ways, shots = ways or own.manifest.ways, shots or own.manifest.shots
     with make_progress().task("episodes", total=settings.episodes) as bar:
         found = evaluate_folder(own, folder, ways=ways, shots=shots, settings=settings, progress=bar)

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be in no encoding
+    # Remarks of Pillow's on pictures that it could read; those that it could not are named by the commands.
+    warnings.filterwarnings("ignore", module=r"PIL\b")
     # Into a pipe or a file Rich would write 80 columns, too few for the tables here.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_COLUMNS)
     try:

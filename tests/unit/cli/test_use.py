@@ -2,8 +2,12 @@
 
 import csv
 import io
+import struct
+import subprocess
+import sys
 
 import pytest
+from PIL import Image, ImageOps
 
 import dfml
 from dfml.cli.main import main
@@ -68,6 +72,17 @@ def test_photos_that_cannot_be_read_are_named_and_the_others_answered(pets, fold
     assert said.err.endswith("dfml predict: 3 of 4 photos could not be read\n")
 
 
+def test_what_pillow_remarks_on_a_picture_that_is_read_is_not_printed(pets, tmp_path):
+    entry = struct.pack("<HHII", 0x0110, 2, 400, 26)  # the camera's name, 400 letters, of which none is there
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    Image.new("RGB", (40, 40)).save(tmp_path / "odd.jpg", exif=exif)
+    with pytest.warns(UserWarning, match="larger than file"), Image.open(tmp_path / "odd.jpg") as picture:
+        ImageOps.exif_transpose(picture)
+    command = [sys.executable, "-m", "dfml.cli.main", "predict", str(pets), str(tmp_path / "odd.jpg")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 def test_evaluate_prints_accuracies_with_intervals(learner, folder, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     options = ["--ways", "3", "--shots", "2", "--queries", "4", "--episodes", "6", "--seed", "1"]
@@ -93,8 +108,8 @@ def test_evaluate_has_the_defaults_of_the_experiment(learner, folder, capsys):
         (["adapt", "{learner}", "{photos}", "-o", "{out}", "--side", "32"], 1, "sees images of 16 pixels, not 32"),
         (["adapt", "{learner}", "{photos}"], 2, "required: -o/--output"),
         (["predict", "{learner}/learner.safetensors", "a.png"], 1, "another kind of file"),
-        (["evaluate", "{learner}", "{photos}", "--episodes", "1"], 1, "episodes: Input should be greater"),
-        (["evaluate", "{learner}", "{photos}", "--seed", "-1"], 1, "episode_seed: Input should be greater"),
+        (["evaluate", "{learner}", "{photos}", "--episodes", "1"], 1, "--episodes: Input should be greater"),
+        (["evaluate", "{learner}", "{photos}", "--seed", "-1"], 1, "--seed: Input should be greater"),
         (
             ["evaluate", "{learner}", "{photos}", "--ways", "0"],
             2,
