@@ -46,6 +46,6 @@ def _in_all_forms(plain: Iterable[Case], names: Iterable[str], device: str) -> l
 
 def _shape(own: Mapping[str, Any]) -> tuple[int, ...]:
     if "episodes" not in own:
-        return together.Shape(inversion.MODELS, WAYS * PER_CLASS, own["side"], GENERATOR_WIDTH)
+        return together.InversionShape(inversion.MODELS, WAYS * PER_CLASS, own["side"], GENERATOR_WIDTH)
     support, query = own["ways"] * own["shots"], own["ways"] * episodes.QUERIES
     return episode_forms.Shape(own["episodes"], support, query, own["side"], own["width"])

@@ -38,7 +38,7 @@ def test_the_table_of_inversion_has_the_shapes_that_are_inverted():
     chosen = forms.inversion_cases("cuda")
     assert [case.ours.options["form"] for case in chosen] == 2 * list(together.CANDIDATES)
     lines = forms.fastest(chosen, [{"ours_ms": one} for one in (3.0, 1.0, 2.0, 1.0, 2.0, 3.0)])
-    table = eval(f"{{{''.join(lines)}}}", {"Shape": together.Shape})
+    table = eval(f"{{{''.join(lines)}}}", {"InversionShape": together.InversionShape})
     five, images = published_five(), 5 * 20
     assert table == {
         (five.models_per_iteration, images, 32, GENERATOR_WIDTH): "grouped",

@@ -42,7 +42,7 @@ CANDIDATES: Mapping[str, InversionForm] = {
 """What ``python -m benchmarks --only inversion_forms`` times on a GPU, side by side with the plain reference."""
 
 
-class Shape(NamedTuple):
+class InversionShape(NamedTuple):
     """What the fastest form depends on: models, images of each, their side in pixels and the generator's width."""
 
     models: int
@@ -51,14 +51,14 @@ class Shape(NamedTuple):
     width: int
 
 
-FASTEST: Mapping[Shape, str] = {}
+FASTEST: Mapping[InversionShape, str] = {}
 """The candidate that was measured to be the fastest on a GPU, by shape; a shape that is not here has ``apart``.
 
 Nothing was measured yet. The benchmark prints the lines that belong here.
 """
 
 
-def form_of(shape: Shape, device: torch.device) -> InversionForm:
+def form_of(shape: InversionShape, device: torch.device) -> InversionForm:
     """The form for models of one architecture on their device."""
     return CANDIDATES["apart" if device.type != "cuda" else FASTEST.get(shape, "apart")]
 
@@ -90,7 +90,7 @@ class Together:
         alone: list[int] = []
         for members in self._groups(models):
             latents = given[members[0]][1]
-            shape = Shape(len(members), len(latents), self.network.side, self.network.width)
+            shape = InversionShape(len(members), len(latents), self.network.side, self.network.width)
             form = self.form or form_of(shape, latents.device)
             if form.way == "apart" or not can_be_stacked(models[members[0]], objective, self.settings):
                 alone += members

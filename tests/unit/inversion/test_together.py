@@ -12,7 +12,7 @@ from dfml.inversion.five import MetaGenerator
 from dfml.inversion.objective import Adversary
 from dfml.inversion.settings import FiveSettings
 from dfml.inversion.stacked import StackedSteps, can_be_stacked
-from dfml.inversion.together import CANDIDATES, FASTEST, InversionForm, Shape, Together, form_of
+from dfml.inversion.together import CANDIDATES, FASTEST, InversionForm, InversionShape, Together, form_of
 from dfml.zoo.access import GradientsOnly
 from support.inversion import generator, linear_model, objective
 from support.zoo import random_model
@@ -152,7 +152,7 @@ def test_and_is_inverted_apart(settings, monkeypatch):
 
 
 def test_a_gpu_takes_what_was_measured_for_the_shape_and_no_other(monkeypatch):
-    shape, cuda = Shape(4, 100, 32, 64), torch.device("cuda")
+    shape, cuda = InversionShape(4, 100, 32, 64), torch.device("cuda")
     assert form_of(shape, cuda) == APART
     monkeypatch.setattr(together, "FASTEST", {shape: "products"})
     assert form_of(shape, cuda) == CANDIDATES["products"]
@@ -167,7 +167,7 @@ def test_the_shape_is_that_of_the_models_of_one_form(monkeypatch):
     models = [random_model(seed=0), random_model(seed=1, family="resnet10"), random_model(seed=2)]
     Together(network, FiveSettings(steps=1))(models, ASKED, images_per_class=2, generator=torch_generator(0))
     ways = len(models[0].classes)
-    assert asked == [Shape(count, 2 * ways, network.side, network.width) for count in (2, 1)]
+    assert asked == [InversionShape(count, 2 * ways, network.side, network.width) for count in (2, 1)]
 
 
 def test_the_table_names_candidates_for_what_has_a_shape():
