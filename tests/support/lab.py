@@ -17,6 +17,8 @@ SIDE = 32
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 
 NETWORKS = """
+import pathlib
+
 import torch
 from torch import nn
 
@@ -99,9 +101,23 @@ def beside(outputs):
     return Block(outputs)
 
 
-def service():
+def service(asked=None, fails=None, how="raise"):
+    # Notes each call in the file `asked`, and answers badly at call number `fails`.
     weight = torch.linspace(-1, 1, 15).view(5, 3)
-    return lambda images: images.mean((2, 3)) @ weight.T
+
+    def answer(images):
+        calls = []
+        if asked is not None:
+            calls = [*pathlib.Path(asked).read_text().split(), str(len(images))]
+            pathlib.Path(asked).write_text(" ".join(calls))
+        answers = images.mean((2, 3)) @ weight.T
+        if len(calls) != fails:
+            return answers
+        if how == "raise":
+            raise TimeoutError("no answer in 30 s")
+        return {"text": "busy", "short": answers[1:], "nan": answers / 0}[how]
+
+    return answer
 """
 
 
@@ -162,8 +178,11 @@ def pool_of(*folders, label_space="global", access="weights"):
     return Pool.load(folders, label_space=label_space, device=CPU, access=access)
 
 
-def write_lab(folder, *, service=False):
-    """Models of 5 and 8 classes: own code with and without batch norm, grey and of an odd side, a program."""
+def write_lab(folder, *, service=None):
+    """Models of 5 and 8 classes: own code with and without batch norm, grey and of an odd side, a program.
+
+    ``service``: facts of one more that is a function only, beside those that it has by default.
+    """
     write_networks(folder)
     own = module("own", 5)
     models = [
@@ -183,6 +202,7 @@ def write_lab(folder, *, service=False):
         ),
         program(folder, "sealed", module("own", 8, seed=3), classes=classes(8, 1)),
     ]
-    if service:
-        models.append({"name": "service", "network": "nets.py:service", "answers_only": True, "classes": classes(5)})
+    if service is not None:
+        own = {"name": "service", "network": "nets.py:service", "answers_only": True, "classes": classes(5)}
+        models.append(own | service)
     return write_card(folder, models)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -111,6 +112,13 @@ class Context:
         """A resume file of its own for a stage of the method."""
         path = self.resume
         return Checkpoint(path and path.with_suffix(f".{name}{path.suffix}"), self.digest)
+
+    def forget(self) -> None:
+        """Delete the resume files, also of stages, once the result they led to is written."""
+        self.checkpoint.remove()
+        if self.resume is not None:
+            for stage in self.resume.parent.glob(f"{escape(self.resume.stem)}.*{self.resume.suffix}"):
+                stage.unlink(missing_ok=True)
 
     def learner_spec(self, side: int | None) -> NetworkSpec:
         """The meta-learner's network for images of ``side`` pixels; None for any resolution."""

@@ -11,7 +11,7 @@ from support.lab import write_lab
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory):
-    return write_lab(tmp_path_factory.mktemp("lab"), service=True)
+    return write_lab(tmp_path_factory.mktemp("lab"), service={})
 
 
 @pytest.fixture(scope="module")

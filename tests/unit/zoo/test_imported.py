@@ -160,7 +160,7 @@ def test_classes_of_one_name_are_one_class_or_not(tmp_path):
 
 
 def test_a_service_gives_its_answers_and_nothing_else(tmp_path):
-    card = write_lab(tmp_path / "lab", service=True)
+    card = write_lab(tmp_path / "lab", service={})
     assert taken(card, tmp_path / "zoo").models[-1].kind == "function"
     service = pool_of(tmp_path / "zoo", access="logits")[-1]
     images = torch.rand(2, 3, SIDE, SIDE)

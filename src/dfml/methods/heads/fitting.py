@@ -1,7 +1,7 @@
 """What the methods with one head per zoo model share: making questions, asking, distilling, resuming."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,16 +11,17 @@ from dfml.artefacts.inversion import BANK
 from dfml.compute.placement import send
 from dfml.compute.seeds import torch_generator
 from dfml.compute.timeline import WallClock
-from dfml.errors import DfmlError
+from dfml.errors import DataError, DfmlError
 from dfml.imaging.procedural import procedural
 from dfml.inversion.bank import ImageBank
-from dfml.jobs.loop import Loop
+from dfml.jobs.loop import Loop, Quantities
 from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, zero_head
 from dfml.methods.heads.distillation import HeadsDistillation
 from dfml.methods.heads.questions import Questions, ask, ask_some, draw_asked, drawn, passes, to_bytes, varied
 from dfml.methods.heads.settings import BankHeadsSettings, HeadsSettings
 from dfml.methods.history import Row, preparation
 from dfml.networks.classifier import Classifier
+from dfml.zoo.model import PoolModel
 
 Maker = Callable[[torch.Generator], Questions]
 """Makes questions from the source of every random choice; a resumed run calls it again, with the same result."""
@@ -46,20 +47,21 @@ def distil(context: Context, settings: HeadsSettings, questions: Maker, *, secti
         section: dotted key of ``settings``, for messages.
 
     Raises:
+        DataError: a service fails, or answers with something else than finite numbers.
         DfmlError: the loss is not finite.
     """
     clock = WallClock()
     generator = torch_generator(context.seed, "heads")
     asked = questions(generator)
-    models, count = context.pool.models, settings.models_per_question
+    models, count, service = context.pool.models, settings.models_per_question, _Patience(context, clock)
     who = None
     if count is not None and count < len(models):
         # From a stream of its own, so that the questions are those that all models would be asked.
         who = draw_asked(len(asked.images), len(models), count, torch_generator(context.seed, "heads", "who"))
-        answers = ask_some(models, asked.images, who, statistics=settings.statistics)
+        answers = ask_some(models, asked.images, who, statistics=settings.statistics, service=service.ask)
         teacher_passes = passes(who.flatten().bincount())
     else:
-        answers = ask(models, asked.images, statistics=settings.statistics)
+        answers = ask(models, asked.images, statistics=settings.statistics, service=service.ask)
         teacher_passes = len(models) * passes(len(asked.images))
     backbone = context.starting_learner(settings.start)
     distillation = HeadsDistillation(
@@ -98,10 +100,46 @@ def distil(context: Context, settings: HeadsSettings, questions: Maker, *, secti
     return Distilled(backbone, history[-1]["seconds"], teacher_passes, history)
 
 
+class _Patience:
+    """Asks a service, which may be slow, cost money or fail: with a bar, and no answer is asked for twice."""
+
+    MOVES = ("answers",)
+
+    def __init__(self, context: Context, clock: WallClock) -> None:
+        self.context, self.clock = context, clock
+        self.answers = torch.zeros(0)
+
+    def ask(self, model: PoolModel, batches: Sequence[Tensor]) -> Tensor:
+        """What a model answers, see :data:`dfml.methods.heads.questions.Asker`."""
+        sizes = [len(batch) for batch in batches]
+        self.answers = torch.zeros(sum(sizes), len(model.class_ids), device=batches[0].device)
+
+        def steps(done: int) -> Iterator[Quantities]:
+            rows = self.answers.split(sizes)
+            for own, batch in zip(rows[done:], batches[done:], strict=True):
+                try:
+                    own.copy_(model.logits(batch))
+                except DataError as error:
+                    raise DataError(f"{error}; its answers so far are kept: mend it, and run the same again") from error
+                yield {}
+
+        Loop(
+            name=f"asking {model.architecture}",
+            total=len(batches),
+            steps=steps,
+            moves=self,
+            clock=self.clock,
+            checkpoint=self.context.sub_checkpoint(f"asked{model.index}"),
+            job=self.context.job,
+            every=1,
+            sparse=True,
+        ).run()
+        return self.answers
+
+
 def fit_heads(context: Context, settings: HeadsSettings, questions: Maker) -> Fitted:
     """The distilled backbone as the learner; arguments as of :func:`distil`."""
     found = distil(context, settings, questions, section=context.method)
-    context.sub_checkpoint("heads").remove()
     return Fitted.of_learner(
         context,
         [Snapshot(0, found.seconds, [cpu_state(dict(found.backbone.named_parameters()))])],

@@ -1,7 +1,7 @@
 """Images that all models are asked, and what they answer (docs/method.md §7)."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,29 +34,41 @@ class Questions:
     std: Tensor
 
 
+Asker = Callable[[PoolModel, Sequence[Tensor]], Tensor]
+"""Asks one model: from batches of images in [0, 1], ``[B, 3, side, side]`` each, to its logits ``[n, outputs]``."""
+
+
+def at_once(model: PoolModel, batches: Sequence[Tensor]) -> Tensor:
+    """The model's answers, one batch after another."""
+    return torch.cat([model.logits(batch) for batch in batches])
+
+
 @torch.no_grad()
-def ask(models: Sequence[PoolModel], images: Tensor, *, statistics: str) -> Tensor:
+def ask(models: Sequence[PoolModel], images: Tensor, *, statistics: str, service: Asker = at_once) -> Tensor:
     """Logits of every model for every image, ``[models, n, ways]``, with :data:`ABSENT` for outputs that a model lacks.
 
     Args:
-        models: who is asked; with ``batch`` they must give their weights.
+        models: who is asked; with ``batch`` they must give their weights, but for services.
         images: uint8 ``[n, 3, side, side]``, in an order of no meaning.
         statistics: ``stored``, or ``batch`` to normalise by those of the images that are asked together.
+        service: asks the models that give their answers only.
     """
     chunks = _chunks(images)
     answers = _none_yet(models, images, len(models), len(images))
     for own, model in zip(answers, models, strict=True):
-        own[:, : len(model.class_ids)] = _asked(model, chunks, statistics)
+        own[:, : len(model.class_ids)] = _asked(model, chunks, statistics, service)
     return answers
 
 
 @torch.no_grad()
-def ask_some(models: Sequence[PoolModel], images: Tensor, who: Tensor, *, statistics: str) -> Tensor:
+def ask_some(
+    models: Sequence[PoolModel], images: Tensor, who: Tensor, *, statistics: str, service: Asker = at_once
+) -> Tensor:
     """As :func:`ask`, but each image is answered by the models in its row of ``who`` alone.
 
     Args:
         models: among whom those asked are.
-        images: as for :func:`ask`.
+        images, service: as for :func:`ask`.
         who: positions of models, ``[n, count]`` on the CPU, as :func:`draw_asked` gives them.
         statistics: as for :func:`ask`; a model's batch is of the questions that it is asked.
 
@@ -69,7 +81,7 @@ def ask_some(models: Sequence[PoolModel], images: Tensor, who: Tensor, *, statis
     for model, places in zip(models, by_model, strict=True):
         if len(places):
             chunks = _chunks(images[send(places // count, images.device)])
-            answers[send(places, images.device), : len(model.class_ids)] = _asked(model, chunks, statistics)
+            answers[send(places, images.device), : len(model.class_ids)] = _asked(model, chunks, statistics, service)
     return answers.view(len(images), count, -1).transpose(0, 1)
 
 
@@ -94,9 +106,10 @@ def _none_yet(models: Sequence[PoolModel], like: Tensor, *size: int) -> Tensor:
     return torch.full((*size, ways), ABSENT, device=like.device)
 
 
-def _asked(model: PoolModel, chunks: Sequence[Tensor], statistics: str) -> Tensor:
-    asked = model if statistics == "stored" or model.answers_only else _by_the_batch(model)
-    return torch.cat([asked.logits(chunk) for chunk in chunks])
+def _asked(model: PoolModel, chunks: Sequence[Tensor], statistics: str, service: Asker) -> Tensor:
+    if model.answers_only:
+        return service(model, chunks)
+    return at_once(model if statistics == "stored" else _by_the_batch(model), chunks)
 
 
 def _by_the_batch(model: PoolModel) -> PoolModel:

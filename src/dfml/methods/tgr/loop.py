@@ -28,7 +28,6 @@ def fit(context: Context) -> Fitted:
     embedded = embed(context, settings, loop.recover, loop.bank)
     loop.groups = DissimilarGroups(embedded.similarity, settings.groups, torch_generator(context.seed, "tgr", "groups"))
     kept, rows = iterate(context, loop, iterations=settings.iterations, snapshots=settings.snapshots)
-    context.sub_checkpoint("embedding").remove()
     seconds = embedded.seconds
     return Fitted.of_learner(
         context,

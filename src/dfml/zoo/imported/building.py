@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import torch as safetensors
 from torch import Tensor, nn
@@ -77,29 +78,60 @@ def build(model: ModelCard, given: InputCard, folder: Path) -> nn.Module:
     made = _call(model, given, folder)
     if not isinstance(made, nn.Module):
         what = f"a {type(made).__name__}"
-        raise DataError(
-            f"model `{model.name}`: {model.network} gives {what}, not a torch.nn.Module; see `answers_only`"
-        )
+        raise refused(model, f"{model.network} gives {what}, not a torch.nn.Module; see `answers_only`")
     return made
 
 
 def function_of(model: ModelCard, given: InputCard, folder: Path) -> Callable[[Tensor], Any]:
-    """The function that answers for a model that gives nothing else; its answers carry no gradient.
+    """The function that answers for a model that gives nothing else; its answers, float32, carry no gradient.
+
+    Whatever stands behind it may fail at any call: each is looked at, as :func:`answered` does.
 
     Raises:
         DataError: as :func:`build`, of a function of images.
     """
     made = _call(model, given, folder)
     if not callable(made):
-        raise DataError(
-            f"model `{model.name}`: {model.network} gives a {type(made).__name__}, not a function of images"
-        )
+        raise refused(model, f"{model.network} gives a {type(made).__name__}, not a function of images")
+
+    def ask(images: Tensor) -> Any:
+        answers = made(images)
+        plain = isinstance(answers, Tensor | np.ndarray | list)
+        return torch.as_tensor(answers, dtype=torch.float32, device=images.device) if plain else answers
 
     @torch.no_grad()
     def answer(images: Tensor) -> Tensor:
-        return torch.as_tensor(made(images), device=images.device)
+        return answered(ask, images, model)
 
     return answer
+
+
+def answered(network: Callable[[Tensor], Any], images: Tensor, model: ModelCard) -> Tensor:
+    """What a model answers about a batch, ``[B, classes]``.
+
+    Raises:
+        DataError: it fails, or its answers have another shape than the card says or are not finite.
+    """
+    try:
+        answers = network(images)
+    except DataError:
+        raise
+    except Exception as error:  # the user's own code
+        batch = f"a batch of {len(images)} images of side {images.shape[-1]}"
+        raise refused(model, f"it fails on {batch} ({said(error)})") from error
+    if not isinstance(answers, Tensor):
+        raise refused(model, f"it answers with a {type(answers).__name__}; wrap it so that it gives a tensor")
+    if answers.shape != (len(images), len(model.classes)):
+        shape, wanted = list(answers.shape), [len(images), len(model.classes)]
+        raise refused(model, f"its answers have the shape {shape}, its {len(model.classes)} `classes` want {wanted}")
+    if not bool(answers.isfinite().all()):
+        raise refused(model, "its answers are not finite")
+    return answers
+
+
+def refused(model: ModelCard, why: str) -> DataError:
+    """The error that names a model."""
+    return DataError(f"model `{model.name}`: {why}")
 
 
 def program_of(content: bytes, device: torch.device, name: str) -> Callable[[Tensor], Any]:
@@ -201,7 +233,7 @@ def _call(model: ModelCard, given: InputCard, folder: Path) -> Any:
         except DataError:
             raise
         except Exception as error:  # the user's own code, or options that do not fit
-            raise DataError(f"model `{model.name}`: {model.network} cannot be built ({said(error)})") from error
+            raise refused(model, f"{model.network} cannot be built ({said(error)})") from error
 
 
 def _timm() -> Any:
@@ -214,15 +246,15 @@ def _timm() -> Any:
 def _named(model: ModelCard, folder: Path) -> Callable[..., Any]:
     source, _, name = model.network.rpartition(":")
     if model.network == PROGRAM:
-        raise DataError(f"model `{model.name}`: an exported program is read, not built")
+        raise refused(model, "an exported program is read, not built")
     key = f"model `{model.name}`"
     try:
         module = load_file(folder / source, key=key) if model.source else importlib.import_module(source)
     except DfmlError as error:
         raise DataError(str(error)) from error
     except Exception as error:  # the user's own code
-        raise DataError(f"model `{model.name}`: {source} cannot be imported ({said(error)})") from error
+        raise refused(model, f"{source} cannot be imported ({said(error)})") from error
     found: Any = getattr(module, name, None)
     if not callable(found):
-        raise DataError(f"model `{model.name}`: {source} has no function `{name}`")
+        raise refused(model, f"{source} has no function `{name}`")
     return found

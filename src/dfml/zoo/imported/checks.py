@@ -3,10 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from dfml.errors import DataError
-from dfml.files.user_code import said
 from dfml.imaging.pixels import normalise
-from dfml.zoo.imported.building import Imported
+from dfml.zoo.imported.building import Imported, answered, refused
 from dfml.zoo.imported.card import InputCard, ModelCard
 
 _BATCH, _SEED = 4, 20240617
@@ -29,14 +27,14 @@ def check_answers(network: Imported, model: ModelCard, given: InputCard) -> None
     before = _buffers(network)
     first = _answers(network, images, model)
     if any(not torch.equal(one, other) for one, other in zip(before, _buffers(network), strict=True)):
-        raise _refused(model, "it changes its own buffers while it answers; take what counts or averages out of it")
+        raise refused(model, "it changes its own buffers while it answers; take what counts or averages out of it")
     if not torch.equal(first, _answers(network, images, model)):
-        raise _refused(
+        raise refused(
             model, "asked twice, it answers differently: dropout or other chance is at work in evaluation mode"
         )
     alone = _answers(network, images[:1], model)
     if not torch.allclose(alone, first[:1], rtol=_ALIKE, atol=_ALIKE * float(first.abs().max())):
-        raise _refused(
+        raise refused(
             model, "its answer to an image depends on the others of the batch (batch norm without statistics?)"
         )
     _check_meaning(first, model)
@@ -53,31 +51,18 @@ def _buffers(network: nn.Module) -> list[Tensor]:
     return [buffer.clone() for buffer in network.buffers()]
 
 
+@torch.no_grad()
 def _answers(network: Imported, images: Tensor, model: ModelCard) -> Tensor:
-    try:
-        with torch.no_grad():
-            answers = network(images)
-    except Exception as error:  # the user's own code
-        raise _refused(
-            model, f"it fails on a batch of {len(images)} images of side {images.shape[-1]} ({said(error)})"
-        ) from error
-    if not isinstance(answers, Tensor):
-        raise _refused(model, f"it answers with a {type(answers).__name__}; wrap it so that it gives a tensor")
-    if answers.shape != (len(images), len(model.classes)):
-        shape, wanted = list(answers.shape), [len(images), len(model.classes)]
-        raise _refused(model, f"its answers have the shape {shape}, its {len(model.classes)} `classes` want {wanted}")
-    if not bool(answers.isfinite().all()):
-        raise _refused(model, "its answers are not finite")
-    return answers
+    return answered(network, images, model)
 
 
 def _check_meaning(answers: Tensor, model: ModelCard) -> None:
     plain = answers.exp() if model.outputs == "probabilities" else answers
     sums_to_one = bool((plain.sum(1) - 1).abs().max() < _ALIKE) and bool((plain >= 0).all())
     if sums_to_one and model.outputs == "logits":
-        raise _refused(model, "its answers are probabilities; say `outputs: probabilities`")
+        raise refused(model, "its answers are probabilities; say `outputs: probabilities`")
     if not sums_to_one and model.outputs == "probabilities":
-        raise _refused(model, "its answers are no probabilities; say `outputs: logits`")
+        raise refused(model, "its answers are no probabilities; say `outputs: logits`")
 
 
 def _check_gradient(network: Imported, images: Tensor, model: ModelCard) -> None:
@@ -88,10 +73,6 @@ def _check_gradient(network: Imported, images: Tensor, model: ModelCard) -> None
         message = (
             "its answers have no gradient with respect to the image; if they cannot have any, say `answers_only: true`"
         )
-        raise _refused(model, message) from None
+        raise refused(model, message) from None
     if not bool(gradient.isfinite().all()):
-        raise _refused(model, "the gradient of its answers is not finite")
-
-
-def _refused(model: ModelCard, why: str) -> DataError:
-    return DataError(f"model `{model.name}`: {why}")
+        raise refused(model, "the gradient of its answers is not finite")
