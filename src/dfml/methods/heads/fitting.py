@@ -1,8 +1,6 @@
 """What the methods with one head per zoo model share: making questions, asking, distilling, resuming."""
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,32 +17,22 @@ from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, zero_head
 from dfml.methods.heads.distillation import HeadsDistillation
 from dfml.methods.heads.questions import Questions, ask, ask_some, draw_asked, drawn, passes, to_bytes, varied
 from dfml.methods.heads.settings import BankHeadsSettings, HeadsSettings
-from dfml.methods.history import Row, preparation
-from dfml.networks.classifier import Classifier
+from dfml.methods.history import preparation
 from dfml.zoo.model import PoolModel
 
 Maker = Callable[[torch.Generator], Questions]
 """Makes questions from the source of every random choice; a resumed run calls it again, with the same result."""
 
 
-@dataclass(frozen=True)
-class Distilled:
-    """A distilled backbone with a head of zeros, and what it cost."""
+def fit_heads(context: Context, settings: HeadsSettings, questions: Maker) -> Fitted:
+    """Ask the pool, then train backbone and heads; the learner is the backbone with a head of zeros.
 
-    backbone: Classifier
-    seconds: float
-    teacher_passes: int
-    history: list[Row]
-
-
-def distil(context: Context, settings: HeadsSettings, questions: Maker, *, section: str) -> Distilled:
-    """Ask the pool, then train backbone and heads; continues where an interrupted run was saved.
+    Continues where an interrupted run was saved.
 
     Args:
         context: the cell.
         settings: of the distillation.
         questions: what is asked.
-        section: dotted key of ``settings``, for messages.
 
     Raises:
         DataError: a service fails, or answers with something else than finite numbers.
@@ -73,7 +61,7 @@ def distil(context: Context, settings: HeadsSettings, questions: Maker, *, secti
         if not bool(distillation.loss.isfinite()):
             raise DfmlError(
                 f"the distillation with heads diverged by step {distillation.steps_done}; lower "
-                f"`{section}.learning_rate`"
+                f"`{context.method}.learning_rate`"
             )
 
     rows = Loop(
@@ -92,12 +80,15 @@ def distil(context: Context, settings: HeadsSettings, questions: Maker, *, secti
     ).run()
     distillation.finish()
     history = preparation(rows)
-    if context.job.device.type == "cuda":
-        # It and its recorded step refer to each other; the memory of the questions is for what comes next.
-        del distillation
-        gc.collect()
     zero_head(backbone)
-    return Distilled(backbone, history[-1]["seconds"], teacher_passes, history)
+    seconds = history[-1]["seconds"]
+    return Fitted.of_learner(
+        context,
+        [Snapshot(0, seconds, [cpu_state(dict(backbone.named_parameters()))])],
+        teacher_passes=teacher_passes,
+        history=history,
+        stages={"heads": seconds},
+    )
 
 
 class _Patience:
@@ -135,18 +126,6 @@ class _Patience:
             sparse=True,
         ).run()
         return self.answers
-
-
-def fit_heads(context: Context, settings: HeadsSettings, questions: Maker) -> Fitted:
-    """The distilled backbone as the learner; arguments as of :func:`distil`."""
-    found = distil(context, settings, questions, section=context.method)
-    return Fitted.of_learner(
-        context,
-        [Snapshot(0, found.seconds, [cpu_state(dict(found.backbone.named_parameters()))])],
-        teacher_passes=found.teacher_passes,
-        history=found.history,
-        stages={"heads": found.seconds},
-    )
 
 
 def of_the_bank(context: Context, settings: BankHeadsSettings) -> Maker:
