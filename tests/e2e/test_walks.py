@@ -61,8 +61,6 @@ def test_the_commands_print_what_the_page_says(tmp_path):
     shutil.copy(ROOT / "dvc.yaml", workflow.folder)
     play = [sys.executable, "examples/your_zoo/make_lab.py", home / "lab", "--epochs", "1"]
     subprocess.run(play, cwd=workflow.folder, env=workflow.environment(), check=True, capture_output=True)
-    (own,) = [block.text for block in BLOCKS if block.language == "yaml"]
-    (home / "lab.yaml").write_text(own, encoding="utf-8")
     # The smoke configuration has all methods, and another number of shots.
     default = yaml.safe_load((workflow.folder / "config/config.yaml").read_text(encoding="utf-8"))
     brief = {"methods": default["methods"], "shots": [1]}
