@@ -35,12 +35,13 @@ def shape(text: str, home: Path) -> str:
 
 
 def typed(folder: Path, command: str, home: Path, environment: dict[str, str]) -> str:
-    """What a command of the page prints; a run that learns has the tiny settings below the user's own."""
+    """What a command of the page prints; a run that learns has tiny settings below the user's own, and one above."""
     program, *words = shlex.split(command.removeprefix("./run.sh "))
     words = [str(home) + word[1:] if word == "~" or word.startswith("~/") else word for word in words]
     if program == "snakemake" and "-n" not in words:
         place = words.index("--configfile") + 1
-        words = [*words[:place], "config/smoke.yaml", "config/brief.yaml", *words[place:], "--cores", "2"]
+        tiny, quick = ["config/smoke.yaml", "config/brief.yaml"], "config/quick.yaml"
+        words = [*words[:place], *tiny, words[place], quick, *words[place + 1 :], "--cores", "2"]
     run = subprocess.run(
         [sys.executable, *MODULES[program], *words],
         cwd=folder,
@@ -65,6 +66,9 @@ def test_the_commands_print_what_the_page_says(tmp_path):
     default = yaml.safe_load((workflow.folder / "config/config.yaml").read_text(encoding="utf-8"))
     brief = {"methods": default["methods"], "shots": [1]}
     (workflow.folder / "config/brief.yaml").write_text(yaml.safe_dump(brief), encoding="utf-8")
+    # What the example for a zoo writes takes many steps.
+    quick = {"inversion": {"five": {"steps": 2}}}
+    (workflow.folder / "config/quick.yaml").write_text(yaml.safe_dump(quick), encoding="utf-8")
 
     walked = steps()
     assert [command.split()[1] for command, _ in walked].count("snakemake") == 4
