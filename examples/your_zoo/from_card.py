@@ -51,11 +51,14 @@ def settings_for(card_file: Path, images: Path | None) -> dict[str, object]:
     """The whole configuration."""
     card = read_card(card_file)
     pool: dict[str, object] = {"datasets": [], "zoos": ["lab"], "evaluate": ["mine" if images else "icons_colour"]}
+    # All of it is slower than the default experiment, and better on a zoo of few models (docs/your_zoo.md).
+    heads: dict[str, object] = {"questions": 24000, "steps": 6000, "temperature": 2.0}
     if card.answers_only:
         pool["access"] = "logits"
-        how: dict[str, object] = {"procedural_heads": {"start": "random"}}
-    else:  # slower than by default, and surer for networks of many layers (docs/your_zoo.md)
-        how = {"inversion": {"five": {"steps": 30, "bn_weight": 0.0}}}
+        how: dict[str, object] = {"procedural_heads": heads | {"start": "random"}}
+    else:
+        how = {row: heads | {"statistics": "batch"} for row in ("procedural_heads", "mixed_heads")}
+        how |= {"inversion": {"five": {"steps": 30, "bn_weight": 0.0}}}
     return {
         "experiment": "lab",
         "shots": [SHOTS],

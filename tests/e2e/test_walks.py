@@ -67,7 +67,8 @@ def test_the_commands_print_what_the_page_says(tmp_path):
     brief = {"methods": default["methods"], "shots": [1]}
     (workflow.folder / "config/brief.yaml").write_text(yaml.safe_dump(brief), encoding="utf-8")
     # What the example for a zoo writes takes many steps.
-    quick = {"inversion": {"five": {"steps": 2}}}
+    few = {"questions": 60, "steps": 4}
+    quick = {"inversion": {"five": {"steps": 2}}, "procedural_heads": few, "mixed_heads": few}
     (workflow.folder / "config/quick.yaml").write_text(yaml.safe_dump(quick), encoding="utf-8")
 
     walked = steps()
