@@ -100,3 +100,13 @@ def test_inversion_is_needed_by_option_or_always():
     assert not METHODS["free"].needs_inversion({"generator": "fresh"})
     assert METHODS["bank_heads"].needs_inversion({})
     assert not METHODS["random"].needs_inversion({})
+
+
+def test_what_is_forgotten_is_the_cells_own(tmp_path):
+    own = [tmp_path / name for name in ("seed1.pt", "seed1.heads.pt", "seed1.asked4.pt")]
+    others = [tmp_path / name for name in ("seed10.pt", "seed10.heads.pt", "seed1.txt", "xseed1.heads.pt")]
+    for path in (*own, *others):
+        path.touch()
+    context("free", resume=tmp_path / "seed1.pt").forget()
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+    context("free", resume=None).forget()
