@@ -12,6 +12,7 @@ from dfml.errors import ConfigError
 from dfml.results import published
 from dfml.results.claims.declared import Claims, load_claims
 from dfml.results.claims.page import DECLARED, PAGE, claims_page
+from support import lab
 from support.repository import ROOT
 
 RIGHT = {
@@ -119,7 +120,12 @@ class TestCommitted:
         assert {name for claim in self.claims.claims for name in claim.experiments} == set(self.claims.experiments)
 
     @pytest.mark.parametrize("name", claims.experiments)
-    def test_an_experiment_runs_what_claims_want_of_it(self, name):
+    def test_an_experiment_runs_what_claims_want_of_it(self, name, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)  # where the card of a lab is, which examples/your_zoo/make_lab.py would train
+        folder = tmp_path / "data" / "lab"
+        lab.write_networks(folder)
+        facts = {"options": {"outputs": 5}, "classes": lab.classes(5)}
+        lab.write_card(folder, [lab.model(folder, "own", lab.module("own", 5), "nets.py:own", **facts)])
         experiment = self.claims.experiments[name]
         config = load_config([ROOT / "config" / "config.yaml", *(ROOT / file for file in experiment.files)])
         assert (config.experiment, config.evaluation.split) == (name, "meta_test")
