@@ -125,7 +125,8 @@ class TestCommitted:
         folder = tmp_path / "data" / "lab"
         lab.write_networks(folder)
         facts = {"options": {"outputs": 5}, "classes": lab.classes(5)}
-        lab.write_card(folder, [lab.model(folder, "own", lab.module("own", 5), "nets.py:own", **facts)])
+        built = lab.module("own", 5)
+        lab.write_card(folder, [lab.model(folder, f"own{i}", built, "nets.py:own", **facts) for i in range(6)])
         experiment = self.claims.experiments[name]
         config = load_config([ROOT / "config" / "config.yaml", *(ROOT / file for file in experiment.files)])
         assert (config.experiment, config.evaluation.split) == (name, "meta_test")
