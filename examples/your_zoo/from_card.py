@@ -7,6 +7,7 @@ without it on embedded drawings. What to run then is printed. Nothing that the c
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -47,7 +48,7 @@ def measured_on(images: Path | None) -> dict[str, object]:
     }
 
 
-def settings_for(card_file: Path, images: Path | None) -> dict[str, object]:
+def settings_for(card_file: Path, images: Path | None) -> dict[str, Any]:
     """The whole configuration."""
     card = read_card(card_file)
     pool: dict[str, object] = {"datasets": [], "zoos": ["lab"], "evaluate": ["mine" if images else "icons_colour"]}
@@ -78,7 +79,7 @@ def main(card: Path, config: Path, images: Path | None) -> None:
         raise DfmlError(f"{config} is there already; name another file, or remove it")
     config.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
     load_config(["config/config.yaml", config])
-    learner = f"results/lab/metalearning/lab/{rows_of(read_card(card))[-1]}/{SHOTS}shot/seed0"
+    learner = f"results/lab/metalearning/lab/{settings['methods'][-1]}/{SHOTS}shot/seed0"
     console.print(f"{config}: learners of {card}. Look at it, then run")
     console.print(f"  ./run.sh dfml zoo import {card}    to have each model tried,")
     console.print(f"  ./run.sh snakemake --configfile {config} --config 'seeds=[0]'    to make the learners, and")

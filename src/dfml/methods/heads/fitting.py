@@ -111,7 +111,7 @@ class _Patience:
                 try:
                     own.copy_(model.logits(batch))
                 except DataError as error:
-                    raise DataError(f"{error}; its answers so far are kept: mend it, and run the same again") from error
+                    raise DataError(f"{error}; its answers so far are kept: run the same again for the rest") from error
                 yield {}
 
         Loop(
