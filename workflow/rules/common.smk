@@ -157,7 +157,7 @@ def table_grid():
             reason = settings.inapplicable(pool, method)
             chosen = method in settings.selected(pool)
             status = "n/a" if reason else "run" if chosen else "not run"
-            rows.append([pool, method, status, reason, settings.pools[pool].shots])
+            rows.append([pool, method, status, reason, settings.shots_of(pool, method)])
     return rows
 
 

@@ -88,18 +88,20 @@ def _names(config: "Experiment") -> Iterator[Problem]:
             if name not in config.networks:
                 message = f"`{name}` is not under `networks`; {unknown(name, config.networks)}"
                 yield Problem(f"pools.{pool}.networks", message, (f"networks.{name}",))
-        for shots in chosen.shots or ():
-            if shots not in config.shots:
+        limits = {"shots": chosen.shots or (), **{f"shots_of.{name}": own for name, own in chosen.shots_of.items()}}
+        for key, numbers in limits.items():
+            for shots in set(numbers).difference(config.shots):
                 message = f"`{shots}` is not in the top-level `shots`; add it there or remove it here"
-                yield Problem(f"pools.{pool}.shots", message, ("shots",))
-        for name in chosen.methods or ():
-            every = (*METHODS, *config.variants, *config.custom_methods)
-            if name not in every:
-                message = f"unknown method `{name}`; {unknown(name, every)}"
-                yield Problem(f"pools.{pool}.methods", message, ("custom_methods", "variants"))
-            elif name not in config.all_methods:
-                message = f"`{name}` is not in the top-level `methods`; add it there or remove it here"
-                yield Problem(f"pools.{pool}.methods", message, ("methods",))
+                yield Problem(f"pools.{pool}.{key}", message, ("shots",))
+        every = (*METHODS, *config.variants, *config.custom_methods)
+        for key, names in (("methods", chosen.methods or ()), ("shots_of", chosen.shots_of)):
+            for name in names:
+                if name not in every:
+                    message = f"unknown method `{name}`; {unknown(name, every)}"
+                    yield Problem(f"pools.{pool}.{key}", message, ("custom_methods", "variants"))
+                elif key == "methods" and name not in config.all_methods:
+                    message = f"`{name}` is not in the top-level `methods`; add it there or remove it here"
+                    yield Problem(f"pools.{pool}.methods", message, ("methods",))
 
 
 def _paths(config: "Experiment") -> Iterator[Problem]:

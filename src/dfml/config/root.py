@@ -203,6 +203,12 @@ class Experiment(Section):
         chosen = self.pools[pool].methods
         return tuple(m for m in self.all_methods if chosen is None or m in chosen)
 
+    def shots_of(self, pool: str, method: str) -> tuple[int, ...]:
+        """Numbers of shots that a method is run at on a pool."""
+        chosen = self.pools[pool]
+        limits = [only for only in (chosen.shots, chosen.shots_of.get(method)) if only is not None]
+        return tuple(shots for shots in self.shots if all(shots in only for only in limits))
+
     def cells(self) -> list[Cell]:
         """Every learner of the experiment, in table order."""
         return [
@@ -210,8 +216,7 @@ class Experiment(Section):
             for pool in self.pools
             for method in self.selected(pool)
             if self.inapplicable(pool, method) is None
-            for shots in self.shots
-            if (own := self.pools[pool].shots) is None or shots in own
+            for shots in self.shots_of(pool, method)
             for seed in self.seeds
         ]
 

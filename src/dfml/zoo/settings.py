@@ -2,10 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from dfml.networks.settings import NetworkSettings
 from dfml.settings import Access, DisagreementError, Name, Problem, RowName, Section, distinct
+
+Shots = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False), AfterValidator(distinct)]
+"""Numbers of shots, none of them twice."""
 
 
 class ImportedZooSettings(Section):
@@ -41,10 +44,11 @@ class PoolSettings(Section):
         strict=False,
         description="Methods run on this pool; null runs every method of the top-level list, [] none.",
     )
-    shots: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
-        None,
-        strict=False,
-        description="Numbers of shots run on this pool; null runs every one of the top-level list, `[]` none.",
+    shots: Shots | None = Field(
+        None, description="Numbers of shots run on this pool; null runs every one of the top-level list, `[]` none."
+    )
+    shots_of: dict[RowName, Shots] = Field(
+        {}, description="The same for single methods that run at some of these only: `{free: [1]}`."
     )
     access: Access = Field(
         "weights",
@@ -52,7 +56,7 @@ class PoolSettings(Section):
         "respect to the image as well, or all `weights`. Methods that need more are n/a.",
     )
 
-    _no_repetition = field_validator("datasets", "networks", "zoos", "evaluate", "methods", "shots")(distinct)
+    _no_repetition = field_validator("datasets", "networks", "zoos", "evaluate", "methods")(distinct)
 
     @model_validator(mode="after")
     def _has_models(self) -> "PoolSettings":

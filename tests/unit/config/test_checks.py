@@ -145,6 +145,23 @@ class TestNames:
             "pools.single.shots: `5` is not in the top-level `shots`; add it there or remove it here"
         ]
 
+    def test_a_method_runs_at_some_of_the_shots_of_its_pool(self):
+        both = {"shots": [1, 5], "methods": ["random", "best"], "seeds": [0]}
+        pools = {"single": {"shots_of": {"best": [5]}}, "few": {"shots": [1], "shots_of": {"best": [5], "random": [1]}}}
+        cells = validate_config({**both, "pools": pools}).cells()
+        assert [(cell.pool, cell.method, cell.shots) for cell in cells] == [
+            ("single", "random", 1),
+            ("single", "random", 5),
+            ("single", "best", 5),
+            ("few", "random", 1),
+        ]
+        wrong = {"bets": [5], "best": [2], "free": [1]}
+        unlisted, misspelt = problems({**both, "pools": {"single": {"shots_of": wrong}}})
+        assert unlisted == (
+            "pools.single.shots_of.best: `2` is not in the top-level `shots`; add it there or remove it here"
+        )
+        assert misspelt.startswith("pools.single.shots_of: unknown method `bets`; did you mean `best`?")
+
     def test_unlabelled_images_are_of_another_domain(self):
         wanted = {"methods": ["random", "unlabelled_heads"], "unlabelled_heads": {"dataset": "emoji"}}
         assert problems(wanted) == ["unlabelled_heads.dataset: `emoji` is not under `datasets`; add `emoji: {}` there"]
