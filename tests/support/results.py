@@ -12,20 +12,19 @@ RULES = ("finetune", "centroid_euclidean", "centroid_cosine")
 MODES = ("transductive", "support")
 
 GRID = [
-    ("single", "random", "run", None),
-    ("single", "average", "run", None),
-    ("single", "zoo_features", "run", None),
-    ("single", "zoo_ensemble", "run", None),
-    ("single", "free", "run", None),
-    ("single", "free_official", "run", None),
-    ("single", "free_heads", "run", None),
-    ("single", "supervised_maml", "run", None),
-    ("multi_architecture", "random", "run", None),
-    ("multi_architecture", "average", "n/a", "averaging weights needs models of one architecture"),
-    ("multi_architecture", "zoo_features", "run", None),
-    ("multi_architecture", "zoo_ensemble", "not run", None),
-    ("multi_architecture", "free", "run", None),
-    ("multi_architecture", "free_heads", "run", None),
+    ("single", "random", None),
+    ("single", "average", None),
+    ("single", "zoo_features", None),
+    ("single", "zoo_ensemble", None),
+    ("single", "free", None),
+    ("single", "free_official", None),
+    ("single", "free_heads", None),
+    ("single", "supervised_maml", None),
+    ("multi_architecture", "random", None),
+    ("multi_architecture", "average", "averaging weights needs models of one architecture"),
+    ("multi_architecture", "zoo_features", None),
+    ("multi_architecture", "free", None),
+    ("multi_architecture", "free_heads", None),
 ]
 """Rows of a grid like the default configuration's."""
 
@@ -91,8 +90,8 @@ def curve(method: str, seed: int, *, points: int = 6) -> list[dict]:
 def write_demo(folder: Path, *, seeds=(0, 1, 2), shots=(1,), grid=GRID) -> list[Path]:
     """Records for every cell of `grid` that runs; numbers differ by method, rule, mode and seed."""
     paths = []
-    for pool, method, status, _ in grid:
-        if status != "run":
+    for pool, method, reason in grid:
+        if reason is not None:
             continue
         rules = RULES[1:] if method.startswith("zoo_") else RULES
         for count in shots:

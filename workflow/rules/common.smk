@@ -145,19 +145,14 @@ check_images()
 
 
 def table_grid():
-    """(pool, method, status, reason, shots) of every pair in table order; tables say why a number is missing.
-
-    A pool that asks for methods of which none applies is listed as well.
-    """
+    """(pool, method, reason, shots) of every pair asked for, in table order; the reason why it cannot run, or None."""
     rows = []
     for pool in [
         name for name in settings.pools if settings.selected(name) and settings.pools[name].measured
     ]:
-        for method in settings.all_methods:
+        for method in settings.selected(pool):
             reason = settings.inapplicable(pool, method)
-            chosen = method in settings.selected(pool)
-            status = "n/a" if reason else "run" if chosen else "not run"
-            rows.append([pool, method, status, reason, settings.shots_of(pool, method)])
+            rows.append([pool, method, reason, settings.shots_of(pool, method)])
     return rows
 
 

@@ -94,8 +94,8 @@ def _names(config: "Experiment") -> Iterator[Problem]:
                 message = f"`{shots}` is not in the top-level `shots`; add it there or remove it here"
                 yield Problem(f"pools.{pool}.{key}", message, ("shots",))
         every = (*METHODS, *config.variants, *config.custom_methods)
-        for key, names in (("methods", chosen.methods or ()), ("shots_of", chosen.shots_of)):
-            for name in names:
+        for key, listed in (("methods", chosen.methods or ()), ("shots_of", tuple(chosen.shots_of))):
+            for name in listed:
                 if name not in every:
                     message = f"unknown method `{name}`; {unknown(name, every)}"
                     yield Problem(f"pools.{pool}.{key}", message, ("custom_methods", "variants"))

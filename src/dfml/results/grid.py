@@ -1,4 +1,4 @@
-"""The grid: which (pool, method) pairs an experiment runs, cannot run, or leaves out."""
+"""The grid: which (pool, method) pairs an experiment asks for, and which of them it cannot run."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ STATUS_IN_CSV = {RUN: "run", NOT_APPLICABLE: "not applicable", NOT_RUN: "not run
 class GridCell:
     """One (pool, method) pair.
 
-    ``reason`` says why it is n/a (None otherwise), ``shots`` which of the experiment's numbers of shots its pool runs
-    (None: every one).
+    ``reason`` says why it cannot be run (None: it is), ``shots`` at which of the experiment's numbers of shots it is
+    asked for (None: every one).
     """
 
     pool: str
     method: str
-    status: str
     reason: str | None = None
     shots: Sequence[int] | None = None
 
@@ -36,19 +35,11 @@ class GridCell:
 
 
 def read_grid(rows: Iterable[Sequence[Any]]) -> list[GridCell]:
-    """The grid from plain rows ``(pool, method, status, reason, shots)``, in the order given; shots may be left out.
+    """The grid from plain rows ``(pool, method, reason, shots)``, in the order given; the last two may be left out.
 
-    Raises DfmlError for an unknown status, an n/a without a reason, or a pair that is listed twice.
+    Raises DfmlError for a pair that is listed twice.
     """
-    grid: list[GridCell] = []
-    for row in rows:
-        cell = GridCell(*row)
-        name = f"{cell.pool} / {cell.method}"
-        if cell.status not in (RUN, NOT_APPLICABLE, NOT_RUN):
-            raise DfmlError(f"the grid gives {name} the status {cell.status!r}; use run, n/a or not run.")
-        if cell.status == NOT_APPLICABLE and not cell.reason:
-            raise DfmlError(f"the grid calls {name} n/a without saying why; add the reason.")
-        grid.append(cell)
+    grid = [GridCell(*row) for row in rows]
     pairs = [(cell.pool, cell.method) for cell in grid]
     for pair in pairs:
         if pairs.count(pair) > 1:
@@ -69,7 +60,7 @@ def check_against_grid(
     Dropping it silently would print a table that disagrees with ``results.csv``.
     """
     expected = {
-        (cell.pool, cell.method, count) for cell in grid if cell.status == RUN for count in shots if cell.wants(count)
+        (cell.pool, cell.method, count) for cell in grid if cell.reason is None for count in shots if cell.wants(count)
     }
     for row in frame.drop_duplicates(["pool", "method", "ways", "shots"]).itertuples():
         if (row.pool, row.method, row.shots) not in expected or row.ways != ways:

@@ -11,7 +11,7 @@ from dfml.results.compare import differing, join_experiments
 from dfml.results.summary import average_over_seeds
 from support.results import write_demo
 
-GRID = [("single", method, "run", None) for method in ("best", "free")]
+GRID = [("single", method, None) for method in ("best", "free")]
 
 
 def finished(folder, **config):

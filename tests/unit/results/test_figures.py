@@ -51,7 +51,7 @@ def test_every_figure_in_both_formats_and_equal_bytes(tmp_path):
 
 def test_nothing_to_draw_is_said_and_settings_are_left_alone(tmp_path):
     before = dict(mpl.rcParams)
-    figures = draw(tmp_path, [write_record(tmp_path)], grid=[("single", "free", "run", None)])
+    figures = draw(tmp_path, [write_record(tmp_path)], grid=[("single", "free", None)])
     assert len(list(figures.iterdir())) == 2 * len(FIGURES)
     assert dict(mpl.rcParams) == before
 
@@ -84,6 +84,17 @@ def test_main_figure_draws_each_mean_with_its_interval_and_the_chance_line(tmp_p
     assert [20.0, 20.0] in [list(line.get_xdata()) for line in panels[0].lines]
     assert [label.get_text() for label in panels[0].get_yticklabels()][-1] == "Supervised MAML*"
     assert "n/a" in [text.get_text() for text in panels[2].texts]
+
+
+def test_main_figure_has_no_row_for_shots_that_a_method_is_not_asked_for(tmp_path):
+    grid = read_grid([("single", "random", None), ("single", "free", None, [1])])
+    both = collect(
+        [*write_demo(tmp_path, grid=[("single", "random", None)], shots=(1, 5)), *write_demo(tmp_path, grid=SMALL[2:3])]
+    )
+    one, _, five, _ = main_figure(both, grid, ways=5, shots=[1, 5]).axes
+    assert [label.get_text() for label in one.get_yticklabels()] == ["Random", "FREE"]
+    assert [label.get_text() for label in five.get_yticklabels()] == ["Random"]
+    assert not five.texts or "not run" not in [text.get_text() for text in five.texts]
 
 
 def test_band_keeps_only_iterations_that_every_seed_reached():

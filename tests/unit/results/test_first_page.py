@@ -38,8 +38,8 @@ def shown_methods(table) -> list[str]:
     ],
 )
 def test_the_short_table_has_the_named_methods_and_a_users_own(tmp_path, methods, shown):
-    grid = [("single", method, "run", None) for method in methods]
-    made_up = [("single", "best" if method == "twin" else method, "run", None) for method in methods]
+    grid = [("single", method, None) for method in methods]
+    made_up = [("single", "best" if method == "twin" else method, None) for method in methods]
     frame = collect(write_demo(tmp_path, grid=made_up, seeds=(0, 1)))
     if "twin" in methods:
         frame["method"] = frame["method"].replace("best", "twin")
@@ -93,7 +93,7 @@ def test_without_a_bank_it_says_so():
 
 
 def test_the_page_needs_nothing_beside_it(tmp_path):
-    grid = [("single", "free", "run", None)]
+    grid = [("single", "free", None)]
     table = short_table(collect(write_demo(tmp_path, grid=grid)), read_grid(grid), ways=5, shots=[1])
     for stem in ("main", "recovered"):
         (tmp_path / f"{stem}.svg").write_text("<svg/>")

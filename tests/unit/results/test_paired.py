@@ -95,7 +95,7 @@ def test_pairing_narrows_the_interval_of_learners_that_find_the_same_episodes_ha
 
 
 def test_each_cell_is_compared_within_its_pool_seed_shots_rule_and_mode(tmp_path):
-    grid = [("single", "best", "run", None), *GRID]
+    grid = [("single", "best", None), *GRID]
     frame = collect(write_demo(tmp_path, grid=grid, shots=(1, 5)))
     place = ["pool", "shots", "seed", "dataset", "rule", "batch_norm"]
     reference = frame["pool"].map({"single": "best", "multi_architecture": "zoo_features"})
@@ -194,7 +194,7 @@ def lines(table):
     return {row[2]: row[3:] for row in rows if len(row) > 3}
 
 
-PAIR = [("single", "best", "run", None), ("single", "free", "run", None)]
+PAIR = [("single", "best", None), ("single", "free", None)]
 
 
 class TestTables:
@@ -224,7 +224,7 @@ class TestTables:
             records.append(
                 write_record(tmp_path, method="supervised_maml", seed=seed, results=[result(accuracy=90.0, episodes=4)])
             )
-        main, difference = made(tmp_path, records, [*PAIR, ("single", "supervised_maml", "run", None)])
+        main, difference = made(tmp_path, records, [*PAIR, ("single", "supervised_maml", None)])
         (bound,) = (row for name, row in lines(main).items() if name.startswith("Supervised MAML"))
         assert not bound[0].startswith("**")
         assert lines(main)["FREE"][0].startswith("**")
@@ -232,7 +232,7 @@ class TestTables:
 
     def test_pools_without_the_best_model_are_named(self, tmp_path):
         records = [*pair(tmp_path), write_record(tmp_path, pool="other", results=[result(episodes=4)])]
-        _, difference = made(tmp_path, records, [*PAIR, ("other", "free", "run", None)])
+        _, difference = made(tmp_path, records, [*PAIR, ("other", "free", None)])
         assert set(difference.data["pool"]) == {"single"}
         assert "Left out, since neither Best single nor Zoo features was run on them: other." in difference.notes
 
@@ -240,7 +240,7 @@ class TestTables:
         both = [result(episodes=4), result(rule="centroid_cosine", episodes=4)]
         features = write_record(tmp_path, pool="lab", method="zoo_features", right=[BEST], results=both[1:])
         free = write_record(tmp_path, pool="lab", right=[FREE, FREE], results=both)
-        grid = [*PAIR, ("lab", "zoo_features", "run", None), ("lab", "free", "run", None)]
+        grid = [*PAIR, ("lab", "zoo_features", None), ("lab", "free", None)]
         _, difference = made(tmp_path, [*pair(tmp_path), features, free], grid)
         found = difference.data.set_index(["pool", "method", "rule"])["over_best"]
         assert found["lab", "free", "centroid_cosine"] == found["single", "free", "finetune"] == pytest.approx(2.0)
@@ -264,7 +264,7 @@ class TestTables:
             write_record(tmp_path, method=method, results=[result(rule=rule) for rule in rules])
             for method in ("best", "zoo_ensemble")
         ]
-        grid = [PAIR[0], ("single", "zoo_ensemble", "run", None)]
+        grid = [PAIR[0], ("single", "zoo_ensemble", None)]
         for table, at in zip(made(tmp_path, records, grid), (0, 0), strict=True):
             marked = [cell for row in lines(table).values() for cell in row if cell.endswith("(a)")]
             assert marked == [lines(table)["Zoo ensemble"][at]]

@@ -51,7 +51,7 @@ def table_of(folder, accuracies, *, method="free", ways=5, split="meta_test"):
     frame = read_results_csv(folder / "results.csv").assign(split=split)
     zoos = [zoo(dataset=name) for name in sorted({name for name, _ in accuracies})]
     files = [write(folder, f"zoo{place}.json", content) for place, content in enumerate(zoos)]
-    grid = read_grid([("single", name, "run", None) for name in ("free", "random")])
+    grid = read_grid([("single", name, None) for name in ("free", "random")])
     published = load_published(declared(folder))
     return published_table(frame, grid, read_zoos(files), published, ways=ways, shots=[1])
 

@@ -46,12 +46,11 @@ def main_figure(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, sho
         if any(cell.pool == pool and cell.wants(count) for cell in grid)
         for dataset in datasets_of(frame, pool) or [""]
     ]
-    methods = [sum(cell.pool == pool for cell in grid) for _, pool, _ in places]
-    heights = [0.75 + count * (0.12 + 0.16 * len(rules)) for count in methods]
+    shown = [[cell for cell in grid if cell.pool == pool and cell.wants(count)] for count, pool, _ in places]
+    heights = [0.75 + len(cells) * (0.12 + 0.16 * len(rules)) for cells in shown]
     figure, axes = panels(heights, len(modes), width=5.2)
     right = 1.12 * max((frame["accuracy"] + frame["ci95"]).max(), 100 / ways)
-    for row, (count, pool, dataset) in enumerate(places):
-        cells = [cell for cell in grid if cell.pool == pool]
+    for row, ((count, pool, dataset), cells) in enumerate(zip(places, shown, strict=True)):
         for column, mode in enumerate(modes):
             panel = axes[row][column]
             _frame_panel(panel, cells, ways=ways, right=min(right, 112.0))
@@ -102,7 +101,7 @@ def _draw_method(
 ) -> None:
     """The bars of one method, or the words that stand for them."""
     if means.empty:
-        words = NOT_APPLICABLE if cell.status == NOT_APPLICABLE else NOT_RUN
+        words = NOT_RUN if cell.reason is None else NOT_APPLICABLE
         panel.text(0.8, position, words, va="center", color=QUIET, fontstyle="italic", fontsize=8)
         return
     height = _BAR / len(rules)

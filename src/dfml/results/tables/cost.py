@@ -87,7 +87,7 @@ def _summary(rows: pd.DataFrame, cell: GridCell, ways: int, shots: int) -> dict[
     """Numbers of one method over its seeds; None where nothing was recorded."""
     place = {"pool": cell.pool, "ways": ways, "shots": shots, "method": cell.method}
     if rows.empty:
-        status = STATUS_IN_CSV[NOT_APPLICABLE if cell.status == NOT_APPLICABLE else NOT_RUN]
+        status = STATUS_IN_CSV[NOT_APPLICABLE if cell.reason is not None else NOT_RUN]
         return {**dict.fromkeys(_COLUMNS), **place, "status": status, "note": cell.reason or ""}
     return {
         **place,

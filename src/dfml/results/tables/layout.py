@@ -58,8 +58,8 @@ def rows_at(frame: pd.DataFrame, cell: GridCell, dataset: str, shots: int) -> pd
 
 def status_of(cell: GridCell, rows: pd.DataFrame) -> tuple[str, str]:
     """(status, note): a cell that should have run but left no record counts as not run."""
-    if cell.status == NOT_APPLICABLE:
-        return NOT_APPLICABLE, cell.reason or ""
+    if cell.reason is not None:
+        return NOT_APPLICABLE, cell.reason
     return (NOT_RUN if rows.empty else RUN), real_images_note(cell.method)
 
 

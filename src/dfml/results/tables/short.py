@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from dfml.catalogue import METHODS, entry
-from dfml.results.grid import RUN, GridCell
+from dfml.results.grid import GridCell
 from dfml.results.labels import BATCH_NORMS, in_order, real_images_note, split_label
 from dfml.results.summary import MEASURED, average_over_seeds, leaders, with_domain_means
 from dfml.results.tables.accuracy import MAIN_COLUMNS
@@ -67,7 +67,7 @@ def short_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, sho
 
 
 def _shown(grid: Sequence[GridCell]) -> list[GridCell]:
-    ran = [cell for cell in grid if cell.status == RUN]
+    ran = [cell for cell in grid if cell.reason is None]
     named = {cell.method for cell in ran if cell.method in SHOWN or entry(cell.method).real_images == "own"}
     own = {cell.method for cell in ran if cell.method.partition("-")[0] not in METHODS}
     pools = {cell.pool for cell in ran if cell.method in named | own}
