@@ -61,31 +61,65 @@ def read_tensors(
     Raises:
         FileFormatError: missing, truncated, other tensors, or weights that are not finite.
     """
-    try:
-        if not path.is_file():
-            raise FileNotFoundError("there is no such file")
-        with safe_open(path, framework="pt", device=str(device or "cpu")) as stored:
-            names = set(stored.keys())
-            odd = layout.keys() - names if others else layout.keys() ^ names
-            if odd:
-                raise FileFormatError(f"{path}: tensors {sorted(odd)[:5]} do not fit {what}; {remedy}")
+    return TensorFile(path, remedy=remedy, device=device).read(layout, what=what, others=others, rows=rows)
+
+
+class TensorFile:
+    """A safetensors file that stays open: its header is read once, however often tensors of it are.
+
+    Args:
+        path: the file.
+        remedy: ends every message.
+        device: where the tensors shall live.
+
+    Raises:
+        FileFormatError: missing or truncated.
+    """
+
+    def __init__(self, path: Path, *, remedy: str, device: torch.device | None = None) -> None:
+        self.path, self.remedy = path, remedy
+        try:
+            if not path.is_file():
+                raise FileNotFoundError("there is no such file")
+            self._stored = safe_open(path, framework="pt", device=str(device or "cpu"))
+            self._names = frozenset(self._stored.keys())
+        except (OSError, SafetensorError) as error:
+            raise self._wrong(f"not a readable safetensors file ({error})") from None
+
+    def read(
+        self, layout: Layout, *, what: str, others: bool = False, rows: int | slice = slice(None)
+    ) -> dict[str, Tensor]:
+        """The tensors of ``layout``; arguments and errors as of :func:`read_tensors`."""
+        odd = layout.keys() - self._names if others else layout.keys() ^ self._names
+        if odd:
+            raise self._wrong(f"tensors {sorted(odd)[:5]} do not fit {what}")
+        try:
             for name, (dtype, shape) in layout.items():
-                found = stored.get_slice(name)
+                found = self._stored.get_slice(name)
                 if (found.get_dtype(), tuple(found.get_shape())) != (_TYPES[dtype], shape):
-                    raise FileFormatError(
-                        f"{path}: tensor {name!r} is {found.get_dtype()} {tuple(found.get_shape())}, "
-                        f"expected {_TYPES[dtype]} {shape} for {what}; {remedy}"
+                    raise self._wrong(
+                        f"tensor {name!r} is {found.get_dtype()} {tuple(found.get_shape())}, "
+                        f"expected {_TYPES[dtype]} {shape} for {what}"
                     )
             tensors = {
-                name: stored.get_tensor(name) if rows == slice(None) else stored.get_slice(name)[rows]
+                name: self.tensor(name) if rows == slice(None) else self._stored.get_slice(name)[rows]
                 for name in layout
             }
-    except (OSError, SafetensorError) as error:
-        raise FileFormatError(f"{path}: not a readable safetensors file ({error}); {remedy}") from None
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.stack(tensor.aminmax()).isfinite().all():
-            raise FileFormatError(f"{path}: tensor {name!r} holds numbers that are not finite; {remedy}")
-    return tensors
+        except (OSError, SafetensorError) as error:
+            raise self._wrong(f"not a readable safetensors file ({error})") from None
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not torch.stack(tensor.aminmax()).isfinite().all():
+                raise self._wrong(f"tensor {name!r} holds numbers that are not finite")
+        return tensors
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor of whatever type and shape; raises FileFormatError if there is none of that name."""
+        if name not in self._names:
+            raise self._wrong(f"there is no tensor {name!r}")
+        return self._stored.get_tensor(name)
+
+    def _wrong(self, what: str) -> FileFormatError:
+        return FileFormatError(f"{self.path}: {what}; {self.remedy}")
 
 
 def read_metadata(path: Path, key: str, *, remedy: str) -> Any:

@@ -3,14 +3,17 @@
 import pytest
 import torch
 import torchvision
+from safetensors import safe_open
 from torch import nn
 
 from dfml.artefacts.imported_zoo import ImportedZooManifest
 from dfml.artefacts.zoo import MANIFEST
 from dfml.errors import DataError
+from dfml.files import tensors
 from dfml.imaging.pixels import resized
 from dfml.zoo.access import AccessError
 from dfml.zoo.imported.card import InputCard
+from dfml.zoo.imported.store import load_imported
 from support.lab import (
     MEAN,
     NETWORKS,
@@ -25,7 +28,7 @@ from support.lab import (
     write_lab,
     write_networks,
 )
-from support.zoo import write_random_zoo
+from support.zoo import CPU, write_random_zoo
 
 
 @pytest.fixture
@@ -53,6 +56,20 @@ def test_models_answer_in_a_pool_as_they_do_at_home(lab):
     assert [one.architecture for one in pool] == ["birds", "plain", "grey", "sealed"]
     assert [one.selection_accuracy for one in pool] == [81.5, 0.0, 0.0, 0.0]
     assert {one.dataset for one in pool} == {"lab"}
+
+
+def test_however_often_models_are_read_the_header_of_their_file_is_parsed_once(lab, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        tensors, "safe_open", lambda *given, **options: opened.append(given) or safe_open(*given, **options)
+    )
+    _, models = load_imported(lab[1], CPU)
+    first, again = (list(models) for _ in range(2))
+    assert len(opened) == 1
+    for one, other in zip(first, again, strict=True):
+        assert one is not other
+        for name, tensor in one.state_dict().items():
+            torch.testing.assert_close(other.state_dict()[name], tensor, rtol=0, atol=0)
 
 
 def test_what_a_model_says_of_itself_is_in_the_manifest(lab):

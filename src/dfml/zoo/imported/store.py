@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from dfml.artefacts.zoo import MANIFEST, WEIGHTS
 from dfml.errors import DataError, FileFormatError, some
 from dfml.files.atomic import atomic_write
 from dfml.files.reading import sha256_file
-from dfml.files.tensors import layout_of, read_tensors
+from dfml.files.tensors import TensorFile, layout_of
 from dfml.jobs.job import Job
 from dfml.zoo.imported.building import Imported, asked, build, fit_weights, function_of, program_of, read_weights
 from dfml.zoo.imported.card import PROGRAM, ModelCard, ZooCard, read_card, registered_card
@@ -86,9 +85,10 @@ def load_imported(folder: Path, device: torch.device) -> tuple[ImportedZooManife
     weights = folder / WEIGHTS
     if not weights.is_file() or sha256_file(weights) != manifest.weights_sha256:
         raise FileFormatError(f"{weights} is missing, damaged or foreign; {REMEDY}")
+    stored = TensorFile(weights, remedy=REMEDY)
 
     def load(index: int) -> Imported:
-        return _again(card.models[index], card, card_file.parent, weights, manifest.models[index].index, device)
+        return _again(card.models[index], card, card_file.parent, stored, manifest.models[index].index, device)
 
     return manifest, OnDisk(len(manifest.models), load)
 
@@ -133,26 +133,24 @@ def _first_time(model: ModelCard, card: ZooCard, folder: Path) -> tuple[Imported
     return asked(network, model, given, _CPU), stored
 
 
-def _again(model: ModelCard, card: ZooCard, folder: Path, weights: Path, index: int, device: torch.device) -> Imported:
+def _again(
+    model: ModelCard, card: ZooCard, folder: Path, stored: TensorFile, index: int, device: torch.device
+) -> Imported:
     given = card.input_of(model)
     if model.answers_only:
         return asked(function_of(model, given, folder), model, given, device)
     if model.network == PROGRAM:
-        try:
-            with safe_open(weights, framework="pt") as stored:
-                content = bytes(stored.get_tensor(f"{index}.{PROGRAM}").numpy())
-        except (OSError, SafetensorError) as error:
-            raise FileFormatError(f"{weights}: not a readable safetensors file ({error}); {REMEDY}") from None
+        content = bytes(stored.tensor(f"{index}.{PROGRAM}").numpy())
         assert model.weights is not None
         if hashlib.sha256(content).hexdigest() != sha256_file(folder / model.weights):
             raise FileFormatError(
-                f"{weights}: the program of model `{model.name}` is not {folder / model.weights}, which the card "
+                f"{stored.path}: the program of model `{model.name}` is not {folder / model.weights}, which the card "
                 f"names, and is not run; {REMEDY}"
             )
         return asked(program_of(content, device, model.name), model, given, device)
     network = build(model, given, folder).float()
     layout = {f"{index}.{key}": kind for key, kind in layout_of(network.state_dict()).items()}
-    found = read_tensors(weights, layout, what=f"model `{model.name}`", remedy=REMEDY, others=True)
+    found = stored.read(layout, what=f"model `{model.name}`", others=True)
     network.load_state_dict({key.partition(".")[2]: tensor for key, tensor in found.items()})
     return asked(network, model, given, device)
 
