@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from http.client import HTTPException
 from pathlib import Path
+from tarfile import TarError
+from zipfile import BadZipFile
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -14,11 +17,12 @@ from dfml.artefacts.images import MANIFEST, ImagesManifest
 from dfml.cli.tools import require_repository
 from dfml.config.load import load_config
 from dfml.data.known import KNOWN, KnownDataset
-from dfml.data.listing import check_listing, find_pictures
+from dfml.data.listing import find_pictures
 from dfml.data.settings import DatasetSettings
 from dfml.data.sources.embedded import FILES
 from dfml.data.sources.folder import Folder, is_image
 from dfml.data.sources.opening import open_store
+from dfml.data.sources.store import is_archive
 from dfml.errors import DataError, DfmlError
 from dfml.jobs.wall import EMBEDDED
 
@@ -83,32 +87,27 @@ def _found(path: Path, source: str, known: KnownDataset | None) -> str:
     """
     if source == "embedded":
         return "embedded"
-    check_listing(path, source)
-    if not path.is_dir():
-        _list_zips([path])
-        return f"present, the archive {path} (images are not read: dfml data check)"
-    folder = Folder(path)
-    if not folder.files:
+    if path.is_dir() and not Folder(path).files:
         raise DataError(f"{path} is empty")
-    if not any(is_image(file.path) for file in folder.files):
-        _list_zips([path / file.path for file in folder.files])
-        return f"present, {path} without image files of its own (archives are not read: dfml data check)"
-    _, layout = find_pictures(folder, source)
+    archives = _archives(path)
+    if any(file.suffix.lower() != ".zip" for file in archives):
+        for file in archives:
+            if file.suffix.lower() == ".zip":
+                open_store(file)  # reads its list, which half a copy lacks; a tar has none and would be read through
+        return f"present, {', '.join(map(str, archives))} (not read: dfml data check)"
+    _, layout = find_pictures(open_store(path), source)
     images = sum(map(len, layout.classes.values()))
     if known and images < known.total:
         raise DataError(f"{path} has {images} images by class, a whole copy of {known.label} has {known.total}")
     return f"present, {images or len(layout.pile)} images of {len(layout.classes) or 'no'} classes in {path}"
 
 
-def _list_zips(files: Iterable[Path]) -> None:
-    """Read the lists of zip archives, which half a copy lacks; a tar has none and would have to be read through.
-
-    Raises:
-        DataError: one has no list, or is otherwise not to be read.
-    """
-    for file in files:
-        if file.suffix.lower() == ".zip":
-            open_store(file)
+def _archives(path: Path) -> list[Path]:
+    """The archive at a path, or those that a folder without images of its own holds."""
+    if not path.is_dir():
+        return [path] if is_archive(path) else []
+    inside = [file.path for file in Folder(path).files]
+    return [] if any(map(is_image, inside)) else [path / file for file in inside if is_archive(file)]
 
 
 def check(console: Console, path: str, *, source: str, side: int | None) -> int:
@@ -122,7 +121,7 @@ def check(console: Console, path: str, *, source: str, side: int | None) -> int:
     try:
         settings = DatasetSettings.model_validate(values)
     except ValidationError as error:
-        raise DfmlError("; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())) from None
+        raise DfmlError("; ".join(f"{(one['loc'] or ('path',))[-1]}: {one['msg']}" for one in error.errors())) from None
     from dfml.data.prepare import prepare_images  # imports torch
 
     # Copies, what is left out and the like are warnings, which go to stderr.
@@ -160,7 +159,8 @@ def get(console: Console, name: str) -> int:
     with tempfile.TemporaryDirectory(dir=DATA, prefix=f".{name}.") as partial:
         try:
             DOWNLOADERS[name](str(Path(partial, "whole")))
-        except (OSError, RuntimeError) as error:  # no network, a server's refusal, a full disk, a wrong checksum
+        # No network or a connection that ends, a server's refusal, a full disk, a wrong checksum, no whole archive.
+        except (OSError, RuntimeError, HTTPException, BadZipFile, TarError) as error:
             raise DfmlError(
                 f"{known.label} could not be downloaded ({error}); try again, or get it from {known.page} and put into "
                 f"{folder}: {known.layouts}"

@@ -47,7 +47,7 @@ def pack(store: Store, classes: Mapping[str, Sequence[str]], *, side: int, worke
         workers: Threads that decode.
 
     Raises:
-        DataError: images cannot be read; all are tried and up to 20 of them named.
+        DataError: files or images cannot be read; all are tried and up to 20 of them named.
     """
     paths = [path for images in classes.values() for path in images]
     rows = {path: row for row, path in enumerate(paths)}
@@ -66,6 +66,7 @@ def pack(store: Store, classes: Mapping[str, Sequence[str]], *, side: int, worke
         return broken
 
     broken: list[tuple[int, str]] = []
+    unreadable: DataError | None = None
     waiting: deque[Future[list[tuple[int, str]]]] = deque()
     # Filters of warnings are the whole process's, so they are set while one thread runs. `read_image` checks all sizes.
     with warnings.catch_warnings():
@@ -73,20 +74,26 @@ def pack(store: Store, classes: Mapping[str, Sequence[str]], *, side: int, worke
         with ThreadPoolExecutor(workers) as pool:
             batch: list[tuple[str, Content]] = []
             held = 0
-            for path, content in store.read(paths):
-                batch.append((path, content))
-                held += len(content)
-                if len(batch) == _BATCH or held > _BATCH_BYTES:
-                    waiting.append(pool.submit(decode, batch))
-                    batch, held = [], 0
-                    if len(waiting) > 2 * workers:
-                        broken += waiting.popleft().result()
+            try:
+                for path, content in store.read(paths):
+                    batch.append((path, content))
+                    held += len(content)
+                    if len(batch) == _BATCH or held > _BATCH_BYTES:
+                        waiting.append(pool.submit(decode, batch))
+                        batch, held = [], 0
+                        if len(waiting) > 2 * workers:
+                            broken += waiting.popleft().result()
+            except DataError as error:  # what was read before it is still looked at
+                unreadable = error
             waiting.append(pool.submit(decode, batch))
             for done in waiting:
                 broken += done.result()
     if broken:
         shown = some(message for _, message in sorted(broken))
-        raise DataError(f"images that cannot be read: {shown}; replace or remove them")
+        also = f". {unreadable}" if unreadable else ""
+        raise DataError(f"images that cannot be read: {shown}; replace or remove them{also}")
+    if unreadable:
+        raise unreadable
     for name, images in classes.items():
         _log.info("class %s: %d images", name, len(images))
     return Packed(x, paths, files, {name: len(images) for name, images in classes.items()})

@@ -51,7 +51,7 @@ def prepare_images(
         minimum_classes: Fewest classes a split may have, such as ways.
         evaluated: Whether models are trained and learners evaluated on it. Of one that is only asked, the minima do not
             matter, and it may be pictures without classes.
-        needed: Splits that have to be enough; others may be smaller, or empty.
+        needed: Splits that have to be enough; others may be smaller, or have no class at all.
         workers: Threads that decode; they change nothing but the time.
 
     Raises:
@@ -68,7 +68,7 @@ def prepare_images(
         save_images(folder, images, source=settings.source)
         return
     known = KNOWN.get(settings.source)
-    store = open_store(Path(settings.path or "").expanduser())
+    store = open_store(_place("path", settings.path or ""))
     store, layout = find_pictures(store, settings.source)
     layout.warn()
     if not evaluated and settings.split is None and not known and len(layout.classes) < len(SPLITS):
@@ -79,7 +79,10 @@ def prepare_images(
             f"{store.where} has {len(layout.pile)} images and no class folders; put the images of each class into a "
             "folder named after it (pictures without classes can only be asked by unlabelled_heads)"
         )
-    split = _known_split(settings.source, known, layout, splits) if known else _folder_split(settings, store, layout)
+    if known:
+        split = _known_split(settings.source, known, store, layout, splits)
+    else:
+        split = _folder_split(settings, store, layout)
     # Before any image is decoded, which may take minutes: a mistake in the split shows at once.
     _check(name, split, layout.classes, *least)
     parts = [part for part in SPLITS for c in getattr(split, part) for _ in layout.classes[c]]
@@ -108,7 +111,15 @@ def _prepare_pile(
     save_images(folder, {"meta_train": images}, source=settings.source)
 
 
-def _known_split(source: str, known: KnownDataset, layout: Layout, splits: Path) -> ClassSplit:
+def _place(key: str, path: str) -> Path:
+    """A path of the configuration; raises a DataError where it is in the home of nobody."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise DataError(f"`{key}`: {path} is in the home directory of a user who is not known here") from None
+
+
+def _known_split(source: str, known: KnownDataset, store: Store, layout: Layout, splits: Path) -> ClassSplit:
     """The official split, if the copy is whole."""
     path = splits / f"{source}.json"
     wanted = images_of_whole_copy(path)
@@ -118,9 +129,12 @@ def _known_split(source: str, known: KnownDataset, layout: Layout, splits: Path)
     ]
     if short:
         images = sum(min(found.get(name, 0), count) for name, count in wanted.items())
+        # A plain folder has its classes one folder deep, and a split names none that is not there.
+        plain = known.depth == 1 and all(map(found.get, wanted))
+        spare = f", or read what is there by `source: folder` with `split: {path}`" if plain else ""
         raise DataError(
-            f"this copy of {known.label} is not whole: {images} of {known.total} images, fewer than there should be in "
-            f"{some(short)}; complete it, or read what is there by `source: folder` with `split: {path}`"
+            f"{store.where}: this copy of {known.label} is not whole: {images} of {known.total} images, fewer than "
+            f"there should be in {some(short)}; complete it{spare}"
         )
     more = [f"{name} ({found[name]}, not {count})" for name, count in wanted.items() if found[name] > count]
     if more:
@@ -137,10 +151,10 @@ def _known_split(source: str, known: KnownDataset, layout: Layout, splits: Path)
 def _folder_split(settings: DatasetSettings, store: Store, layout: Layout) -> ClassSplit:
     """The split of the configuration, or that of the layout, or one that is drawn."""
     if settings.split is not None:
-        return read_split(Path(settings.split).expanduser(), list(layout.classes))
+        return read_split(_place("split", settings.split), list(layout.classes))
     if not layout.parts:
         return seeded_split(list(layout.classes), seed=settings.split_seed, fractions=settings.fractions)
-    if not {"test"} < set(layout.parts) <= set(_FOLDER_PARTS):
+    if not {"test"} <= set(layout.parts) <= set(_FOLDER_PARTS):
         raise DataError(
             f"{store.where} has the parts {', '.join(layout.parts)} of different classes; a class split is made of "
             "train, val and test: add what is missing, or name a split file by `split`"
@@ -157,7 +171,7 @@ def _check(
     minimum_classes: int,
     needed: Collection[str],
 ) -> None:
-    """Raise a DataError when a split that is needed has too few classes, or one of them too few images."""
+    """Raise a DataError when a split that is needed has too few classes, or too few images of one; none is refused."""
     parts = [part for part in SPLITS if part in needed]
     for part in parts:
         classes = len(getattr(split, part))
@@ -167,10 +181,12 @@ def _check(
                 f"{name}: {part} has {classes} classes, but {minimum_classes} are needed; "
                 f"lower `ways`, add classes or change the class split{spare}"
             )
-    names = [c for part in parts for c in getattr(split, part)]
-    short = [f"{c} ({len(images[c])})" for c in names if len(images[c]) < minimum_images]
-    if short:
+    for least, those in ((minimum_images, parts), (1, SPLITS)):
+        names = [c for part in those for c in getattr(split, part)]
+        short = [f"{c} ({len(images[c])})" for c in names if len(images[c]) < least]
+        if not short:
+            continue
         raise DataError(
-            f"{name}: every class needs at least {minimum_images} images; too few in: {', '.join(short)}; "
+            f"{name}: every class needs at least {least} image{'s' * (least > 1)}; too few in: {some(short)}; "
             "lower `shots` or `evaluation.queries`, add images or take these classes out of the split"
         )

@@ -1,5 +1,7 @@
 """`dfml data`: what is there, reading it as a run would, and getting it."""
 
+from http.client import IncompleteRead
+
 import pytest
 
 from dfml.cli import data
@@ -48,14 +50,48 @@ def test_less_than_a_whole_copy_is_damaged(repository, capsys, classes, told):
     assert told in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["EuroSAT.zip", "EuroSAT.tar"])
-def test_images_in_archives_are_not_read(repository, capsys, name):
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("EuroSAT.zip", "damaged: data/eurosat has 1 images by class, a whole copy of EuroSAT (RGB) has 27000"),
+        ("EuroSAT.tar", "present, data/eurosat/EuroSAT.tar (not read: dfml data check)"),
+    ],
+)
+def test_images_in_archives_are_not_read_and_those_of_a_zip_are_counted(repository, capsys, name, state):
     (write_zip if name.endswith("zip") else write_tar)(repository / name, {"a/1.jpg": b"no image"})
     write_files(repository / "data/eurosat", {name: (repository / name).read_bytes()})
     assert main(["data", "status"]) == 0
     said = capsys.readouterr().out
-    assert "eurosat: present, data/eurosat without image files" in said
+    assert f"  eurosat: {state}\n" in said
     assert f"    from {KNOWN['eurosat'].page}; licence: MIT" in said
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "told"),
+    [
+        ({"CUB_200_2011.tgz.part": b"half"}, "", "holds no image files"),
+        ({"README.txt": b"soon"}, "", "holds no image files"),
+        ({"pictures.rar": b"Rar!"}, "/pictures.rar", "is neither a folder nor an archive"),
+        ({"test": b"pickle", "train": b"pickle"}, "", "holds no image files"),
+    ],
+)
+def test_what_holds_no_images_is_not_present(repository, capsys, files, path, told):
+    write_files(repository / "mine", files)
+    (repository / "mine.yaml").write_text(
+        f"datasets: {{mine: {{source: folder, path: mine{path}}}}}\n"
+        "pools: {single: {datasets: [mine]}, multi_architecture: {methods: []}}\n"
+    )
+    assert main(["data", "status", "--configfile", "mine.yaml"]) == 1
+    assert f"  mine: damaged: mine{path} {told}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("path", "told"), [("~nobody_here/images", "home directory of a user who is not"), ("", "path")]
+)
+def test_a_path_that_leads_nowhere_is_one_line(repository, capsys, path, told):
+    assert main(["data", "check", path]) == 1
+    said = capsys.readouterr().err
+    assert told in said and said.count("\n") == 1
 
 
 def test_half_a_zip_is_damaged(repository, capsys):
@@ -106,15 +142,16 @@ def test_what_cannot_be_got_is_said(repository, capsys, name, told):
     assert not (repository / "data").exists()
 
 
-def test_a_download_is_whole_or_absent(repository, monkeypatch, capsys):
+@pytest.mark.parametrize("failed", [OSError("the line is dead"), IncompleteRead(b"the line is dead", 99)])
+def test_a_download_is_whole_or_absent(repository, monkeypatch, capsys, failed):
     def cut_off(folder):
         write_pictures(repository / folder, {"a": 1})
-        raise OSError("the line is dead")
+        raise failed
 
     monkeypatch.setitem(data.DOWNLOADERS, "eurosat", cut_off)
     assert main(["data", "get", "eurosat"]) == 1
     said = capsys.readouterr().err
-    assert "the line is dead" in said
+    assert str(failed) in said
     assert KNOWN["eurosat"].page in said
     assert list((repository / "data").iterdir()) == []
 

@@ -75,6 +75,20 @@ def test_grey_of_8_16_and_1_bit(tmp_path):
     assert centre(saved(tmp_path / "c.png", picture("1", 1))) == (255, 255, 255)
 
 
+def test_transparency_of_16_bit_grey_is_laid_over_white(tmp_path):
+    grey = np.full((8, 8), 1000, dtype=np.uint16)
+    grey[4:] = 60000
+    Image.fromarray(grey).save(tmp_path / "grey.png", transparency=1000)
+    found = read_image(tmp_path / "grey.png", side=8)
+    assert (found[:, :4] == 255).all() and (found[:, 4:] == 233).all()
+
+
+def test_what_macos_adds_is_no_class(tmp_path):
+    write_files(tmp_path, {"ant/0.png": b"", "__MACOSX/ant/._0.png": b""})
+    assert [file.path for file in Folder(tmp_path).files] == ["ant/0.png"]
+    assert Folder(tmp_path).folders == {"ant"}
+
+
 def test_cmyk(tmp_path):
     red, green, blue = centre(saved(tmp_path / "a.jpg", picture("CMYK", (0, 255, 255, 0))))
     assert red > 240

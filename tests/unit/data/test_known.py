@@ -152,10 +152,19 @@ def test_a_whole_copy_has_the_official_split_and_the_published_normalisation(tmp
 def test_a_partial_copy_is_named_before_anything_is_decoded(tmp_path, lilliput):
     files = {path: b"damaged" for path in WHOLE if path not in ("bee/2.png", "cat/0.png", "cat/1.png")}
     with pytest.raises(
-        DataError, match=r"6 of 11788 images, fewer than there should be in bee \(2 of 3\), cat \(0 of 2\);"
+        DataError,
+        match=r"copy: this .* 6 of 11788 images, fewer .* in bee \(2 of 3\), cat \(0 of 2\); complete it$",
     ):
         prepared(tmp_path, lilliput, files)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_there_of_every_class_can_be_read_as_a_plain_folder(tmp_path, lilliput):
+    few = {path: content for path, content in WHOLE.items() if path != "bee/2.png"}
+    with pytest.raises(
+        DataError, match=r"complete it, or read what is there by `source: folder` with `split: .*cub\.json`"
+    ):
+        prepared(tmp_path, lilliput, few)
 
 
 def test_parts_of_the_copy_do_not_matter_but_are_compared(tmp_path, lilliput, caplog):

@@ -38,7 +38,7 @@ def test_files_that_are_left_out_are_counted_by_class(tmp_path, caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "class a: 3 files are left out (1 .avif, 2 .heic)",
         "class b: 2 files are left out (1 in deeper folders, 1 without extension)",
-        "1 images beside the class folders are left out: readme.png",
+        "1 images that are of no class are left out: readme.png",
     ]
 
 
@@ -127,6 +127,70 @@ def test_csv_lists_beside_one_folder_of_images(tmp_path):
     layout = found(tmp_path, lists(train={"a": 2, "b": 1}, val={"c": 1}, test={"d": 1}))
     assert names(layout) == {"a": ["a0.jpg", "a1.jpg"], "b": ["b0.jpg"], "c": ["c0.jpg"], "d": ["d0.jpg"]}
     assert layout.parts == {"train": ("a", "b"), "val": ("c",), "test": ("d",)}
+
+
+def in_folders(**parts):
+    """The same images in class folders, the lists beside these."""
+    files = {}
+    for part, classes in parts.items():
+        rows = [(f"{name}/{i}.jpg", name) for name, count in classes.items() for i in range(count)]
+        files[f"{part}.csv"] = ("filename,label\n" + "".join(f"{file},{name}\n" for file, name in rows)).encode()
+        files |= {file: b"" for file, _ in rows}
+    return files
+
+
+def test_csv_lists_beside_class_folders_are_the_split(tmp_path, caplog):
+    layout = found(tmp_path, in_folders(train={"d": 2, "b": 1}, val={"c": 1}, test={"a": 1}) | {"a/9.jpg": b""})
+    assert layout.parts == {"train": ("b", "d"), "val": ("c",), "test": ("a",)}
+    layout.warn()
+    assert "1 images that are of no class are left out: a/9.jpg" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"train.csv": b"filename,label\na/0.jpg,7\n", "test.csv": b"filename,label\nb/0.jpg,8\n"}, "not those of the"),
+        ({"train.csv": b"filename,label\na/7.jpg,a\n", "test.csv": b"filename,label\nb/0.jpg,b\n"}, "not there: a/7"),
+        ({"train.csv": b"id,x\n1,2\n", "test.csv": b"id\n1\n"}, "has no column"),
+    ],
+)
+def test_lists_that_do_not_fit_the_class_folders_are_not_followed_and_said(tmp_path, caplog, files, why):
+    layout = found(tmp_path, {"a/0.jpg": b"", "b/0.jpg": b"", "c/0.jpg": b""} | files)
+    assert list(layout.classes) == ["a", "b", "c"]
+    assert not layout.parts
+    assert "train.csv beside the class folders are not followed" in caplog.text and why in caplog.text
+
+
+def test_a_picture_beside_the_folder_of_images_does_not_stop_the_lists(tmp_path):
+    layout = found(tmp_path, lists(train={"a": 2}, val={"c": 1}, test={"d": 1}) | {"preview.png": b""})
+    assert layout.parts == {"train": ("a",), "val": ("c",), "test": ("d",)}
+    assert layout.pile == ("preview.png",)
+
+
+def test_two_lists_of_one_part_are_refused(tmp_path):
+    files = lists(train={"a": 2}, training={"b": 1}, test={"d": 1})
+    with pytest.raises(DataError, match=r"several lists of one part, train\.csv, training\.csv; keep one"):
+        found(tmp_path, files)
+
+
+def test_names_in_lists_are_compared_in_one_unicode_form(tmp_path):
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    files = lists(train={composed: 1, "a": 1}, test={apart: 1})
+    with pytest.raises(DataError, match=f"share some of their classes only .{composed}"):
+        found(tmp_path / "one", files)
+    table = f"filename,label\n{composed}.jpg,a\n".encode()
+    layout = found(tmp_path / "two", lists(test={"d": 1}) | {f"images/{apart}.jpg": b"", "train.csv": table})
+    assert layout.classes["a"] == [f"images/{apart}.jpg"]
+
+
+def test_a_test_folder_or_list_alone_is_all_meta_test(tmp_path):
+    for name, files in (
+        ("folders", class_files({"ant": 1, "bee": 1}, below="mine/test/")),
+        ("list", lists(test={"ant": 1, "bee": 1})),
+    ):
+        layout = found(tmp_path / name, files)
+        assert layout.parts == {"test": ("ant", "bee")}
+    assert not found(tmp_path / "training", class_files({"ant": 1, "bee": 1}, below="train/")).parts
 
 
 @pytest.mark.parametrize(

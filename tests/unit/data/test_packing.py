@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,6 +50,20 @@ def test_all_broken_images_are_named_at_once(tmp_path):
     message = str(caught.value)
     assert [message.index(name) for name in sorted(broken)] == sorted(message.index(name) for name in broken)
     assert "good.png" not in message
+
+
+def test_files_that_cannot_be_opened_are_named_with_those_that_cannot_be_decoded(tmp_path):
+    root = write_files(tmp_path, {"a/0.png": encoded(photo(0)), "a/cut.png": b"\x89PNG"})
+    for name in ("a/gone.png", "b/gone.png"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).symlink_to(root / "nowhere")
+    with pytest.raises(DataError) as caught:
+        packed(root)
+    message = str(caught.value)
+    assert re.search(r"cut\.png .*replace or remove them\. .*a/gone\.png cannot be read .*b/gone\.png cannot", message)
+    (root / "a/cut.png").unlink()
+    with pytest.raises(DataError, match=r"^.*a/gone\.png cannot be read .*b/gone\.png .*; mend or remove them$"):
+        packed(root)
 
 
 def test_many_broken_images_are_counted(tmp_path):

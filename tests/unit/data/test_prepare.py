@@ -167,6 +167,28 @@ def test_a_data_set_that_is_only_evaluated_needs_meta_test_alone(tmp_path, anima
         manifest.check_enough(minimum_classes=2, minimum_images=2, needed={"meta_train"})
 
 
+def test_a_test_folder_alone_is_all_meta_test(tmp_path):
+    root = write_files(tmp_path / "im", class_files(dict.fromkeys("abcdef", 2), below="test/"))
+    prepare_images("mine", folder_settings(root), tmp_path / "out", resources=RESOURCES, needed={"meta_test"})
+    assert splits_of(tmp_path / "out") == {"meta_train": [], "meta_val": [], "meta_test": list("abcdef")}
+    with pytest.raises(DataError, match="meta_train has 0 classes, but 1 are needed"):
+        prepare_images("mine", folder_settings(root), tmp_path / "all", resources=RESOURCES)
+
+
+def test_a_class_without_an_image_is_refused_in_any_split(tmp_path):
+    files = class_files({"a": 2, "b": 2}, below="train/") | class_files({"c": 2, "d": 2}, below="test/", first=9)
+    root = write_files(tmp_path / "im", files)
+    (root / "train" / "empty").mkdir()
+    options = {"resources": RESOURCES, "needed": {"meta_test"}}
+    with pytest.raises(DataError, match=r"mine: every class needs at least 1 image; too few in: empty \(0\); "):
+        prepare_images("mine", folder_settings(root), tmp_path / "out", **options)
+    (root / "train" / "empty").rmdir()
+    for n in "01":
+        (root / "train" / "b" / f"{n}.png").write_bytes((root / "test" / "c" / f"{n}.png").read_bytes())
+    with pytest.raises(DataError, match=r"too few in: b \(0\)"):
+        prepare_images("mine", folder_settings(root), tmp_path / "out", **options)
+
+
 def test_too_few_classes_to_evaluate_on_and_the_remedy(tmp_path, animals):
     options = {"resources": RESOURCES, "minimum_classes": 4}
     with pytest.raises(DataError, match=r"but 4 are needed; .*`fractions: \[0, 0, 1\]`"):

@@ -7,6 +7,7 @@ import stat
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 
 from dfml.data.sources.archives import MOST_INFLATION, SMALLEST_BOUND, Tar, Zip
@@ -60,8 +61,33 @@ def test_a_changed_byte_of_a_zip_is_noticed(tmp_path):
 
 
 def test_paths_lead_nowhere_since_nothing_is_extracted(tmp_path):
-    path = write_tar(tmp_path / "a.tar", {"../../ant/0.png": b"x", "/bee/0.png": b"y"})
+    path = write_tar(tmp_path / "a.tar", {"/bee/0.png": b"y"})
     assert sorted(file.path for file in open_store(path).files) == ["bee/0.png"]
+
+
+@pytest.mark.parametrize(("write", "name"), [(write_tar, "a.tar"), (write_zip, "a.zip")])
+def test_members_that_are_named_out_of_the_archive_are_refused(tmp_path, write, name):
+    path = write(tmp_path / name, {"../../ant/0.png": b"x", "bee/0.png": b"y"})
+    with pytest.raises(DataError, match=r"has a member that is named out of it, '\.\./\.\./ant/0\.png'"):
+        open_store(path)
+
+
+def test_a_zip_with_the_separators_of_windows_has_folders(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"ant\\0.png": b"x", "bee\\1.png": b"y"})
+    store = open_store(path)
+    assert [file.path for file in store.files] == ["ant/0.png", "bee/1.png"]
+    assert dict(store.read(["bee/1.png"])) == {"bee/1.png": b"y"}
+
+
+def test_gzip_says_that_what_it_holds_was_changed(tmp_path):
+    pictures = {f"ant/{n}.bmp": np.random.default_rng(n).bytes(2000) for n in range(20)}
+    path = write_tar(tmp_path / "a.tgz", pictures)
+    assert len(open_store(path).files) == 20
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1  # the checksum itself, so that what is inflated is as it was
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"is no whole archive .*CRC check failed"):
+        open_store(path)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])

@@ -61,7 +61,7 @@ def test_postscript_named_as_a_picture_is_not_run(folder):
 @pytest.mark.parametrize("name", ["a\x1b[2J", "a\nb", b"a\xff".decode(errors="surrogateescape")])
 def test_a_class_that_cannot_be_printed(folder, name):
     (folder / name).mkdir()
-    with pytest.raises(DataError, match=r"names of classes have .* all printable; rename a"):
+    with pytest.raises(DataError, match=r"names of classes have .* all printable; rename 'a"):
         find_classes(open_store(folder))
 
 

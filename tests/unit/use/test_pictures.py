@@ -56,16 +56,25 @@ def test_pictures_in_memory_are_read_as_their_files_are(tmp_path):
         assert read_picture(Image.new(mode, (20, 20)), SIDE).shape == (3, SIDE, SIDE)
 
 
-@pytest.mark.parametrize("dtype", ["<u2", ">u2", "<i4"])
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
 def test_more_than_8_bits_are_scaled_in_memory_as_in_a_file(tmp_path, dtype):
     """Big-endian ones come from microscopes, and would be cut to white."""
     grey = np.random.default_rng(0).integers(0, 65536, (20, 20)).astype(dtype)
-    mode = {"<u2": "I;16", ">u2": "I;16B", "<i4": "I"}[dtype]
+    mode = {"<u2": "I;16", ">u2": "I;16B"}[dtype]
     Image.frombytes(mode, (20, 20), grey.tobytes()).save(tmp_path / "grey.tif")
     found = read_picture(tmp_path / "grey.tif", SIDE)
     assert found.max() - found.min() > 0.4
     with Image.open(tmp_path / "grey.tif") as picture:
         assert torch.equal(read_picture(picture, SIDE), found)
+
+
+def test_pixels_of_32_bits_are_refused_in_memory_as_in_a_file(tmp_path):
+    """They may be of any range: of 0 to 255 as well, which would be black among 16 bits."""
+    Image.fromarray(np.arange(400, dtype=np.int32).reshape(20, 20)).save(tmp_path / "grey.tif")
+    with pytest.raises(DataError, match=r"grey\.tif: cannot be read .*32-bit pixels have no agreed range"):
+        read_picture(tmp_path / "grey.tif", SIDE)
+    with Image.open(tmp_path / "grey.tif") as picture, pytest.raises(DataError, match="32-bit pixels have no agreed"):
+        read_picture(picture, SIDE)
 
 
 def test_a_picture_that_fails_when_it_is_decoded_is_named(tmp_path):

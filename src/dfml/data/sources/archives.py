@@ -47,7 +47,10 @@ class _Members:
 
     def add(self, name: str, size: int, *, ordinary: bool, folder: bool) -> bool:
         """Take up a member if it is a visible file; says whether it is."""
-        path = "/".join(part for part in name.split("/") if part not in ("", "."))
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if ".." in parts:
+            self.refuse(f"has a member that is named out of it, {name!r}")
+        path = "/".join(parts)
         if not path or not is_visible(path):
             return False
         parents = path.split("/")[: None if folder else -1]
@@ -78,8 +81,9 @@ class Zip:
                     members.refuse(f"has a member that is larger than itself, {info.filename!r}")
                 mode = info.external_attr >> 16
                 ordinary = stat.S_IFMT(mode) in (0, stat.S_IFREG)
-                folder = info.filename.endswith("/")  # its own `is_dir` fails on a member without a name
-                if members.add(info.filename, info.file_size, ordinary=ordinary, folder=folder):
+                name = info.filename.replace("\\", "/")  # as some packers on Windows write it
+                folder = name.endswith("/")  # its own `is_dir` fails on a member without a name
+                if members.add(name, info.file_size, ordinary=ordinary, folder=folder):
                     if info.flag_bits & 1:
                         members.refuse("is encrypted")
                     self._members[next(reversed(members.files))] = info
@@ -110,6 +114,8 @@ class Tar:
             stream.seek(archive.offset)
             if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise EOFError("it has no end")
+            while rest := stream.read(MEBIBYTE):  # to the end of what gzip has a checksum of
+                members.count(len(rest))
         self.files, self.folders = tuple(sorted(members.files.values())), frozenset(members.folders)
 
     def read(self, paths: Collection[str]) -> Iterator[tuple[str, Content]]:

@@ -9,8 +9,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from dfml.data.sources.store import LARGEST_FILE, Content, Stored
-from dfml.errors import DataError
+from dfml.data.sources.store import LARGEST_FILE, Content, Stored, is_visible
+from dfml.errors import DataError, some
 from dfml.files.reading import read_at_most
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
@@ -51,7 +51,7 @@ class Folder:
     def _collect(self, inside: str, files: list[Stored], folders: list[str], depth: int) -> None:
         with os.scandir(self.where / inside) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if not is_visible(entry.name):
                     continue
                 path = f"{inside}{entry.name}"
                 if entry.is_dir():
@@ -63,12 +63,17 @@ class Folder:
                     files.append(Stored(path, entry.stat(follow_symlinks=entry.is_file()).st_size))
 
     def read(self, paths: Collection[str]) -> Iterator[tuple[str, Content]]:
-        """Contents of these files in their order; an OSError names the file as a DataError."""
+        """Contents of these files in their order; those that cannot be read are named in a DataError at the end."""
+        unreadable = []
         for path in paths:
             try:
-                yield path, read_at_most(self.where / path, LARGEST_FILE)
+                content = read_at_most(self.where / path, LARGEST_FILE)
             except OSError as error:
-                raise DataError(f"{self.where / path} cannot be read ({error.strerror}); mend or remove it") from error
+                unreadable.append(f"{self.where / path} cannot be read ({error.strerror})")
+            else:
+                yield path, content
+        if unreadable:
+            raise DataError(f"{some(unreadable)}; mend or remove {'it' if len(unreadable) == 1 else 'them'}")
 
 
 def is_image(path: str) -> bool:
@@ -117,17 +122,24 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def as_8_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey as 8-bit grey; Pillow's own conversion would cut everything above 255 to white."""
-    if not image.mode.startswith("I"):
+    """16-bit grey as 8-bit grey; Pillow's own conversion would cut everything above 255 to white.
+
+    Raises ValueError for pixels of more bits, which may be of any range.
+    """
+    if image.mode in ("F", "I"):
+        kind = "floating-point" if image.mode == "F" else "32-bit"
+        raise ValueError(f"{kind} pixels have no agreed range; save it with 8 or 16 bits")
+    if not image.mode.startswith("I;16"):
         return image
-    grey = np.asarray(image).astype(np.int64).clip(0, 65535)
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+    exact = np.asarray(image).astype(np.int64)
+    grey = Image.fromarray(((exact + 128) // 257).astype(np.uint8))
+    if (clear := image.info.get("transparency")) is not None:
+        grey.putalpha(Image.fromarray((255 * (exact != clear)).astype(np.uint8)))
+    return grey
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     image = as_8_bits(image)
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")

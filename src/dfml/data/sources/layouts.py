@@ -4,8 +4,9 @@ import logging
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from dfml.data.sources.folder import EXTENSIONS, is_image
 from dfml.data.sources.lists import listed_classes, table_part
@@ -40,7 +41,7 @@ class Layout:
         classes: Paths in the store by class name in Unicode's form NFC, both sorted by code point; images of several
             parts one part after the other.
         parts: Class names of every part, if parts have different classes; empty otherwise.
-        pile: Images that are in no class folder.
+        pile: Images that are of no class.
         left_out: How many files of each class's folder are not read, by extension or ``deeper folders``.
     """
 
@@ -55,24 +56,56 @@ class Layout:
             what = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
             _log.warning("class %s: %d files are left out (%s)", name, kinds.total(), what)
         if self.pile and self.classes:
-            _log.warning("%d images beside the class folders are left out: %s", len(self.pile), some(self.pile))
+            _log.warning("%d images that are of no class are left out: %s", len(self.pile), some(self.pile))
 
 
 def find_classes(store: Store, *, depth: int = 1) -> Layout:
     """Images by class, from names alone; of the contents only CSV lists are read.
 
+    Lists are followed where the images lie in one folder, and beside class folders if they name the same classes.
+
     Args:
-        store: Where they are. Folders that hold everything, one in the other, are passed over.
+        store: Where they are. Folders that hold everything, one in the other, are passed over, but for a folder of test
+            images alone.
         depth: Folders that the name of a class is made of.
 
     Raises:
         DataError: no class folders or lists, names that are not sound, or parts that share some classes only.
     """
-    tables = {PARTS[name]: file.path for file in store.files if (name := table_part(file.path)) in PARTS}
-    images_in = {file.path.rpartition("/")[0] for file in store.files if is_image(file.path)}
-    if len(tables) > 1 and len(images_in) == 1:
-        return by_part(store, listed_classes(store, dict(sorted(tables.items(), key=lambda one: _ORDER.index(one[0])))))
+    lists = [(PARTS[name], file.path) for file in store.files if (name := table_part(file.path)) in PARTS]
+    folders = sorted({file.path.rpartition("/")[0] for file in store.files if is_image(file.path)}, key=len)
+    of_classes = any(not f"{below}/".startswith(f"{above}/" if above else "") for above, below in pairwise(folders))
+    if not _is_split([part for part, _ in lists]) or not folders:
+        return _class_folders(store, depth)
+    if not of_classes:
+        return _listed(store, lists)
+    try:
+        found = _listed(store, lists)
+    except DataError as error:
+        why = str(error)
+    else:
+        images = [(name, path) for name, paths in found.classes.items() for path in paths]
+        if all(unicodedata.normalize("NFC", path.split("/")[-2]) == name for name, path in images):
+            return found if found.parts else _class_folders(store, depth)
+        why = "their classes are not those of the folders"
+    names = ", ".join(path for _, path in lists)
+    _log.warning("%s: the lists %s beside the class folders are not followed (%s)", store.where, names, why)
     return _class_folders(store, depth)
+
+
+def _is_split(parts: Collection[str]) -> bool:
+    """Whether images in these parts can have been told apart by class: all may well be test images."""
+    return len(set(parts)) > 1 or set(parts) == {"test"}
+
+
+def _listed(store: Store, lists: Sequence[tuple[str, str]]) -> Layout:
+    tables = dict(sorted(lists, key=lambda one: _ORDER.index(one[0])))
+    if len(tables) < len(lists):
+        twice = [path for part, path in lists if [one for one, _ in lists].count(part) > 1]
+        raise DataError(f"{store.where} has several lists of one part, {', '.join(twice)}; keep one of them")
+    parts = listed_classes(store, tables)
+    listed = {path for classes in parts.values() for images in classes.values() for path in images}
+    return by_part(store, parts, [f.path for f in store.files if is_image(f.path) and f.path not in listed])
 
 
 def by_part(
@@ -99,10 +132,10 @@ def by_part(
             merged[name] += images
     if odd := [name for name in merged if not is_name(name)]:
         raise DataError(
-            f"{store.where}: names of classes have up to {LONGEST_NAME} characters, all printable; rename "
-            f"{', '.join(odd)}"
+            f"{store.where}: names of classes have 1 to {LONGEST_NAME} characters, all printable; rename "
+            f"{some(map(repr, odd))}"
         )
-    split = {part: tuple(sorted(one)) for part, one in names.items()} if disjoint and len(names) > 1 else {}
+    split = {part: tuple(sorted(one)) for part, one in names.items()} if disjoint and _is_split(names) else {}
     return Layout(merged, split, tuple(pile), dict(sorted((left_out or {}).items())))
 
 
@@ -117,7 +150,9 @@ def _class_folders(store: Store, depth: int) -> Layout:
     prefix = images[0][:above]
     tops = {path[0].lower() for path in inside if len(path) > 1}
     # A class may well be called `train`: parts are folders of folders, and all folders are parts.
-    in_parts = len(tops) > 1 and tops <= set(PARTS) and any(len(path) > depth + 1 for path in inside)
+    in_parts = (
+        tops <= set(PARTS) and _is_split([PARTS[top] for top in tops]) and any(len(path) > depth + 1 for path in inside)
+    )
     skipped = depth + 1 if in_parts else depth
     parts: dict[str, dict[str, list[str]]] = {}
     spellings: dict[str, str] = {}
@@ -166,8 +201,8 @@ def _class_folders(store: Store, depth: int) -> Layout:
 
 
 def _wrapping(folders: list[tuple[str, ...]], depth: int) -> int:
-    """How many folders, one in the other, hold all images and are no classes."""
+    """How many folders, one in the other, hold all images and are neither classes nor the part that all are of."""
     above = 0
     while all(len(one) > above + depth for one in folders) and len({one[above] for one in folders}) == 1:
         above += 1
-    return above
+    return above - (above > 0 and PARTS.get(folders[0][above - 1].lower()) == "test")

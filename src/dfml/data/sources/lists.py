@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -48,13 +49,17 @@ def listed_classes(store: Store, tables: Mapping[str, str]) -> dict[str, dict[st
         store: Where lists and images are; images stand beside the lists or anywhere below under the name given.
         tables: Path of the list of each part.
 
+    Returns:
+        Paths in the store by part and class. Names of classes are in Unicode's form NFC, in which names of files are
+        compared, too.
+
     Raises:
         DataError: a list is wrong, names an image twice or one that is not there, or the name is not the only one.
     """
     paths: dict[str, list[str]] = {}
     for file in store.files:
         if is_image(file.path):
-            paths.setdefault(file.path.rpartition("/")[2], []).append(file.path)
+            paths.setdefault(_nfc(file.path.rpartition("/")[2]), []).append(file.path)
     parts: dict[str, dict[str, list[str]]] = {}
     listed: set[str] = set()
     for part, table in tables.items():
@@ -62,8 +67,10 @@ def listed_classes(store: Store, tables: Mapping[str, str]) -> dict[str, dict[st
         classes = parts.setdefault(part, {})
         missing = []
         for name, label in read_rows(_content(store, table), where, (IMAGE_COLUMNS, CLASS_COLUMNS)):
-            same = paths.get(name.rpartition("/")[2], [])
-            matches = [path for path in same if path == name or path.endswith(f"/{name}")]
+            wanted = _nfc(name)
+            same = paths.get(wanted.rpartition("/")[2], [])
+            exact = [path for path in same if f"/{path}".endswith(f"/{name}")]
+            matches = exact or [path for path in same if f"/{_nfc(path)}".endswith(f"/{wanted}")]
             if not matches:
                 missing.append(name)
             elif len(matches) > 1:
@@ -74,7 +81,7 @@ def listed_classes(store: Store, tables: Mapping[str, str]) -> dict[str, dict[st
                 raise DataError(f"{where}: the image {name!r} is listed twice; list every image once")
             else:
                 listed.add(matches[0])
-                classes.setdefault(label, []).append(matches[0])
+                classes.setdefault(_nfc(label), []).append(matches[0])
         if missing:
             raise DataError(
                 f"{where} lists images that are not there: {some(missing)}; add them, or take their lines out"
@@ -82,6 +89,10 @@ def listed_classes(store: Store, tables: Mapping[str, str]) -> dict[str, dict[st
         for images in classes.values():
             images.sort()
     return parts
+
+
+def _nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def flower_classes(store: Store) -> dict[str, list[str]] | None:

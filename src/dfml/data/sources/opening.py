@@ -8,6 +8,7 @@ from pathlib import Path
 from dfml.data.sources.archives import Tar, Zip
 from dfml.data.sources.cifar import PICKLES
 from dfml.data.sources.folder import EXTENSIONS, Folder
+from dfml.data.sources.lists import LABELS
 from dfml.data.sources.store import ARCHIVES, Content, Store, Stored, is_archive
 from dfml.errors import DataError
 from dfml.files.contents import content_digests
@@ -54,7 +55,7 @@ def open_store(path: Path) -> Store:
 
 
 def fingerprint(path: Path, memory: Path) -> str:
-    """Digest of names and contents of all files that the images of a data set may be made from.
+    """Digest of names and contents of all files that the images of a data set may be made from, labels beside included.
 
     ``memory`` is a file that keeps the digests of contents, so that a file is read again only when the system says that
     it changed. Nothing is decoded or unpacked.
@@ -62,10 +63,12 @@ def fingerprint(path: Path, memory: Path) -> str:
     Raises:
         DataError: the folder cannot be listed.
     """
+    beside = [file for file in (path.parent / LABELS,) if os.path.isfile(file)]
     if not path.is_dir():
-        return digest_json([path.name, *content_digests([path], memory)])
+        return digest_json([path.name, *content_digests([path, *beside], memory)])
     names = [file.path for file in Folder(path).files if _matters(file)]
-    return digest_json(list(zip(names, content_digests([path / name for name in names], memory), strict=True)))
+    digests = content_digests([*(path / name for name in names), *beside], memory)
+    return digest_json(list(zip([*names, *(f"../{file.name}" for file in beside)], digests, strict=True)))
 
 
 def _holds_images(folder: Folder) -> bool:
