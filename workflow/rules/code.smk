@@ -49,7 +49,7 @@ def card_digest(zoo):
     """Digest of what an imported zoo's card says and of the code beside it that it names, with all that imports."""
     card, path = settings.card(zoo), card_path(zoo)
     sources = [path.parent / model.source for model in card.models if model.source]
-    code = {str(file.name): file_digest(file, PACKAGE) for file in dict.fromkeys(sources)}
+    code = {str(file.relative_to(path.parent)): file_digest(file, PACKAGE) for file in dict.fromkeys(sources)}
     return digest_json([card.model_dump(mode="json"), code])
 
 

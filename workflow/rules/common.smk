@@ -14,7 +14,7 @@ from dfml.data.sources.opening import fingerprint
 from dfml.data.splits import split_files
 from dfml.errors import DataError, FileFormatError
 from dfml.catalogue import entry
-from dfml.config.checks import needed_splits, real_episodes
+from dfml.config.wanted import evaluation_shots, needed_splits, real_episodes
 from dfml.files.atomic import bring_to_present
 from dfml.files.reading import digest_json
 from dfml.inversion.settings import Inverter
@@ -70,7 +70,7 @@ BANKS = list(
         if entry(c.method).needs_inversion(settings.options(c.method))
     )
 )
-INVERSION_OF_BANK = {settings.bank_of(c.method): settings.inversion_of(c.method) for c in MADE}
+INVERSION_OF_BANK = settings.inversions()
 # Real images that some cell is evaluated on or asks.
 IMAGES = [
     f"<results>/images/{dataset}/images.json"
@@ -124,6 +124,11 @@ SPEEDS = [f"<results>/inversion/{pool}/speed.json" for pool, inverter in BANKS i
 EVALUATED = list(dict.fromkeys(["meta_val.npz", f"{settings.evaluation.split}.npz"]))
 
 
+def images_per_class(dataset):
+    """Fewest images that a class of a data set has to have: support and query images of an episode of evaluation."""
+    return evaluation_shots(settings, dataset) + settings.evaluation.queries
+
+
 def check_images():
     """Refuse more ways, shots or queries than images that were prepared earlier allow; new ones are checked then."""
     for dataset in {name for pool in POOLS for name in settings.pools[pool].read}:
@@ -131,7 +136,7 @@ def check_images():
             images = ImagesManifest.load(Path(RESULTS, "images", dataset, MANIFEST))
             images.check_enough(
                 minimum_classes=settings.ways,
-                minimum_images=max(settings.shots) + settings.evaluation.queries,
+                minimum_images=images_per_class(dataset),
                 needed=needed_splits(settings, dataset),
             )
             images.check_episodes(real_episodes(settings, dataset))

@@ -21,7 +21,8 @@ def dataset_settings(wildcards):
 
 def wanted_of_dataset(wildcards):
     """What its images have to give; what they cannot is refused before anything is trained."""
-    return Wanted(needed_splits(settings, wildcards.dataset), real_episodes(settings, wildcards.dataset))
+    name = wildcards.dataset
+    return Wanted(needed_splits(settings, name), images_per_class(name), real_episodes(settings, name))
 
 
 def network_settings(wildcards):

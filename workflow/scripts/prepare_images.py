@@ -17,7 +17,7 @@ def _main(snakemake: Any, job: Job) -> None:
         Path(snakemake.output.summary).parent,
         resources=EMBEDDED,
         # Only checks that later stages can work, so no params: a change must not prepare the images again.
-        minimum_images=job.untracked.images_per_class,
+        minimum_images=snakemake.params.wanted.images,
         minimum_classes=job.untracked.ways,
         evaluated=snakemake.params.evaluated,
         needed=snakemake.params.wanted.splits,

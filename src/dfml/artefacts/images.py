@@ -24,15 +24,18 @@ class Drawn:
 
 
 class Wanted(dict[str, object]):
-    """What the images of a data set have to give: its splits that are read, and episodes that methods draw of it.
+    """What the images of a data set have to give.
+
+    These are its splits that are read, the images of a class that an episode of evaluation takes, and the episodes that
+    methods draw of it.
 
     Snakemake sees an empty dictionary, whatever it holds: no reason for a job to run again, nor for its cache between
     workflows to miss, which wants values that JSON has.
     """
 
-    def __init__(self, splits: Iterable[str], episodes: Iterable[Drawn]) -> None:
+    def __init__(self, splits: Iterable[str], images: int, episodes: Iterable[Drawn]) -> None:
         super().__init__()
-        self.splits, self.episodes = frozenset(splits), tuple(episodes)
+        self.splits, self.images, self.episodes = frozenset(splits), images, tuple(episodes)
 
 
 class SplitEntry(Closed):

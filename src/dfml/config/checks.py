@@ -3,6 +3,7 @@
 Rules inside one section stand beside its keys, rules that concern one method in its own settings.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ from pydantic import ValidationError
 from dfml.artefacts.images import SPLITS, Drawn
 from dfml.catalogue import METHODS, entry, section_key
 from dfml.config.own_files import faulty_cards, faulty_files, unknown_families
+from dfml.config.wanted import evaluation_shots, needed_splits, own_key, real_episodes
 from dfml.data.known import KNOWN
 from dfml.data.settings import EMBEDDED
+from dfml.data.sources.embedded import FILES
 from dfml.inversion.settings import InversionSettings
 from dfml.metalearning.settings import BankReplaySettings
 from dfml.methods.settings import MethodSettings, Surroundings
@@ -153,17 +156,12 @@ def _variant(config: "Experiment", name: str) -> Iterator[Problem]:
                 yield Problem(f"variants.{name}.{what}", f"{message}; {remedy}", (f"variants.{wanted}",))
 
 
-def _key(method: str) -> str:
-    """Where a row's own settings are changed."""
-    return f"variants.{method}" if "-" in method else section_key(method)
-
-
 def _used(config: "Experiment") -> Iterator[tuple[str, MethodSettings, list[tuple[str, str]]]]:
     """Key and settings of every section that is used, with the (pool, method) that use it."""
     users: dict[str, list[tuple[str, str]]] = {}
     for pool in config.pools:
         for method in config.selected(pool):
-            users.setdefault(_key(method), []).append((pool, method))
+            users.setdefault(own_key(method), []).append((pool, method))
     for key, rows in users.items():
         if (section := config.given_section(rows[0][1])) is not None:
             yield key, section, rows
@@ -178,9 +176,8 @@ def _within(section: Section, key: str) -> Iterator[tuple[str, Section]]:
 
 
 def _replay_fits_the_bank(config: "Experiment") -> Iterator[Problem]:
-    shots = max(config.shots)
     for whole, section, rows in _used(config):
-        method = rows[0][1]
+        method, shots = rows[0][1], config.most_shots(rows)
         held = config.inversion_of(method).images_per_class
         for key, replay in _within(section, whole):
             if isinstance(replay, BankReplaySettings) and replay.replays and held < shots + replay.queries:
@@ -211,7 +208,7 @@ def _methods(config: "Experiment") -> Iterator[Problem]:
         ]
         pools = {pool: config.facts(pool, method) for pool, method in sound}
         runs = any(config.inapplicable(pool, method) is None for pool, method in sound)
-        around = Surroundings(max(config.shots), config.inversion_of(rows[0][1]), tuple(pools.values()), runs)
+        around = Surroundings(config.most_shots(rows), config.inversion_of(rows[0][1]), tuple(pools.values()), runs)
         for problem in section.problems(key, around):
             shared = problem.key.startswith("inversion.")
             yield replace(problem, key=_inversion_key(config, rows[0][1], problem.key)) if shared else problem
@@ -234,7 +231,19 @@ def _unlabelled(config: "Experiment") -> Iterator[Problem]:
         name: Any = config.options(method)["dataset"]
         if name not in config.datasets:
             remedy = f"add `{name}: {{}}` there" if name in EMBEDDED else unknown(name, config.datasets)
-            yield Problem(f"{_key(method)}.dataset", f"`{name}` is not under `datasets`; {remedy}", ("datasets",))
+            yield Problem(f"{own_key(method)}.dataset", f"`{name}` is not under `datasets`; {remedy}", ("datasets",))
+            continue
+        asked = _images_of(config, name)
+        for pool in dict.fromkeys(cell.pool for cell in config.cells() if cell.method == method):
+            if same := [own for own in config.pools[pool].datasets if _images_of(config, own) == asked]:
+                message = f"`{name}` has the very images of `{same[0]}` in pool `{pool}`; name another data set"
+                yield Problem(f"{own_key(method)}.dataset", message, ("datasets", "pools"))
+
+
+def _images_of(config: "Experiment", dataset: str) -> str:
+    """Where the images of a data set come from, which may be where those of another do."""
+    own = config.datasets[dataset]
+    return FILES.get(dataset, dataset) if own.path is None else os.path.realpath(os.path.expanduser(own.path))
 
 
 def _known_sizes(config: "Experiment") -> Iterator[Problem]:
@@ -251,7 +260,8 @@ def _known_sizes(config: "Experiment") -> Iterator[Problem]:
             if config.ways > size.classes:
                 message = f"{config.ways} ways, but `{name}` has {size.classes} {split} classes; use fewer"
                 yield Problem("ways", message, ("pools",))
-        every = [Drawn(split, max(config.shots), config.evaluation.queries, "evaluation.queries") for split in sizes]
+        shots = evaluation_shots(config, name)
+        every = [Drawn(split, shots, config.evaluation.queries, "evaluation.queries") for split in sizes]
         for drawn in [*every, *real_episodes(config, name)] if sizes else []:
             size, images = sizes[drawn.split], drawn.shots + drawn.queries
             if images > size.images:
@@ -260,34 +270,6 @@ def _known_sizes(config: "Experiment") -> Iterator[Problem]:
                     f"smallest {drawn.split} class of `{name}` has {size.images}; use fewer queries or shots"
                 )
                 yield Problem(drawn.key, message, ("shots", "pools", "methods"))
-
-
-def real_episodes(config: "Experiment", dataset: str) -> Iterator[Drawn]:
-    """Episodes that methods draw of a data set's real images, as the upper bounds do."""
-    drawn = {}
-    for pool, chosen in config.pools.items():
-        for method in config.selected(pool):
-            if dataset in chosen.measured and entry(method).real_images == "own":
-                key = f"{_key(method)}.queries"
-                drawn[key] = Drawn("meta_train", max(config.shots), config.options(method)["queries"], key)
-    yield from drawn.values()
-
-
-def needed_splits(config: "Experiment", dataset: str) -> frozenset[str]:
-    """The splits that have to be enough: all of a zoo's data set, else what some job reads but for the curve."""
-    needed: set[str] = set()
-    for pool, chosen in config.pools.items():
-        methods = config.selected(pool)
-        asked = (config.options(method)["dataset"] for method in methods if entry(method).other_domain)
-        if methods and dataset in chosen.datasets:
-            needed.update(SPLITS)
-        if dataset in asked:
-            needed.add("meta_train")
-        if methods and dataset in chosen.measured:
-            needed.add(config.evaluation.split)
-            if config.evaluation.select == "val_best":
-                needed.add("meta_val")
-    return frozenset(needed | {drawn.split for drawn in real_episodes(config, dataset)})
 
 
 def _something_runs(config: "Experiment") -> Iterator[Problem]:

@@ -209,6 +209,10 @@ class Experiment(Section):
         limits = [only for only in (chosen.shots, chosen.shots_of.get(method)) if only is not None]
         return tuple(shots for shots in self.shots if all(shots in only for only in limits))
 
+    def most_shots(self, rows: Iterable[tuple[str, str]]) -> int:
+        """The greatest number of shots at which any of these (pool, method) is run; 1 if none is."""
+        return max((shots for pool, method in rows for shots in self.shots_of(pool, method)), default=1)
+
     def cells(self) -> list[Cell]:
         """Every learner of the experiment, in table order."""
         return [
@@ -227,6 +231,11 @@ class Experiment(Section):
             base = self.base_of(cell.method)
             found |= dict.fromkeys([replace(cell, method=base), cell] if base else [cell])
         return list(found)
+
+    def inversions(self) -> dict[str, InversionSettings]:
+        """With which settings every bank is recovered that a learner starts from, by its name."""
+        starting = [c.method for c in self.learners() if entry(c.method).needs_inversion(self.options(c.method))]
+        return {self.bank_of(method): self.inversion_of(method) for method in starting}
 
     def first_alike(self, cells: Iterable[Cell], *, across_shots: bool) -> dict[Cell, Cell]:
         """Of each of ``cells`` the first one that has the same learner, so that none is made twice.

@@ -17,7 +17,7 @@ from dfml.artefacts.record import CurvePoint, Record, Result
 from dfml.compute.device import describe_device
 from dfml.data.images import load_images
 from dfml.evaluation.episodes import EpisodeSet, episode_accuracies, right_answers
-from dfml.evaluation.intervals import interval95
+from dfml.evaluation.intervals import combine_intervals, interval95
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.files.reading import digest_json
 from dfml.jobs.job import Job
@@ -139,13 +139,13 @@ def _curve(
         for snapshot, learner in zip(manifest.snapshots, learners, strict=True):
             per_set = [episode_accuracies(learner.for_domain(own.dataset), own) for own in validation]
             for key in per_set[0]:
-                values = np.concatenate([accuracies[key] for accuracies in per_set])
+                values = [accuracies[key] for accuracies in per_set]
                 points.append(
                     CurvePoint(
                         iteration=snapshot.iteration,
                         seconds=snapshot.seconds,
-                        accuracy=float(values.mean()),
-                        ci95=interval95(values),
+                        accuracy=float(np.mean([own.mean() for own in values])),
+                        ci95=combine_intervals([interval95(own) for own in values]),
                         rule=key[0],
                         batch_norm=key[1],
                     )

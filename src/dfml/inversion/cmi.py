@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from dfml.compute.optimisers import Adam
 from dfml.compute.placement import channels_last, send, to_device
 from dfml.compute.workers import still_wanted
+from dfml.errors import DfmlError
 from dfml.imaging.windows import draw_windows, look_through
 from dfml.inversion.descent import BETAS, Keeper
 from dfml.inversion.inner_steps import draw_generator
@@ -120,8 +121,14 @@ class ContrastiveInversion:
         self.objective = make_objective(settings, ce_weight=self.own.ce_weight, bn_weight=self.own.bn_weight)
 
     def __call__(self, model: PoolModel, generator: torch.Generator) -> list[Recovered]:
-        """Recover the task of ``model``; raises DfmlError when a loss is not finite."""
-        head = ProjectionHead(NormInputs(model.module).size, self.own.projection, generator)
+        """Recover the task of ``model``; raises DfmlError when a loss is not finite, or it has no batch norm."""
+        size = NormInputs(model.module).size
+        if not size:
+            raise DfmlError(
+                f"model {model.index} has no batch norm, and CMI compares what goes into these; use another inverter, "
+                "such as `five`, or leave this network out of the pool"
+            )
+        head = ProjectionHead(size, self.own.projection, generator)
         head = head.to(model.mean.device, model.mean.dtype)
         optimiser = Adam([list(head.parameters())], [self.own.learning_rate], betas=BETAS)
         memory = FeatureMemory(self.own.memory)

@@ -92,8 +92,9 @@ class InnerSteps:
         """
         if self._device.type != "cuda":
             return self._run(model, objective, targets, latents, crop_flips)
-        if not isinstance(model.network, nn.Module):
-            # Weights that are not given cannot be copied into a recorded loop.
+        if model.spec is None or not isinstance(model.network, nn.Module):
+            # Weights that are not given cannot be copied into a recorded loop; and models from elsewhere are each of a
+            # form of their own, whose loops would all stay in memory.
             with torch.cuda.stream(self.stream):
                 return self._run(model, objective, targets, latents, crop_flips)
         key = (model.form, objective)

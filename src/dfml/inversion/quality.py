@@ -21,11 +21,12 @@ CROSS_IMAGES = 100
 def cross_model_accuracy(pool: Pool, bank: ImageBank, generator: torch.Generator) -> float | None:
     """How often a model that knows a recovered image's class, but did not recover it, agrees; percent.
 
-    At most ``CROSS_IMAGES`` images per model are asked. None when no two models share a class.
+    At most ``CROSS_IMAGES`` images per model are asked. Services are not: what they are asked is counted and kept
+    elsewhere. None when no two models share a class.
     """
     images, labels, sources = bank.everything()
     right = asked = 0
-    for model in pool:
+    for model in pool.invertible:
         candidates = (torch.isin(labels, model.classes) & (sources != model.index)).nonzero().flatten()
         chosen = candidates[torch.randperm(len(candidates), generator=generator)[:CROSS_IMAGES].to(candidates.device)]
         if len(chosen):

@@ -28,7 +28,8 @@ def time_inversion(
     """Time every arm on the same models with the same generator size, batch and teacher; write ``speed.json``.
 
     The arms take turns model by model, so a drifting machine slows all of them alike. FIVE runs once before and is
-    not counted: it warms the process up for all arms. On a GPU every arm runs until it has been recorded.
+    not counted: it warms the process up for all arms. On a GPU every arm runs until it has been recorded, on a model of
+    each form.
     """
     pooled = Pool.load(zoos, label_space="global", device=job.device)
     models = pooled.invertible
@@ -48,9 +49,11 @@ def time_inversion(
     results = {key: _empty() for key in arms}
     count = min(settings.speed.models, len(models))
     on_gpu = job.device.type == "cuda"
+    of_each_form = {models[index].form: index for index in reversed(range(count))}.values() if on_gpu else [0]
     for arm in list(arms.values()) if on_gpu else list(arms.values())[:1]:
-        for _ in range(WARM_UP + 1 if on_gpu else 1):
-            arm(0, torch_generator(seed, "speed", "warm-up"))
+        for index in of_each_form:
+            for _ in range(WARM_UP + 1 if on_gpu else 1):
+                arm(index, torch_generator(seed, "speed", "warm-up"))
     with job.progress.task("timing inversion", total=count * len(arms)) as bar:
         for index in range(count):
             for key, arm in arms.items():

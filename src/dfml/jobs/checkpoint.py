@@ -7,6 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+from dfml.errors import DfmlError
 from dfml.files.arrays import open_archive
 from dfml.files.atomic import atomic_write
 from dfml.files.reading import open_ordinary
@@ -36,7 +37,12 @@ class Checkpoint:
         self.digest = digest
 
     def load(self) -> dict[str, Any] | None:
-        """Return the saved state with tensors on the CPU, None if there is none to be used."""
+        """Return the saved state with tensors on the CPU, None if there is none to be used.
+
+        Raises:
+            DfmlError: the system does not give the file, which may be whole: nothing is started over it.
+            MemoryError: it does not fit.
+        """
         if self.path is None or not self.path.exists():
             return None
         import torch
@@ -51,7 +57,13 @@ class Checkpoint:
                 content = torch.load(stream, map_location="cpu", weights_only=True)
             known = (content["format"], content["version"]) == (_FORMAT, _VERSION)
             digest, state = content["digest"], dict(content["state"])
+        except MemoryError:
+            raise
         except Exception as error:  # a damaged file fails in as many ways as it has bytes
+            if isinstance(error, OSError) and error.errno is not None:
+                raise DfmlError(
+                    f"{self.path} cannot be read ({error.strerror}); make it readable, or delete it to start afresh"
+                ) from error
             log.warning("cannot read %s, starting afresh (%s)", self.path, type(error).__name__)
             return None
         if not known or digest != self.digest:

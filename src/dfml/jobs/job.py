@@ -63,7 +63,6 @@ class Untracked:
     custom_networks: Mapping[str, str]
     cards: Mapping[str, str]
     ways: int
-    images_per_class: int
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Untracked:
@@ -76,7 +75,6 @@ class Untracked:
             custom_networks=config["custom_networks"],
             cards={name: zoo["card"] for name, zoo in config["zoos"].items()},
             ways=config["ways"],
-            images_per_class=max(config["shots"]) + config["evaluation"]["queries"],
         )
 
 

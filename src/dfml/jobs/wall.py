@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dfml.artefacts.images import SPLITS
 from dfml.errors import DfmlError
 
 
@@ -79,10 +80,12 @@ def real_image_folders(
     Args:
         experiment: Name of the experiment.
         datasets: The user's folder of every data set by name, None for an embedded one.
-        but: Prepared folders that may be read; then those of the other data sets are listed one by one.
+        but: Prepared folders whose meta-train images may be read; then those of the other data sets are listed one by
+            one, and of these the images of meta-val and meta-test.
     """
     folders = [Path(os.path.expanduser(path)) for path in datasets.values() if path]  # also a home that is not here
     prepared = Path("results", experiment, "images")
     if but:
-        return [EMBEDDED, *(prepared / name for name in datasets if prepared / name not in but), *folders]
+        whole = [prepared / name for name in datasets if prepared / name not in but]
+        return [EMBEDDED, *whole, *(folder / f"{part}.npz" for folder in but for part in SPLITS[1:]), *folders]
     return [EMBEDDED, prepared, *folders]

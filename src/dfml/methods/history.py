@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from dfml.errors import FileFormatError
 from dfml.files.atomic import atomic_write
 
 Row = dict[str, float]
@@ -23,9 +24,17 @@ def later(rows: Sequence[Row], seconds: float) -> list[Row]:
 
 
 def read_history(path: Path) -> list[Row]:
-    """The rows of a file; what a step did not name is left out."""
-    with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    """The rows of a file; what a step did not name is left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        FileFormatError: it is damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise FileFormatError(f"{path} is no history of a learner ({error}); run the meta-learning again") from None
 
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:

@@ -75,14 +75,17 @@ def outline(spec: NetworkSpec, *, episodic: bool = False) -> Classifier:
 
 @torch.no_grad()
 def forward_macs(network: nn.Module, side: int) -> int:
-    """Multiply-adds of the features and head for one image ``[3, side, side]``: convolutions and linear layers."""
+    """Multiply-adds of the features and head for one image ``[3, side, side]``: convolutions and linear layers.
+
+    Products that are no layers, such as those of attention, are not counted.
+    """
     counts: list[int] = []
 
     def count(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
         if isinstance(module, nn.Conv2d):
             counts.append(output[0].numel() * module.weight[0].numel())
         elif isinstance(module, nn.Linear):
-            counts.append(module.weight.numel())
+            counts.append(output[0].numel() * module.in_features)  # which may be one of many tokens
 
     hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     try:

@@ -149,7 +149,8 @@ def recorded_rule(manifest: LearnerManifest) -> str:
     if manifest.finetune:
         return "finetune"
     method = manifest.provenance.settings.get("method")
-    trained = method.get("learner") if isinstance(method, dict) else None
+    of_catalogue = method.get("learner") if isinstance(method, dict) else None
+    trained = of_catalogue or manifest.options.get("learner")
     return "centroid_euclidean" if trained == "protonet" else "centroid_cosine"
 
 

@@ -198,8 +198,8 @@ def test_prepared_images_that_are_too_few_for_a_methods_episodes(path, drawn, sa
 def test_to_snakemake_all_that_is_wanted_of_images_is_the_same():
     """Its cache wants values that JSON has, and neither it nor a finished job may depend on them."""
     episodes = [Drawn("meta_train", 1, 3, "supervised_anil.queries")]
-    drawn = Wanted(["meta_test"], episodes)
-    assert json.dumps(drawn) == json.dumps(Wanted([], []))
-    assert repr(drawn) == repr(Wanted([], []))
+    drawn = Wanted(["meta_test"], 18, episodes)
+    assert json.dumps(drawn) == json.dumps(Wanted([], 1, []))
+    assert repr(drawn) == repr(Wanted([], 1, []))
     copied = copy.deepcopy(drawn)  # as pickle takes it to the job
-    assert (copied.splits, copied.episodes) == ({"meta_test"}, tuple(episodes))
+    assert (copied.splits, copied.images, copied.episodes) == ({"meta_test"}, 18, tuple(episodes))

@@ -24,6 +24,18 @@ def alike(*, across_shots):
     return {cell: first for cell, first in found.items() if first != cell and cell.seed == 1}
 
 
+def test_a_bank_is_recovered_as_those_that_start_from_it_say():
+    """BiDf-MKD recovers its own images: what a variant of it says of inversion is not said of a namesake's bank."""
+    variants = {
+        "free-few": {"inversion": {"five": {"steps": 3}}},
+        "bidf_mkd-few": {"inversion": {"per_model": {"learning_rate": 0.005}}},
+    }
+    config = validate_config(WORLD | {"methods": ["free", "bidf_mkd"], "variants": variants})
+    found = config.inversions()
+    assert {name: own.five.steps for name, own in found.items()} == {"five": 5, "five-few": 3}
+    assert found["five-few"].per_model == found["five"].per_model
+
+
 def test_a_learner_is_shared_by_pools_of_the_same_images_and_by_shots():
     of_shots = {Cell(pool, "zoo_features", 5, 1): Cell(pool, "zoo_features", 1, 1) for pool in POOLS}
     of_shots[Cell("far", "random", 5, 1)] = Cell("far", "random", 1, 1)

@@ -162,6 +162,32 @@ class TestNames:
         )
         assert misspelt.startswith("pools.single.shots_of: unknown method `bets`; did you mean `best`?")
 
+    @pytest.mark.parametrize(
+        "datasets",
+        [
+            {"icons_colour": {}, "icons": {}},
+            {
+                "icons_colour": {"source": "folder", "path": "pictures/mine"},
+                "icons": {"source": "folder", "path": "pictures/../pictures/mine"},
+            },
+        ],
+    )
+    def test_unlabelled_images_are_not_the_pools_own_by_another_name(self, datasets):
+        pools = {"single": {"datasets": ["icons_colour"]}}
+        wanted = {"methods": ["unlabelled_heads"], "unlabelled_heads": {"dataset": "icons"}, "pools": pools}
+        assert problems({**wanted, "datasets": datasets}) == [
+            "unlabelled_heads.dataset: `icons` has the very images of `icons_colour` in pool `single`; "
+            "name another data set"
+        ]
+        assert validate_config({**wanted, "datasets": {"icons_colour": {}, "emoji": {}}, "unlabelled_heads": {}})
+
+    def test_what_nobody_runs_at_many_shots_need_not_give_them(self):
+        few = {"inversion": {"images_per_class": 20}, "shots": [1, 10], "methods": ["random", "free"]}
+        (line,) = problems(few)
+        assert "20 recovered images per class cannot give an episode of 10 shots" in line
+        for limited in ({"shots_of": {"free": [1]}}, {"shots": [1]}):
+            assert validate_config({**few, "pools": {"single": limited}})
+
     def test_unlabelled_images_are_of_another_domain(self):
         wanted = {"methods": ["random", "unlabelled_heads"], "unlabelled_heads": {"dataset": "emoji"}}
         assert problems(wanted) == ["unlabelled_heads.dataset: `emoji` is not under `datasets`; add `emoji: {}` there"]

@@ -57,6 +57,12 @@ def test_parts_of_different_classes_are_the_split(tmp_path, parts):
     assert list(layout.classes) == ["c0", "c1", "c2", "d0", "d1", "d2"]
 
 
+def test_other_files_beside_the_parts_are_passed_over(tmp_path):
+    files = class_files({"a": 2}, below="train/") | class_files({"b": 1}, below="test/")
+    layout = found(tmp_path, files | {"annotations/xml/1.xml": b"x", "annotations/list.txt": b"x"})
+    assert layout.parts == {"train": ("a",), "test": ("b",)}
+
+
 def test_parts_of_the_same_classes_are_merged_in_their_order(tmp_path):
     layout = found(tmp_path, class_files(CLASSES, below="test/") | class_files(CLASSES, below="train/"))
     assert not layout.parts

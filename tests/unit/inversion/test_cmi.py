@@ -7,9 +7,18 @@ import torch
 from torch import nn
 
 from dfml.compute.seeds import torch_generator
+from dfml.errors import DfmlError
 from dfml.imaging.windows import Windows, draw_windows, look_through
-from dfml.inversion.cmi import FeatureMemory, NormInputs, ProjectionHead, contrastive_loss
-from support.zoo import random_model
+from dfml.inversion.cmi import ContrastiveInversion, FeatureMemory, NormInputs, ProjectionHead, contrastive_loss
+from dfml.inversion.settings import InversionSettings
+from support.zoo import SIDE, random_model
+
+
+def test_a_network_without_batch_norms_is_told():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 5))
+    contrastive = ContrastiveInversion(InversionSettings(), side=SIDE)
+    with pytest.raises(DfmlError, match="model 0 has no batch norm, and CMI compares what goes into these"):
+        contrastive(random_model(network=network), torch_generator(0))
 
 
 def features(count, seed, size=6):

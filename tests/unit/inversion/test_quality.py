@@ -1,6 +1,7 @@
 """Measures of recovered images, with models whose answers are known."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -64,6 +65,12 @@ def test_a_model_is_not_asked_about_its_own_images():
     models = [oracle(0, [0, 1, 2], liar=True), oracle(1, [2, 3, 4])]
     assert cross(models, fill=models[:1]) == 100
     assert cross(models, fill=[]) is None
+
+
+def test_services_are_not_asked():
+    service = replace(oracle(1, [2, 3, 4], liar=True), answers_only=True)
+    models = [oracle(0, [0, 1, 2]), service, oracle(2, [2, 5, 6])]
+    assert cross(models, fill=[models[0], models[2]]) == 100
 
 
 def test_a_sample_of_many_images_is_enough():

@@ -1,5 +1,6 @@
 """Resume files."""
 
+import errno
 import logging
 import math
 from collections import OrderedDict
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from dfml.errors import DfmlError
 from dfml.jobs.checkpoint import Checkpoint
 
 
@@ -92,6 +94,28 @@ def test_a_truncated_file_is_a_warning(tmp_path, caplog, kept):
     assert [(record.levelno, str(path) in record.getMessage()) for record in caplog.records] == [
         (logging.WARNING, True)
     ]
+
+
+@pytest.mark.parametrize(
+    ("failed", "raised", "said"),
+    [
+        (OSError(errno.EIO, "Input/output error"), DfmlError, r"state\.pt cannot be read \(Input/output error\)"),
+        (MemoryError(), MemoryError, None),
+    ],
+)
+def test_a_file_that_the_system_does_not_give_is_kept(tmp_path, monkeypatch, failed, raised, said):
+    """It may be whole, and starting afresh would write over it."""
+    checkpoint = Checkpoint(tmp_path / "state.pt", "abc")
+    checkpoint.save({"a": torch.ones(3)})
+
+    def fail(*_, **__):
+        raise failed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "load", fail)
+        with pytest.raises(raised, match=said):
+            checkpoint.load()
+    assert torch.equal(checkpoint.load()["a"], torch.ones(3))
 
 
 def test_foreign_content_is_a_warning(tmp_path, caplog):

@@ -157,5 +157,7 @@ def test_a_method_that_reads_some_images_is_kept_from_all_others():
         Path("resources/embedded"),
         Path("results/toy/images/icons"),
         Path("results/toy/images/mine"),
+        Path("results/toy/images/emoji/meta_val.npz"),
+        Path("results/toy/images/emoji/meta_test.npz"),
         Path.home() / "pictures",
     ]

@@ -4,6 +4,7 @@ import functools
 
 import pytest
 
+from dfml.errors import FileFormatError
 from dfml.methods import history as module
 from dfml.methods import stage
 from dfml.methods.heads.settings import ProceduralHeadsSettings
@@ -62,6 +63,14 @@ def test_what_lies_before_a_learner_stays_in_front_of_it(tmp_path):
     own.prepared([{"iteration": 1, "seconds": 1.0}, {"iteration": 2, "seconds": 4.0}])
     own.add([{"iteration": 1, "seconds": 0.5, "accuracy": 50.0}])
     assert path.read_text() == ("iteration,seconds,loss,accuracy\n0.0,2.0,9.0,\n0,4.0,,\n0,7.0,,\n1,7.5,,50.0\n")
+
+
+@pytest.mark.parametrize("row", ["1,3.x", "1,2,3", "1,\x00"])
+def test_a_damaged_file_is_told(tmp_path, row):
+    path = tmp_path / "history.csv"
+    path.write_text(f"iteration,seconds\n{row}\n")
+    with pytest.raises(FileFormatError, match=r"history\.csv is no history of a learner"):
+        read_history(path)
 
 
 def test_writing_is_put_off_while_the_last_is_fresh(tmp_path):

@@ -2,9 +2,22 @@
 
 import pytest
 import torch
+from torch import nn
 
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.networks.build import build_network, forward_macs
+
+
+def test_a_linear_layer_is_counted_for_every_token_that_goes_through_it():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix, self.head = nn.Linear(3, 7), nn.Linear(7, 5)
+
+        def forward(self, images):
+            return self.head(self.mix(images.flatten(2).transpose(1, 2)).mean(1))
+
+    assert forward_macs(Tokens(), 4) == 16 * 3 * 7 + 7 * 5
 
 
 def test_conv4_by_hand():

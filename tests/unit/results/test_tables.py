@@ -1,6 +1,7 @@
 """Tables: the right numbers in the right cells, reasons where there are none, stable bytes."""
 
 import re
+from statistics import stdev
 
 import pandas as pd
 import pytest
@@ -211,6 +212,9 @@ def test_speed_table_compares_medians_with_the_first_arm(demo):
     data = pd.read_csv(demo / "speed.csv")
     assert data["seconds_median"].tolist() == [1.1, 11.0, 44.0]
     assert data["times_first"].tolist() == pytest.approx([1.0, 10.0, 40.0])
+    # Three tasks: t(0.975, 2) = 4.3027.
+    seconds = speed()["arms"][0]["seconds_per_task"]
+    assert data["seconds_t95"][0] == pytest.approx(4.3027 * stdev(seconds) / 3**0.5, rel=1e-4)
 
 
 def test_cost_table_has_the_price_of_an_answer(demo):

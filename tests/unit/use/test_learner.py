@@ -132,8 +132,13 @@ def test_other_networks_and_several_side_by_side(tmp_path, task):
 
 @pytest.mark.parametrize(
     ("facts", "rule"),
-    [({}, "finetune"), (protonet(), "centroid_euclidean"), ({"finetune": False}, "centroid_cosine")],
-    ids=["maml", "protonet", "features"],
+    [
+        ({}, "finetune"),
+        (protonet(), "centroid_euclidean"),
+        ({"finetune": False, "options": {"learner": "protonet"}}, "centroid_euclidean"),
+        ({"finetune": False}, "centroid_cosine"),
+    ],
+    ids=["maml", "protonet", "protonet by a setting", "features"],
 )
 def test_the_rule_is_the_one_that_the_learner_was_made_for(tmp_path, task, facts, rule):
     own = dfml.load(shelf_learner(tmp_path / "learner", **facts))

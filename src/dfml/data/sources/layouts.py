@@ -184,6 +184,8 @@ def _class_folders(store: Store, depth: int) -> Layout:
         if len(inner) <= skipped:
             pile += [file.path] if image else []
             continue
+        if in_parts and inner[0].lower() not in PARTS:
+            continue  # other files in a folder of their own, such as annotations: all images are in parts
         part, name = key(inner[:skipped])
         if image and len(inner) == skipped + 1:
             parts[part][name].append(file.path)

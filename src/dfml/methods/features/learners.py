@@ -1,5 +1,7 @@
 """Learners that take models as they are, and the floor: nothing is learned (docs/method.md §8.5)."""
 
+from itertools import islice
+
 import torch
 from torch import Tensor
 
@@ -44,7 +46,8 @@ def fit_zoo_ensemble(context: Context) -> Fitted:
 def _frozen(context: Context, count: int) -> Fitted:
     """The ``count`` best models (`Pool.best`) of those that give features; the configuration sees that there are."""
     pool = context.pool
-    encoders = [encoder for model in pool.best(len(pool)) if (encoder := _encoder(model))][:count]
+    # One after the other, until there are enough: a pool may have thousands of models.
+    encoders = list(islice(filter(None, map(_encoder, pool.best(len(pool)))), count))
     specs, states = [spec for spec, _ in encoders], [state for _, state in encoders]
     return Fitted(specs, [Snapshot(0, 0.0, states)], *pool.normalisation, finetune=False, domains=pool.domains)
 

@@ -52,7 +52,7 @@ class BellSteps:
         settings: of BELL.
         views: the augmentation; student and teacher see the same tensor.
         heads: of the models, as :func:`heads_of_models` gives them; the student then answers model ``i`` through head
-    XX the student's outputs, where a model may have more.
+            ``i`` and not through the learner's own. Without any, through that.
 
     Attributes:
         start: all that the steps move, by name, and :func:`outer_step` afterwards: ``parameters``; with heads of the

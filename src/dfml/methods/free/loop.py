@@ -207,7 +207,7 @@ class FreeLoop:
         kept = [model for model in models if held.issuperset(model.class_ids)]
         if kept:
             return kept
-        others = [model for model in self.context.pool if held.issuperset(model.class_ids)]
+        others = [model for model in self.context.pool.invertible if held.issuperset(model.class_ids)]
         if not others:
             raise DfmlError("the bank holds the classes of no model; raise `inversion.five.iterations`")
         return [others[iteration % len(others)]]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dfml.artefacts.inversion import InversionRecord, SpeedRecord
-from dfml.evaluation.intervals import interval95
+from dfml.evaluation.intervals import student95
 from dfml.results.figures.style import empty_figure, panels, plain_ticks
 
 _META_TRAINED = "five"
@@ -88,7 +88,7 @@ def _draw_arms(panel: Axes, speed: SpeedRecord) -> int:
         panel.errorbar(
             arm.steps,
             fmean(arm.teacher_ce),
-            yerr=interval95(arm.teacher_ce),
+            yerr=student95(arm.teacher_ce),
             color="#222222",
             marker=_ARM_MARKERS[index % len(_ARM_MARKERS)],
             markersize=6.0,

@@ -8,8 +8,8 @@ from statistics import fmean, median
 import pandas as pd
 
 from dfml.artefacts.inversion import SpeedArm, SpeedRecord
-from dfml.evaluation.intervals import interval95
-from dfml.results.tables.table import Column, Table, TableCell, TableSection, in_order_of
+from dfml.evaluation.intervals import student95
+from dfml.results.tables.table import Column, Table, TableCell, TableSection, in_order_of, number
 
 
 def speed_table(speeds: Sequence[SpeedRecord], *, pools: Sequence[str]) -> Table:
@@ -25,7 +25,7 @@ def speed_table(speeds: Sequence[SpeedRecord], *, pools: Sequence[str]) -> Table
         "tasks",
         "seconds_median",
         "seconds_mean",
-        "seconds_ci95",
+        "seconds_t95",
         "times_first",
     ]
     columns += ["teacher_ce", "teacher_accuracy", "device"]
@@ -50,7 +50,7 @@ def speed_table(speeds: Sequence[SpeedRecord], *, pools: Sequence[str]) -> Table
             TableCell(str(row["steps"])),
             TableCell(str(row["tasks"])),
             TableCell(f"{row['seconds_median']:.3g}"),
-            TableCell(f"{row['seconds_mean']:.3g} ± {row['seconds_ci95']:.2g}"),
+            TableCell(f"{row['seconds_mean']:.3g} ± {number(row['seconds_t95'], '{:.2g}').text}"),
             TableCell(f"{row['times_first']:.1f}"),
             TableCell(f"{row['teacher_ce']:.2f}"),
             TableCell(f"{row['teacher_accuracy']:.1f}"),
@@ -64,8 +64,8 @@ def speed_table(speeds: Sequence[SpeedRecord], *, pools: Sequence[str]) -> Table
         data=pd.DataFrame(data, columns=columns),
         sections=[TableSection("", titles, cells, frozenset(breaks))],
         notes=[
-            f"All arms in one run on {devices}: same generator, learning rates, batch and teachers; 95% interval over "
-            "tasks; ratios of medians.",
+            f"All arms in one run on {devices}: same generator, learning rates, batch and teachers; Student's 95% "
+            "interval over tasks, which one task has not; ratios of medians.",
             "FIVE begins with a generator of PyTorch's own law, meta-trained; the others begin each task with one of "
             "N(0, 0.02).",
             "Meta-training the generator is not part of these seconds; the inversion table has its cost.",
@@ -84,7 +84,7 @@ def _row(speed: SpeedRecord, arm: SpeedArm, first: SpeedArm) -> dict:
         "tasks": len(arm.seconds_per_task),
         "seconds_median": median(arm.seconds_per_task),
         "seconds_mean": fmean(arm.seconds_per_task),
-        "seconds_ci95": interval95(arm.seconds_per_task),
+        "seconds_t95": student95(arm.seconds_per_task),
         "times_first": median(arm.seconds_per_task) / median(first.seconds_per_task),
         "teacher_ce": fmean(arm.teacher_ce),
         "teacher_accuracy": fmean(arm.teacher_accuracy),

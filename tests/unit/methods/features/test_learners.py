@@ -1,5 +1,7 @@
 """Methods that learn nothing: a fresh learner, and features of the pool's best models."""
 
+from dataclasses import replace
+
 import torch
 
 from dfml.methods.features.learners import fit_random, fit_zoo_ensemble, fit_zoo_features
@@ -53,6 +55,15 @@ def test_zoo_ensemble_takes_the_most_accurate_ones_in_order():
     (states,) = (snapshot.states for snapshot in fitted.snapshots)
     for state, index in zip(states, (1, 3, 2), strict=True):
         assert torch.equal(state["head.weight"], POOL[index].network.head.weight)
+
+
+def test_no_more_models_are_read_than_are_taken():
+    def missing():
+        raise AssertionError("this model was read")
+
+    worst = replace(POOL[0], source=missing)
+    pool = Pool([worst, *list(POOL)[1:]], [f"class {c}" for c in range(WAYS)])
+    assert len(fit_zoo_ensemble(context("zoo_ensemble", pool=pool, options={"models": 3})).specs) == 3
 
 
 def test_all_normalise_as_the_pool_does():
