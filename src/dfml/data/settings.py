@@ -19,7 +19,7 @@ class DatasetSettings(Section):
     source: Source = Field(
         "embedded",
         description="`embedded`: shipped with the repository; `folder`: your own; else a copy of that public data set "
-        "(docs/adding.md).",
+        "(docs/your_images.md).",
     )
     path: str | None = Field(
         None,
