@@ -40,7 +40,7 @@ class Aside:
 
     Attributes:
         what: What one of them is, for messages.
-        files: One for each step; removed after the loop's ``finish``, without which they would stay.
+        files: One for each step; removed after the loop's ``finish``, and without one by whoever writes the result.
         held: What the steps done have left; each step appends one.
     """
 
@@ -100,7 +100,7 @@ class Loop:
         keep_end: The end is a resume point as well, since what follows takes long.
         keep: Numbers of steps done at which ``kept`` is called.
         kept: Takes that number and the seconds; what it keeps is among what moves.
-        aside: What is kept beside the resume file, if something is; it needs ``finish``.
+        aside: What is kept beside the resume file, if something is.
         shown: Given the history so far at resume points, at steps of ``keep`` and when the loop goes on.
         finish: What follows the last step and is not to be done twice; its quantities are the last row.
         done: How many steps are done.

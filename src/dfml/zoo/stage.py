@@ -19,7 +19,7 @@ from dfml.errors import DataError, DfmlError, FileFormatError
 from dfml.files.reading import digest_json, sha256_file
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.job import Job
-from dfml.jobs.loop import Loop
+from dfml.jobs.loop import Aside, Loop
 from dfml.networks.custom import describe
 from dfml.networks.settings import NetworkSettings
 from dfml.zoo.settings import ZooSettings, models_and_judges
@@ -66,12 +66,25 @@ def train_models(
 class _Trained:
     """The models that are done: their stored weights, and their entries."""
 
-    GROWS = ("states", "entries")
+    GROWS = ("entries",)  # the weights lie in files of their own: written with every model, they would add up
 
     def __init__(self) -> None:
         self.states: list[State] = []
         self.entries: list[dict[str, Any]] = []
         self.seconds = 0.0
+
+
+class _Resume:
+    """The resume file of models in training, and one for each that is done."""
+
+    def __init__(self, path: Path, digest: str, count: int) -> None:
+        files = [Checkpoint(path.with_suffix(f".model{number}{path.suffix}"), digest) for number in range(count)]
+        self.checkpoint, self.models = Checkpoint(path, digest), Aside("a model", files)
+
+    def remove(self) -> None:
+        """Delete them, once the result is written."""
+        self.checkpoint.remove()
+        self.models.remove()
 
 
 @dataclass(frozen=True)
@@ -149,13 +162,14 @@ class _Zoo:
         training = ModelTraining(task.train, task.selection, spec, order.settings, **self._normalisation, seed=own_seed)
         return training, task, {"index": index, "classes": classes, "images": task.counts}
 
-    def train(self, positions: range, checkpoint: Checkpoint, job: Job) -> _Trained:
-        """The models at ``positions``; those that an interruption left in ``checkpoint`` are not trained again.
+    def train(self, positions: range, resume: _Resume, job: Job) -> _Trained:
+        """The models at ``positions``; those that an interruption left in ``resume`` are not trained again.
 
         Raises:
             DfmlError: a model diverged.
         """
         done, clock = _Trained(), WallClock()
+        done.states = resume.models.held
         whole = len(positions) == self.models + self.judges
 
         def steps(first: int) -> Iterator[dict[str, float]]:
@@ -172,9 +186,10 @@ class _Zoo:
             steps=steps,
             moves=done,
             clock=clock,
-            checkpoint=checkpoint,
+            checkpoint=resume.checkpoint,
             job=job,
             every=1,
+            aside=resume.models,
         ).run()
         clock.settle()
         done.seconds = clock.total
@@ -227,8 +242,8 @@ def train_zoo(
     """
     zoo = _Zoo(order, images, job.device)
     every, count = range(zoo.models + zoo.judges), zoo.models
-    checkpoint = Checkpoint(resume, zoo.digest(every))
-    done = zoo.read(parts) if parts else zoo.train(every, checkpoint, job)
+    left = _Resume(resume, zoo.digest(every), len(every))
+    done = zoo.read(parts) if parts else zoo.train(every, left, job)
     digest = save_weights(folder / WEIGHTS, done.states[:count])
     judges_digest = save_weights(folder / JUDGES, done.states[count:]) if zoo.judges else None
     # After the weights, so that a manifest means a complete zoo.
@@ -248,7 +263,7 @@ def train_zoo(
         seconds=done.seconds,
         provenance=job.provenance(),
     ).save(folder / MANIFEST)
-    checkpoint.remove()
+    left.remove()
 
 
 def train_part(order: ZooOrder, images: Path, output: Path, positions: range, *, resume: Path, job: Job) -> None:
@@ -258,8 +273,8 @@ def train_part(order: ZooOrder, images: Path, output: Path, positions: range, *,
         DataError, DfmlError: as there.
     """
     zoo = _Zoo(order, images, job.device)
-    checkpoint = Checkpoint(resume, zoo.digest(positions))
-    done = zoo.train(positions, checkpoint, job)
+    left = _Resume(resume, zoo.digest(positions), len(positions))
+    done = zoo.train(positions, left, job)
     state = {"states": done.states, "entries": done.entries, "seconds": done.seconds}
     Checkpoint(output, zoo.digest(positions)).save(state)
-    checkpoint.remove()
+    left.remove()

@@ -10,6 +10,7 @@ from dfml.artefacts.images import ImagesManifest
 from dfml.artefacts.zoo import JUDGES, MANIFEST, WEIGHTS, ZooManifest
 from dfml.data.images import load_images
 from dfml.errors import DataError, FileFormatError
+from dfml.jobs.checkpoint import Checkpoint
 from dfml.networks.build import build_network
 from dfml.networks.settings import NetworkSettings
 from dfml.zoo import stage as train
@@ -153,10 +154,14 @@ def test_an_interrupted_zoo_continues_to_the_same_bits(zoo, images, tmp_path, mo
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, models)
         train_tiny_zoo(images, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["resume.pt"]
+    left = ["resume.pt", *(f"resume.model{number}.pt" for number in range(models))]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(left)
     calls = interrupt(monkeypatch, 3)
+    saved, save = [], Checkpoint.save
+    monkeypatch.setattr(Checkpoint, "save", lambda own, state: (saved.append(own.path.name), save(own, state)))
     train_tiny_zoo(images, tmp_path)
     assert len(calls) == 3 - models
+    assert [name for name in saved if "model" in name] == [f"resume.model{n}.pt" for n in range(models, 3)]
     assert contents(tmp_path) == contents(zoo)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([MANIFEST, *FILES])
 
