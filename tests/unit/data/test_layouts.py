@@ -158,13 +158,14 @@ def test_csv_lists_beside_class_folders_are_the_split(tmp_path, caplog):
         ({"train.csv": b"filename,label\na/0.jpg,7\n", "test.csv": b"filename,label\nb/0.jpg,8\n"}, "not those of the"),
         ({"train.csv": b"filename,label\na/7.jpg,a\n", "test.csv": b"filename,label\nb/0.jpg,b\n"}, "not there: a/7"),
         ({"train.csv": b"id,x\n1,2\n", "test.csv": b"id\n1\n"}, "has no column"),
+        ({"test.csv": b"filename,label\na/0.jpg,a\n"}, "test images alone"),
     ],
 )
 def test_lists_that_do_not_fit_the_class_folders_are_not_followed_and_said(tmp_path, caplog, files, why):
     layout = found(tmp_path, {"a/0.jpg": b"", "b/0.jpg": b"", "c/0.jpg": b""} | files)
     assert list(layout.classes) == ["a", "b", "c"]
     assert not layout.parts
-    assert "train.csv beside the class folders are not followed" in caplog.text and why in caplog.text
+    assert ".csv beside the class folders are not followed" in caplog.text and why in caplog.text
 
 
 def test_a_picture_beside_the_folder_of_images_does_not_stop_the_lists(tmp_path):

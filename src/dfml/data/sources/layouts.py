@@ -81,6 +81,8 @@ def find_classes(store: Store, *, depth: int = 1) -> Layout:
         return _listed(store, lists)
     try:
         found = _listed(store, lists)
+        if len(found.parts) == 1:
+            raise DataError("a list of test images alone says nothing of the others")
     except DataError as error:
         why = str(error)
     else:
