@@ -16,8 +16,8 @@ from dfml.zoo.model import PoolModel
 class FromScratch:
     """Recovers one model's task after another, each with a generator that starts from nothing.
 
-    The lowest-loss images are kept. Places of work are used again, so that a GPU records the loop once; threads that
-    recover at the same time have one each.
+    The lowest-loss images are kept, if no other rule is asked for. Places of work are used again, so that a GPU records
+    the loop once; threads that recover at the same time have one each.
 
     Args:
         settings: of the inversion.
@@ -25,6 +25,7 @@ class FromScratch:
         side: of the images, pixels.
         device: where.
         steps: generator steps; by default those of the settings.
+        like: FIVE, whose rates, inner optimiser and rule of which images are kept are taken in place of our own.
     """
 
     def __init__(
@@ -35,15 +36,17 @@ class FromScratch:
         side: int,
         device: torch.device,
         steps: int | None = None,
+        like: FiveSettings | None = None,
     ) -> None:
         self.settings, self.objective, self.side = settings, objective, side
-        per_model = settings.per_model
+        rates = like or settings.per_model
         self._steps = FiveSettings(
-            steps=steps or per_model.steps,
-            learning_rate=per_model.learning_rate,
-            latent_learning_rate=per_model.latent_learning_rate,
+            steps=steps or settings.per_model.steps,
+            learning_rate=rates.learning_rate,
+            latent_learning_rate=rates.latent_learning_rate,
             outer_rule="reptile",  # of each parameter its value before the steps less that after them
-            keep="best",
+            inner_optimiser=like.inner_optimiser if like else "adam",
+            keep=like.keep if like else "best",
         )
         self._device = device
         self._idle: list[InnerSteps] = []

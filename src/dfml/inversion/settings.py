@@ -60,8 +60,16 @@ class FastSettings(FiveSettings):
     iterations: int = Field(240, ge=1, description="Outer iterations after the warm-up; their images fill the bank.")
     warmup: int = Field(20, ge=0, description="First iterations whose images are thrown away.")
     models_per_iteration: int = Field(1, ge=1, description="Models inverted between two steps of the generator.")
-    learning_rate: float = Field(5e-3, gt=0, description="Inner learning rate of the generator.")
-    latent_learning_rate: float = Field(0.015, gt=0, description="Inner learning rate of the latents.")
+    learning_rate: float = Field(
+        3e-3,
+        gt=0,
+        description="Inner learning rate of the generator; published with 2, 5 and 10 steps: 5e-3, 3e-3, 2e-3.",
+    )
+    latent_learning_rate: float = Field(
+        0.01,
+        gt=0,
+        description="Inner learning rate of the latents; published with 2, 5 and 10 steps: 0.015, 0.01, 0.01.",
+    )
     ce_weight: float = Field(0.4, ge=0, description="Weight of the cross-entropy to the asked classes.")
     bn_weight: float = Field(10.0, ge=0, description="Weight of the batch-norm statistics term.")
     statistics_momentum: float = Field(

@@ -40,11 +40,10 @@ def time_inversion(
             models[index], objective, images_per_class=settings.images_per_class, generator=generator
         )[0]
     }
-    # At other rates than FIVE's, fewer or more steps would not be what makes the difference.
-    rates = {name: getattr(settings.five, name) for name in ("learning_rate", "latent_learning_rate")}
-    alike = settings.model_copy(update={"per_model": settings.per_model.model_copy(update=rates)})
+    # Else fewer or more steps would not be what makes the difference.
+    alike = partial(FromScratch, settings, objective, side=pooled.canvas, device=job.device, like=settings.five)
     for steps in sorted({settings.five.steps, *settings.speed.steps}):
-        scratch = FromScratch(alike, objective, side=pooled.canvas, device=job.device, steps=steps)
+        scratch = alike(steps=steps)
         arms["per_model", steps] = partial(_recover, scratch, models)
     results = {key: _empty() for key in arms}
     count = min(settings.speed.models, len(models))

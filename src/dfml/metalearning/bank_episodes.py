@@ -105,7 +105,10 @@ class BankEpisodes:
     def _resolution(self, ways: int, generator: torch.Generator) -> tuple[int, Tensor | None]:
         if self.side == "canvas" or len(self.pool.sides) == 1:
             return self.pool.canvas, None
-        return _draw_group(self.bank.ready.tolist(), self.pool.side_of, ways, generator)
+        # A side is as likely as it has data sets, so that each of these is replayed as often as the others.
+        ready = self.bank.ready.tolist()
+        enough = [own for own in _groups(ready, self.pool.dataset_of).values() if len(own) >= ways]
+        return _draw_group(ready, self.pool.side_of, ways, generator, [self.pool.side_of(own[0]) for own in enough])
 
     def _domain(self, among: Tensor | None, ways: int, generator: torch.Generator) -> Tensor:
         labels = self.bank.ready if among is None else among
@@ -124,15 +127,29 @@ class BankEpisodes:
         return (resized(images, side) - each(self.mean)) / each(self.std)
 
 
-def _draw_group(
-    labels: Sequence[int], trait: Callable[[int], Trait], ways: int, generator: torch.Generator
-) -> tuple[Trait, Tensor]:
-    """One of the groups of classes that share a trait, each as likely, those too small for an episode left out."""
+def _groups(labels: Sequence[int], trait: Callable[[int], Trait]) -> dict[Trait, list[int]]:
+    """Classes by a trait that they share, sorted by it."""
     groups: dict[Trait, list[int]] = {}
     for label in labels:
         groups.setdefault(trait(label), []).append(label)
-    enough = {key: members for key, members in sorted(groups.items()) if len(members) >= ways} or groups
-    key = list(enough)[int(torch.randint(len(enough), (), generator=generator))]
+    return dict(sorted(groups.items()))
+
+
+def _draw_group(
+    labels: Sequence[int],
+    trait: Callable[[int], Trait],
+    ways: int,
+    generator: torch.Generator,
+    tickets: Sequence[Trait] = (),
+) -> tuple[Trait, Tensor]:
+    """One of the groups of classes that share a trait, those too small for an episode left out.
+
+    Each is as likely, or as it has ``tickets``.
+    """
+    groups = _groups(labels, trait)
+    enough = {key: members for key, members in groups.items() if len(members) >= ways} or groups
+    keys = sorted(tickets) or list(enough)
+    key = keys[int(torch.randint(len(keys), (), generator=generator))]
     return key, torch.tensor(enough[key])
 
 

@@ -1,4 +1,4 @@
-"""Batch norm by the batch's own statistics with first and second derivatives of its own (docs/method.md §5.3).
+"""Batch norm by the batch's own statistics with first and second derivatives of its own (docs/method.md §2.2).
 
 PyTorch composes the second derivative of many passes over the activations, and inside ``vmap`` its gradient of the
 scale takes the statistics of the batch for constants, so that second-order meta-gradients come out wrong by some

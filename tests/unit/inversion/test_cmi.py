@@ -9,8 +9,10 @@ from torch import nn
 from dfml.compute.seeds import torch_generator
 from dfml.errors import DfmlError
 from dfml.imaging.windows import Windows, draw_windows, look_through
+from dfml.inversion import cmi as module
 from dfml.inversion.cmi import ContrastiveInversion, FeatureMemory, NormInputs, ProjectionHead, contrastive_loss
 from dfml.inversion.settings import InversionSettings
+from support.inversion import inversion_settings
 from support.zoo import SIDE, random_model
 
 
@@ -19,6 +21,19 @@ def test_a_network_without_batch_norms_is_told():
     contrastive = ContrastiveInversion(InversionSettings(), side=SIDE)
     with pytest.raises(DfmlError, match="model 0 has no batch norm, and CMI compares what goes into these"):
         contrastive(random_model(network=network), torch_generator(0))
+
+
+def test_batches_of_a_model_are_told_apart_by_the_contrastive_term(monkeypatch):
+    """It moves the images, and from the second batch on compares with what the batches before have left."""
+    remembered, loss = [], module.contrastive_loss
+    monkeypatch.setattr(module, "contrastive_loss", lambda *given: remembered.append(given[2]) or loss(*given))
+    found = {}
+    for weight in (0.0, 0.8):
+        own = {"batches": 2, "steps": 4, "contrast_weight": weight}
+        settings = inversion_settings(cmi=own)
+        found[weight] = ContrastiveInversion(settings, side=SIDE)(random_model(dtype=torch.float32), torch_generator(0))
+    assert not any(torch.equal(a.images, b.images) for a, b in zip(found[0.0], found[0.8], strict=True))
+    assert [one is None for one in remembered] == ([True] * 4 + [False] * 4) * 2
 
 
 def features(count, seed, size=6):

@@ -101,12 +101,14 @@ def test_every_term_reaches_the_pixels():
     model = random_model(dtype=torch.float32)
     draws = {"steps": 4, "roll": 0.0, "flip": False}
     found = {}
-    for term in ("ce_weight", "bn_weight", "tv_weight"):
-        weights = dict.fromkeys(("ce_weight", "bn_weight", "tv_weight"), 0.0) | {term: 1.0}
+    for term in (None, "ce_weight", "bn_weight", "tv_weight"):
+        weights = dict.fromkeys(("ce_weight", "bn_weight", "tv_weight"), 0.0) | ({term: 1.0} if term else {})
         settings = inversion_settings(deep_inversion=draws | weights)
         found[term] = DeepInversion(settings, side=SIDE)(model, torch_generator(0)).images
     assert found["tv_weight"].device == CPU
     start = torch.randn(12, 3, SIDE, SIDE, generator=torch_generator(0))
+    unmoved = found.pop(None)
+    assert not any(torch.equal(images, unmoved) for images in found.values())
     variation = {term: total_variation(images).item() for term, images in found.items()}
     assert variation["tv_weight"] < min(variation["ce_weight"], variation["bn_weight"]) < total_variation(start).item()
     assert not torch.equal(found["ce_weight"], found["bn_weight"])

@@ -113,6 +113,8 @@ def test_the_restart_touches_the_first_layer_alone_and_only_once(zoos, tmp_path)
     never = load_file(run(zoos, tmp_path / "never", inverter="fast", fast={**fast, "restart_at": None}) / GENERATOR)
     late = load_file(run(zoos, tmp_path / "late", inverter="fast", fast={**fast, "restart_at": 9}) / GENERATOR)
     assert all(torch.equal(never[name], tensor) for name, tensor in late.items())
+    once = load_file(run(zoos, tmp_path / "once", inverter="fast", fast={**fast, "restart_at": 0}) / GENERATOR)
+    assert not torch.equal(never["project.weight"], once["project.weight"])
     generator, before = toy_generator(dtype=torch.float32), toy_generator(dtype=torch.float32).state_dict()
     with torch.no_grad():
         generator.norm0.weight.fill_(3.0)

@@ -106,6 +106,26 @@ def test_with_a_single_domain_one_and_mixed_are_the_same_draw(pool, bank):
     assert all(torch.equal(a, b) for a, b in zip(one, mixed, strict=True))
 
 
+def test_of_unlike_many_data_sets_of_a_side_each_is_drawn_as_often():
+    """Two data sets of one side beside one of another: a third each, as meta-test and FIVE have it."""
+    models = [
+        random_model(seed=i, classes=torch.arange(WAYS) + WAYS * i, dataset=name, side=side, dtype=torch.float32)
+        for i, (name, side) in enumerate((("a", SMALL), ("b", LARGE), ("c", LARGE)))
+    ]
+    pool = Pool(models, [str(c) for c in range(3 * WAYS)])
+    held = ImageBank(3 * WAYS, slots=1, images_per_class=PER_CLASS, side=LARGE, device=CPU)
+    for model in pool:
+        held.add(recovered(model, torch.rand(PER_CLASS * WAYS, 3, LARGE, LARGE)))
+    draws = generator(0)
+    for domains in ("one", "mixed"):
+        source = BankEpisodes(held, pool, shots=1, queries=1, domains=domains)
+        drawn = torch.stack([source.draw_labelled(1, ways=WAYS, generator=draws)[0][0] for _ in range(600)])
+        small = (drawn < WAYS).all(1).float().mean()
+        assert 0.27 < small < 0.40
+        if domains == "one":
+            assert 0.27 < (drawn >= 2 * WAYS).all(1).float().mean() < 0.40
+
+
 def test_a_side_with_too_few_classes_is_left_out(pool):
     held = ImageBank(4 * WAYS, slots=2, images_per_class=PER_CLASS, side=LARGE, device=CPU)
     held.add(recovered(pool[3], torch.rand(PER_CLASS * WAYS, 3, LARGE, LARGE)))

@@ -9,9 +9,9 @@ from dfml.metalearning.inner_loop import adapt, parameters_of
 from dfml.methods.free import loop as module
 from dfml.methods.free.bell import BellSteps
 from dfml.methods.free.loop import FreeLoop
-from dfml.methods.free.settings import FreeOfficialSettings
+from dfml.methods.free.settings import FreeOfficialSettings, FreeSettings
 from dfml.zoo.pool import Pool
-from support.cells import FIVE, INVERSION, REPLAY, context, official_options
+from support.cells import FIVE, INVERSION, REPLAY, context, free_options, official_options
 from support.learners import encoder
 from support.zoo import write_random_zoo
 
@@ -147,3 +147,39 @@ def test_replay_ends_by_patience_alone():
     settings = FreeOfficialSettings().replay
     assert (settings.mode, settings.patience, settings.reduce) == ("patience", 10, "sum")
     assert settings.max_outer >= 1000
+
+
+@pytest.mark.parametrize("profile", ["official", "corrected"])
+def test_what_a_profile_says_is_what_the_loop_works_with(pool, profile):
+    """F17, F18, F19, F27 and F43 by the parts that do the work."""
+    official = profile == "official"
+    options = official_options() if official else free_options(replay=REPLAY | {"mode": "fixed", "first_order": False})
+    settings = (FreeOfficialSettings if official else FreeSettings)(**options)
+    cell = context("free_official" if official else "free", pool=pool)
+    loop = FreeLoop(cell, settings, parameters_of(cell.new_learner(pool.side)))
+    assert (loop.views.per_sample, loop.views.resize) == ((False, "crop") if official else (True, "bilinear"))
+    assert (
+        all(objective.views is loop.views for objective in loop.objectives.values()) and loop.bell.views is loop.views
+    )
+    assert (loop.episodes.domains, loop.episodes.side) == (("mixed", "canvas") if official else ("one", "native"))
+    assert loop.meta_step.reduce == ("sum" if official else "mean")
+    assert loop.meta_step.first_order is settings.replay.first_order is False
+    assert loop.sampler.hetero == settings.hetero_sampling == ("shared_last" if official else "per_model")
+
+
+def test_a_first_order_replay_reaches_the_meta_step(pool):
+    assert make(pool, replay=REPLAY | {"patience": 1, "first_order": True}).meta_step.first_order
+
+
+def test_images_are_recovered_against_the_student_after_the_warm_up_alone(pool, monkeypatch):
+    """F03, F04: as often as the generator steps on a model."""
+    asked, original = [], FreeLoop._student
+    monkeypatch.setattr(FreeLoop, "_student", lambda self, *a: asked.append(1) or original(self, *a))
+    loop = make(pool)
+    counts = []
+    for iteration in range(loop.warmup + 2):
+        before = len(asked)
+        loop.iteration(iteration)
+        counts.append(len(asked) - before)
+    steps = loop.five_settings.models_per_iteration * loop.five_settings.steps
+    assert loop.warmup and counts == [0] * loop.warmup + [steps] * 2
