@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, SupportsFloat
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from dfml.jobs.job import Job
 
 log = logging.getLogger(__name__)
+
+# Seconds of work that a kill may cost, beside the step that it meets.
+MOST_LOST = 60.0
 
 Quantities = Mapping[str, SupportsFloat]
 """What a step names, such as its loss; on a GPU still on its way."""
@@ -94,7 +98,7 @@ class Loop:
         clock: Its seconds.
         checkpoint: The resume file.
         job: Where progress goes, and how many steps lie between resume points.
-        every: Steps between resume points, if not as the job says.
+        every: Steps between resume points, if not as the job says; slow steps have one every minute.
         check: Called before anything is kept; raises DfmlError if something is not finite.
         sparse: Only the steps at resume points leave a row of the history, for steps too quick for one each.
         keep_end: The end is a resume point as well, since what follows takes long.
@@ -150,11 +154,14 @@ class Loop:
     def _take_steps(self) -> None:
         every = self.job.runtime.checkpoint_every if self.every is None else self.every
         fresh: list[tuple[int, Quantities]] = []
+        saved = time.monotonic()
         with self.job.progress.task(self.name, total=self.total, done=self.done) as bar:
             for quantities in self.steps(self.done):
                 self.done += 1
                 end = self.done == self.total
                 due, wanted = self.done % every == 0, self.done in self.keep
+                # Rows of sparse steps are those of the resume points, which no clock may choose.
+                due |= not self.sparse and time.monotonic() - saved > MOST_LOST
                 if not self.sparse:
                     self.clock.mark()
                 if not self.sparse or due or end:
@@ -167,6 +174,7 @@ class Loop:
                     self.kept(self.done, self.clock.total)
                 if due or (end and self.keep_end):
                     self._save()
+                    saved = time.monotonic()
                 if due or wanted:
                     self.shown(self.history)
 

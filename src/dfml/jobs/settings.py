@@ -9,7 +9,9 @@ class RuntimeSettings(Section):
     """How jobs run."""
 
     checkpoint_every: int = Field(
-        20, ge=1, description="Iterations between resume points of a long job; changes no result."
+        20,
+        ge=1,
+        description="Iterations between resume points of a long job, or a minute if that is less; changes no result.",
     )
     tf32: bool = Field(
         False,

@@ -7,6 +7,7 @@ import torch
 
 from dfml.compute.timeline import WallClock
 from dfml.errors import DfmlError
+from dfml.jobs import loop as module
 from dfml.jobs.checkpoint import Checkpoint
 from dfml.jobs.loop import Aside, Loop
 from dfml.jobs.settings import RuntimeSettings
@@ -78,6 +79,31 @@ def test_interrupted_at_any_step_it_ends_alike(tmp_path, stop, every, sparse):
     assert second.done == TOTAL
     assert resumed.taken == list(range(stop // every * every, TOTAL))
     same(whole, resumed)
+
+
+@pytest.mark.parametrize(("sparse", "again"), [(False, [4, 5, 6]), (True, [0, 1, 2, 3, 4, 5, 6])])
+def test_slow_steps_have_a_resume_point_every_minute(tmp_path, monkeypatch, sparse, again):
+    """Not where the rows of the history are those of resume points: the clock would choose them."""
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+
+    def slowly(walk):
+        def steps(done):
+            for number in range(done, TOTAL):
+                now[0] += 40
+                yield walk.step(number)
+
+        return steps
+
+    first, second, whole = Walk(), Walk(), Walk()
+    options = {"every": 10, "sparse": sparse}
+    with pytest.raises(InterruptedJobError):
+        loop(first, tmp_path / "a.pt", progress=InterruptedProgress(5), steps=slowly(first), **options).run()
+    rows = loop(second, tmp_path / "a.pt", steps=slowly(second), **options).run()
+    assert second.taken == again
+    expected = loop(whole, steps=slowly(whole), **options).run()
+    same(second, whole)
+    assert without_seconds(rows) == without_seconds(expected)
 
 
 def test_rows_number_the_steps_and_sparse_ones_only_those_at_resume_points():
