@@ -45,7 +45,7 @@ def test_the_commands_of_the_guide_run(home, capsys):
     said = capsys.readouterr().out
     assert f"{home}/pets.safetensors: 5 classes from 60 photos" in said
     assert f"{home}/new/who.jpg" in said
-    assert "5-way 1-shot, 4 queries per class, 100 episodes" in said
+    assert "2-way 1-shot, 4 queries per class, 100 episodes" in said
 
 
 def test_the_python_of_the_guide_runs(home, capsys):

@@ -17,7 +17,6 @@ from dfml.config.own_files import faulty_cards, faulty_files, unknown_families
 from dfml.config.wanted import evaluation_shots, needed_splits, own_key, real_episodes
 from dfml.data.known import KNOWN
 from dfml.data.settings import EMBEDDED
-from dfml.data.sources.embedded import FILES
 from dfml.inversion.settings import InversionSettings
 from dfml.metalearning.settings import BankReplaySettings
 from dfml.methods.settings import MethodSettings, Surroundings
@@ -243,7 +242,7 @@ def _unlabelled(config: "Experiment") -> Iterator[Problem]:
 def _images_of(config: "Experiment", dataset: str) -> str:
     """Where the images of a data set come from, which may be where those of another do."""
     own = config.datasets[dataset]
-    return FILES.get(dataset, dataset) if own.path is None else os.path.realpath(os.path.expanduser(own.path))
+    return dataset if own.path is None else os.path.realpath(os.path.expanduser(own.path))
 
 
 def _known_sizes(config: "Experiment") -> Iterator[Problem]:

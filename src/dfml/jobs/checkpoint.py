@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections import OrderedDict
 from pathlib import Path
@@ -60,7 +61,8 @@ class Checkpoint:
         except MemoryError:
             raise
         except Exception as error:  # a damaged file fails in as many ways as it has bytes
-            if isinstance(error, OSError) and error.errno is not None:
+            # Archives send their readers to places that are not in the file.
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise DfmlError(
                     f"{self.path} cannot be read ({error.strerror}); make it readable, or delete it to start afresh"
                 ) from error

@@ -62,8 +62,9 @@ class FrozenClassifier(nn.Module):
         support, labels = channels_last(learner.prepare(images)), labels.to(learner.mean.device)
         ways = int(labels.max()) + 1
         if rule == "finetune":
-            learner = learner.for_ways(ways)
-            weights = [learner.finetuned(support, labels)]
+            # With networks of its own: others may adapt the same learner meanwhile.
+            with learner.for_ways(ways).private() as own_learner:
+                weights = [own_learner.finetuned(support, labels)]
             specs = [spec.model_copy(update={"ways": ways}) for spec in specs]
         else:
             weights = [dict(network.named_parameters()) for network in learner.encoders]

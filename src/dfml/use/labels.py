@@ -51,8 +51,12 @@ def read_labels(labels: Labels, images: int) -> tuple[list[Label], list[int]]:
 
 
 def _plain(label: Any) -> Any:
-    """Numbers of numpy and torch as Python's own."""
-    return label.item() if getattr(label, "ndim", None) == 0 else label
+    """Numbers of numpy and torch, and members of enumerations, as Python's own."""
+    if getattr(label, "ndim", None) == 0:
+        return label.item()
+    if isinstance(label, int) and not isinstance(label, bool):
+        return int(label)  # a subclass would be looked for in a range one number after the other
+    return str.__str__(label) if isinstance(label, str) else label
 
 
 def _check(label: Any, position: int) -> None:

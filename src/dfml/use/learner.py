@@ -188,10 +188,10 @@ def _side(manifest: LearnerManifest, side: int | None) -> int:
 def _record_of(folder: Path, manifest: LearnerManifest) -> Record | None:
     """The record of its evaluation, where the learner lies on the shelf beside it."""
     cell = (manifest.pool, manifest.method, f"{manifest.shots}shot", f"seed{manifest.seed}")
-    *shelf, room = folder.absolute().parts[: -len(cell)]
-    if folder.absolute().parts[-len(cell) :] != cell or room != "metalearning":
+    parts = folder.resolve().parts
+    if parts[-len(cell) - 1 :] != ("metalearning", *cell):
         return None
-    path = Path(*shelf, "evaluation", *cell, "record.json")
+    path = Path(*parts[: -len(cell) - 1], "evaluation", *cell, "record.json")
     return Record.load(path) if path.is_file() else None
 
 

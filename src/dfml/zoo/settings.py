@@ -47,7 +47,7 @@ class PoolSettings(Section):
     shots: Shots | None = Field(
         None, description="Numbers of shots run on this pool; null runs every one of the top-level list, `[]` none."
     )
-    shots_of: dict[RowName, Shots] = Field(
+    shots_of: dict[RowName, Annotated[Shots, Field(description="Numbers of shots that the method runs at.")]] = Field(
         {}, description="The same for single methods that run at some of these only: `{free: [1]}`."
     )
     access: Access = Field(

@@ -162,24 +162,15 @@ class TestNames:
         )
         assert misspelt.startswith("pools.single.shots_of: unknown method `bets`; did you mean `best`?")
 
-    @pytest.mark.parametrize(
-        "datasets",
-        [
-            {"icons_colour": {}, "icons": {}},
-            {
-                "icons_colour": {"source": "folder", "path": "pictures/mine"},
-                "icons": {"source": "folder", "path": "pictures/../pictures/mine"},
-            },
-        ],
-    )
-    def test_unlabelled_images_are_not_the_pools_own_by_another_name(self, datasets):
-        pools = {"single": {"datasets": ["icons_colour"]}}
-        wanted = {"methods": ["unlabelled_heads"], "unlabelled_heads": {"dataset": "icons"}, "pools": pools}
-        assert problems({**wanted, "datasets": datasets}) == [
-            "unlabelled_heads.dataset: `icons` has the very images of `icons_colour` in pool `single`; "
-            "name another data set"
+    def test_unlabelled_images_are_not_the_pools_own_by_another_name(self):
+        places = {"mine": "pictures/mine", "same": "pictures/../pictures/mine", "other": "pictures/other"}
+        datasets = {name: {"source": "folder", "path": path} for name, path in places.items()}
+        pools = {"single": {"datasets": ["mine"]}}
+        wanted = {"methods": ["unlabelled_heads"], "datasets": datasets, "pools": pools}
+        assert problems({**wanted, "unlabelled_heads": {"dataset": "same"}}) == [
+            "unlabelled_heads.dataset: `same` has the very images of `mine` in pool `single`; name another data set"
         ]
-        assert validate_config({**wanted, "datasets": {"icons_colour": {}, "emoji": {}}, "unlabelled_heads": {}})
+        assert validate_config({**wanted, "unlabelled_heads": {"dataset": "other"}})
 
     def test_what_nobody_runs_at_many_shots_need_not_give_them(self):
         few = {"inversion": {"images_per_class": 20}, "shots": [1, 10], "methods": ["random", "free"]}

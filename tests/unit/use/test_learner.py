@@ -1,7 +1,10 @@
 """A learner in a user's hands answers as evaluation does, for any number of classes."""
 
+import enum
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -200,6 +203,33 @@ def test_beside_its_record_it_adapts_as_it_was_evaluated(tmp_path):
     write(tmp_path / "evaluation" / cell, "record.json", manifests.record(provenance=provenance))
     with pytest.raises(FileFormatError, match=r"record\.json: episodes: Input should be greater"):
         dfml.load(folder)
+
+
+def test_a_learner_may_lie_anywhere_and_its_record_is_found_through_links(tmp_path, monkeypatch):
+    folder = shelf_learner(tmp_path / "learner")
+    monkeypatch.setattr(Path, "resolve", lambda self: Path("/pets"))  # a folder right below the root
+    assert dfml.load(folder).iteration >= 0
+
+
+def test_labels_may_be_members_of_an_enumeration(learner, task):
+    kinds = enum.IntEnum("kinds", ["first", "second", "third", "fourth", "fifth"])
+    support, labels, queries = task
+    own = learner.adapt(support, [kinds(int(label) + 1) for label in labels])
+    assert own.names == (1, 2, 3, 4, 5)
+    torch.testing.assert_close(own.probabilities(queries), learner.adapt(support, labels).probabilities(queries))
+
+
+def test_threads_may_adapt_one_learner_at_once(tmp_path, task):
+    own = dfml.load(shelf_learner(tmp_path / "learner", RESNET))
+    support, labels, queries = task
+    before = {name: p.clone() for name, p in own.learner.encoders[0].named_parameters()}
+    alone = own.adapt(support, labels, rule="finetune").probabilities(queries)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: own.adapt(support, labels, rule="finetune").probabilities(queries), range(8)))
+    for one in found:
+        torch.testing.assert_close(one, alone, rtol=1e-4, atol=1e-5)
+    after = dict(own.learner.encoders[0].named_parameters())
+    assert all(torch.equal(before[name], p) and not p.requires_grad for name, p in after.items())
 
 
 def test_what_is_no_learner_is_told(tmp_path):

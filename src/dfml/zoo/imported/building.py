@@ -176,9 +176,17 @@ def read_weights(path: Path) -> State:
     tensors = isinstance(found, Mapping) and all(isinstance(value, Tensor) for value in found.values())
     if not (tensors and found):
         raise DataError(f"{path} holds no state dict of tensors; save `model.state_dict()`")
-    if all(str(name).startswith(_PARALLEL) for name in found):
-        found = {name.removeprefix(_PARALLEL): value for name, value in found.items()}
     return {str(name): value.float() if value.is_floating_point() else value for name, value in found.items()}
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Whether a tensor is of a type for whole numbers."""
+    return not (tensor.is_floating_point() or tensor.is_complex())
+
+
+def _counted(tensor: Tensor) -> Tensor:
+    """Whole numbers as such, if all are and the type is another."""
+    return tensor.long() if tensor.is_floating_point() and bool((tensor == tensor.round()).all()) else tensor
 
 
 def fit_weights(network: nn.Module, state: State, *, name: str, path: Path) -> None:
@@ -188,6 +196,10 @@ def fit_weights(network: nn.Module, state: State, *, name: str, path: Path) -> N
         DataError: names, shapes or kinds of numbers differ, as those of quantised weights do; it lists them.
     """
     own = network.state_dict()
+    if own.keys() != state.keys() and all(key.startswith(_PARALLEL) for key in state):
+        state = {key.removeprefix(_PARALLEL): value for key, value in state.items()}
+    # Counters of batches that went through `.half()` with all the rest.
+    state = {key: _counted(value) if key in own and _is_whole(own[key]) else value for key, value in state.items()}
     if unsized := [key for key, tensor in own.items() if is_lazy(tensor)]:
         raise DataError(
             f"model `{name}`: the sizes of {some(unsized, 6)} are not known before the first call; give "
