@@ -267,3 +267,29 @@ def test_weights_that_are_not_finite(tmp_path, value, said):
     entry = model(tmp_path, "odd", network, "nets.py:own", **broken())
     with pytest.raises(DataError, match=said):
         taken(write_card(tmp_path, [entry]), tmp_path / "zoo")
+
+
+def test_counters_that_went_through_half_with_all_the_rest(tmp_path):
+    write_networks(tmp_path)
+    own = module("own", 5)
+    entry = model(tmp_path, "own", own, "nets.py:own", options={"outputs": 5}, classes=classes(5))
+    torch.save({key: tensor.half() for key, tensor in own.state_dict().items()}, tmp_path / "half.pt")
+    taken(write_card(tmp_path, [entry | {"weights": "half.pt"}]), tmp_path / "zoo")
+    found = pool_of(tmp_path / "zoo")[0].module.state_dict()
+    counters = [tensor for key, tensor in found.items() if key.endswith("num_batches_tracked")]
+    assert counters and all(tensor.dtype == torch.int64 for tensor in counters)
+
+
+def test_a_network_may_call_its_only_part_module(tmp_path):
+    write_networks(tmp_path)
+    with (tmp_path / "nets.py").open("a") as file:
+        file.write(
+            "\n\nclass Wrapper(nn.Module):\n    def __init__(self, outputs):\n        super().__init__()\n"
+            "        self.module = Own(outputs)\n\n    def forward(self, images):\n        return self.module(images)\n"
+        )
+    own = module("own", 5)
+    entry = model(tmp_path, "own", own, "nets.py:Wrapper", options={"outputs": 5}, classes=classes(5))
+    torch.save({f"module.{key}": tensor for key, tensor in own.state_dict().items()}, tmp_path / "wrapped.pt")
+    taken(write_card(tmp_path, [entry | {"weights": "wrapped.pt"}]), tmp_path / "zoo")
+    found = pool_of(tmp_path / "zoo")[0].module.state_dict()
+    assert any(key.endswith("module.answer.weight") for key in found)
