@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dfml.artefacts.imported_zoo import ImportedZooManifest, load_any_zoo
@@ -59,14 +60,14 @@ def _of_imported(manifest: ImportedZooManifest) -> Table:
     for model in manifest.models:
         module = model.kind == "module"  # nothing is known of what is inside a program or a service
         table.add_row(
-            model.name,
+            escape(model.name),
             model.kind,
             f"{model.side} {model.channels}",
             model.outputs,
             str(len(model.classes)),
             f"{model.parameters / 1e6:.2f} M" if module else "n/a",
             str(model.norms) if module else "n/a",
-            "n/a" if model.features is None else f"{model.features.size} of {model.features.layer or 'all'}",
+            "n/a" if model.features is None else escape(f"{model.features.size} of {model.features.layer or 'all'}"),
             "not told" if model.accuracy is None else f"{model.accuracy:.1f}",
         )
     return table
@@ -81,13 +82,13 @@ def _of_trained(manifest: ZooManifest) -> Table:
     )
     for model in manifest.models:
         names = ", ".join(manifest.class_names[label] for label in model.classes)
-        table.add_row(str(model.index), names, f"{model.accuracy:.1f}")
+        table.add_row(str(model.index), escape(names), f"{model.accuracy:.1f}")
     return table
 
 
 def _table(title: str, headings: tuple[str, ...], *, text: int) -> Table:
     """A table whose first ``text`` columns are words, and the others numbers."""
-    table = Table(title=title)
+    table = Table(title=escape(title))
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="left" if place < text else "right", overflow="fold", no_wrap=place == 0)
     return table

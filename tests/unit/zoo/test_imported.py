@@ -1,13 +1,17 @@
 """Zoos from elsewhere: what a card says is what a pool asks, and what is not so is refused in one line."""
 
+import io
+
 import pytest
 import torch
 import torchvision
+from rich.console import Console
 from safetensors import safe_open
 from torch import nn
 
 from dfml.artefacts.imported_zoo import ImportedZooManifest
 from dfml.artefacts.zoo import MANIFEST
+from dfml.cli.zoo import show
 from dfml.errors import DataError
 from dfml.files import tensors
 from dfml.imaging.pixels import resized
@@ -293,3 +297,13 @@ def test_a_network_may_call_its_only_part_module(tmp_path):
     taken(write_card(tmp_path, [entry | {"weights": "wrapped.pt"}]), tmp_path / "zoo")
     found = pool_of(tmp_path / "zoo")[0].module.state_dict()
     assert any(key.endswith("module.answer.weight") for key in found)
+
+
+def test_names_with_brackets_are_shown_as_they_are(tmp_path, capsys):
+    write_networks(tmp_path / "a [lab]")
+    names = ["finch [house]", "n[/x]", "owl"]
+    entry = model(tmp_path / "a [lab]", "own", module("own", 3), "nets.py:own", options={"outputs": 3}, classes=names)
+    taken(write_card(tmp_path / "a [lab]", [entry]), tmp_path / "zoo")
+    console = Console(file=io.StringIO(), width=200)
+    assert show(console, tmp_path / "zoo") == 0
+    assert "a [lab]" in console.file.getvalue()
