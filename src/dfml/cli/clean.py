@@ -22,7 +22,8 @@ KINDS = {
 }
 """What may be removed besides whole experiments: the name of its option, and what it is."""
 
-_CACHES = (".cache", ".snakemake/images", ".snakemake/log")
+_CACHES = (".snakemake/images", ".snakemake/log")
+_SHARED = ".cache/zoos"  # zoos of sweeps: results hold links to them, so they are no cache that could be emptied
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def find() -> Iterator[Found]:
         yield from _found("resume", name, [path for path in shelf.glob("resume/**/*.pt") if path.is_file()])
         yield from _found("partial", name, list(shelf.glob(f"**/.*{PARTIAL}")))
         yield from _found("experiment", name, [path for path in (shelf, Path("logs", name)) if path.exists()])
-    yield from _found("caches", "", [path for path in map(Path, _CACHES) if path.exists()])
+    caches = [path for path in Path(".cache").glob("*") if path != Path(_SHARED)]
+    yield from _found("caches", "", [*caches, *(path for path in map(Path, _CACHES) if path.exists())])
 
 
 def _found(kind: str, experiment: str, paths: Sequence[Path]) -> Iterator[Found]:

@@ -38,7 +38,11 @@ def planned_outputs(configuration: Sequence[str]) -> list[Output]:
     """Every output of the workflow under the given options, such as ``--configfile FILE``."""
     table = snakemake("--summary", *configuration)
     rows = [line.split("\t") for line in table.splitlines() if line.startswith("results/")]
-    return [Output(path, rule, pending == "update pending") for path, _, rule, _, _, pending in rows]
+    return [
+        Output(path, rule, pending == "update pending")
+        for path, _, rule, _, state, pending in rows
+        if state != "removed temp file"  # parts of a zoo, which is whole
+    ]
 
 
 def dvc_status() -> dict[str, Any]:

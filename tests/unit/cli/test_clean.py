@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dfml.cli import clean
 from dfml.cli.main import main
 
 FILES = {
@@ -112,3 +113,13 @@ def test_what_a_link_points_to_stays(tmp_path_factory):
     Path("results/linked").symlink_to(place)
     assert main(["clean", "--experiment", "linked"]) == 0
     assert (place / "results.csv").exists() and not Path("results/linked").is_symlink()
+
+
+def test_zoos_of_sweeps_are_no_cache(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (".cache/zoos/abc", ".cache/matplotlib/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (caches,) = [found for found in clean.find() if found.kind == "caches"]
+    assert Path(".cache/matplotlib") in caches.paths and not any("zoos" in path.parts for path in caches.paths)
+    assert Path(".cache") not in caches.paths
