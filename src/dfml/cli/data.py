@@ -22,7 +22,7 @@ from dfml.data.settings import DatasetSettings
 from dfml.data.sources.embedded import FILES
 from dfml.data.sources.folder import Folder, is_image
 from dfml.data.sources.opening import open_store
-from dfml.data.sources.store import is_archive
+from dfml.data.sources.store import Store, is_archive
 from dfml.errors import DataError, DfmlError
 from dfml.jobs.wall import EMBEDDED
 
@@ -87,27 +87,28 @@ def _found(path: Path, source: str, known: KnownDataset | None) -> str:
     """
     if source == "embedded":
         return "embedded"
-    if path.is_dir() and not Folder(path).files:
+    folder = Folder(path) if path.is_dir() else None
+    if folder and not folder.files:
         raise DataError(f"{path} is empty")
-    archives = _archives(path)
-    if any(file.suffix.lower() != ".zip" for file in archives):
-        for file in archives:
-            if file.suffix.lower() == ".zip":
-                open_store(file)  # reads its list, which half a copy lacks; a tar has none and would be read through
-        return f"present, {', '.join(map(str, archives))} (not read: dfml data check)"
-    _, layout = find_pictures(open_store(path), source)
+    if folder and any(is_image(file.path) for file in folder.files):
+        return _counted(folder, source, known)
+    inside = [path / file.path for file in folder.files] if folder else [path]
+    archives = [file for file in inside if is_archive(file)]
+    zips = [file for file in archives if file.suffix.lower() == ".zip"]
+    if len(zips) == len(archives):
+        return _counted(open_store(path), source, known)
+    for file in zips:
+        open_store(file)  # reads its list, which half a copy lacks; a tar has none and would be read through
+    return f"present, {', '.join(map(str, archives))} (not read: dfml data check)"
+
+
+def _counted(store: Store, source: str, known: KnownDataset | None) -> str:
+    """How many images there are; raises a DataError if they are less than a whole copy of a public data set."""
+    _, layout = find_pictures(store, source)
     images = sum(map(len, layout.classes.values()))
     if known and images < known.total:
-        raise DataError(f"{path} has {images} images by class, a whole copy of {known.label} has {known.total}")
-    return f"present, {images or len(layout.pile)} images of {len(layout.classes) or 'no'} classes in {path}"
-
-
-def _archives(path: Path) -> list[Path]:
-    """The archive at a path, or those that a folder without images of its own holds."""
-    if not path.is_dir():
-        return [path] if is_archive(path) else []
-    inside = [file.path for file in Folder(path).files]
-    return [] if any(map(is_image, inside)) else [path / file for file in inside if is_archive(file)]
+        raise DataError(f"{store.where} has {images} images by class, a whole copy of {known.label} has {known.total}")
+    return f"present, {images or len(layout.pile)} images of {len(layout.classes) or 'no'} classes in {store.where}"
 
 
 def check(console: Console, path: str, *, source: str, side: int | None) -> int:

@@ -64,7 +64,7 @@ class FrozenClassifier(nn.Module):
         if rule == "finetune":
             # With networks of its own: others may adapt the same learner meanwhile.
             with learner.for_ways(ways).private() as own_learner:
-                weights = [own_learner.finetuned(support, labels)]
+                weights = [{name: p.clone() for name, p in own_learner.finetuned(support, labels).items()}]
             specs = [spec.model_copy(update={"ways": ways}) for spec in specs]
         else:
             weights = [dict(network.named_parameters()) for network in learner.encoders]

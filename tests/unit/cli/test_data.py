@@ -53,7 +53,10 @@ def test_less_than_a_whole_copy_is_damaged(repository, capsys, classes, told):
 @pytest.mark.parametrize(
     ("name", "state"),
     [
-        ("EuroSAT.zip", "damaged: data/eurosat has 1 images by class, a whole copy of EuroSAT (RGB) has 27000"),
+        (
+            "EuroSAT.zip",
+            "damaged: data/eurosat/EuroSAT.zip has 1 images by class, a whole copy of EuroSAT (RGB) has 27000",
+        ),
         ("EuroSAT.tar", "present, data/eurosat/EuroSAT.tar (not read: dfml data check)"),
     ],
 )

@@ -74,10 +74,10 @@ def find_classes(store: Store, *, depth: int = 1) -> Layout:
     """
     lists = [(PARTS[name], file.path) for file in store.files if (name := table_part(file.path)) in PARTS]
     folders = sorted({file.path.rpartition("/")[0] for file in store.files if is_image(file.path)}, key=len)
-    of_classes = any(not f"{below}/".startswith(f"{above}/" if above else "") for above, below in pairwise(folders))
     if not _is_split([part for part, _ in lists]) or not folders:
         return _class_folders(store, depth)
-    if not of_classes:
+    # Images in one folder may have others above it; folders of classes lie side by side.
+    if all(f"{below}/".startswith(f"{above}/" if above else "") for above, below in pairwise(folders)):
         return _listed(store, lists)
     try:
         found = _listed(store, lists)

@@ -186,7 +186,7 @@ def _is_whole(tensor: Tensor) -> bool:
 
 def _counted(tensor: Tensor) -> Tensor:
     """Whole numbers as such, if all are and the type is another."""
-    return tensor.long() if tensor.is_floating_point() and bool((tensor == tensor.round()).all()) else tensor
+    return tensor.long() if tensor.is_floating_point() and bool((tensor % 1 == 0).all()) else tensor
 
 
 def fit_weights(network: nn.Module, state: State, *, name: str, path: Path) -> None:
