@@ -1,6 +1,6 @@
 """Tiny zoos: images with a pattern that a small network learns, models trained on them, models at random."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ class QuietJob:
     peak_memory_mb: float = 0.0
     seconds: float = 0.0
     runtime: RuntimeSettings = field(default_factory=lambda: RuntimeSettings(checkpoint_every=1))
+
+    def when_recorded(self, remove: Callable[[], object]) -> None:
+        """Nothing is recorded here."""
+        remove()
 
     def provenance(self) -> Provenance:
         """The same of every process."""

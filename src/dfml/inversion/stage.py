@@ -128,7 +128,7 @@ def invert(
         peak_memory_mb=job.peak_memory_mb,
         provenance=job.provenance(),
     ).save(folder / RECORD)
-    arguments["checkpoint"].remove()
+    job.when_recorded(arguments["checkpoint"].remove)
 
 
 def _say_whose_statistics_are_missing(models: Pool, *, access_to_weights: bool) -> None:

@@ -109,6 +109,7 @@ class Job:
         self.progress = progress
         self._untracked = untracked
         self._device: torch.device | None = None
+        self._needless: list[Callable[[], object]] = []
         self._start = time.perf_counter()
 
     @property
@@ -139,6 +140,14 @@ class Job:
     def peak_memory_mb(self) -> float:
         """The most memory held so far on the job's device, in MiB."""
         return peak_memory_mb(self._device)
+
+    def when_recorded(self, remove: Callable[[], object]) -> None:
+        """Call it once outputs and receipt are written: until then Snakemake may throw away what is there."""
+        self._needless.append(remove)
+
+    def _recorded(self) -> None:
+        for remove in self._needless:
+            remove()
 
     def provenance(self) -> Provenance:
         """Where a result comes from: what a record says of the job that made it.
@@ -191,11 +200,13 @@ def run_job(snakemake: Any, function: Callable[[Any, Job], object]) -> None:
             log.info("%s", json.dumps(job.provenance().model_dump()))
             if path is None:
                 function(snakemake, job)
+                job._recorded()
             else:
                 experiment, outputs = untracked.experiment, [str(file) for file in snakemake.output]
                 with claimed(claim_path(path, experiment)):
                     function(snakemake, job)
                     write_receipt(receipt_path(path, experiment), job.provenance(), outputs)
+                    job._recorded()
             log.info("finished in %s, peak %.0f MiB", duration(job.seconds), job.peak_memory_mb)
         except DfmlError as error:
             log.error("%s", error)

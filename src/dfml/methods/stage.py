@@ -84,7 +84,7 @@ def fit_cell(context: Context, folder: Path, *, fit: str | Path, code: str) -> N
         weights_sha256=save_weights(folder / WEIGHTS, [snapshot.states for snapshot in fitted.snapshots]),
         provenance=context.job.provenance(),
     ).save(folder / MANIFEST)
-    context.forget()
+    context.job.when_recorded(context.forget)
 
 
 def _named(where: str) -> Any:

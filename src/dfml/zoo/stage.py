@@ -263,7 +263,7 @@ def train_zoo(
         seconds=done.seconds,
         provenance=job.provenance(),
     ).save(folder / MANIFEST)
-    left.remove()
+    job.when_recorded(left.remove)
 
 
 def train_part(order: ZooOrder, images: Path, output: Path, positions: range, *, resume: Path, job: Job) -> None:
@@ -277,4 +277,4 @@ def train_part(order: ZooOrder, images: Path, output: Path, positions: range, *,
     done = zoo.train(positions, left, job)
     state = {"states": done.states, "entries": done.entries, "seconds": done.seconds}
     Checkpoint(output, zoo.digest(positions)).save(state)
-    left.remove()
+    job.when_recorded(left.remove)

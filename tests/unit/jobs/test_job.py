@@ -51,6 +51,27 @@ def fails(snakemake, function, capsys):
     return caught.value.code, capsys.readouterr().err
 
 
+def test_what_a_result_was_made_from_goes_only_when_the_receipt_is_written(snakemake, tmp_path, capsys):
+    resume = tmp_path / "resume.pt"
+    resume.write_text("state")
+
+    def stage(snakemake, job):
+        Path("out.json").write_text("result")
+        job.when_recorded(resume.unlink)
+
+    Path("results/demo/receipts/train_zoo").parent.mkdir(parents=True)
+    blocked = Path("results/demo/receipts/train_zoo")
+    blocked.write_text("not a folder")
+    snakemake.output = ["out.json"]
+    code, _ = fails(snakemake, stage, capsys)
+    assert code == 1
+    assert resume.exists()
+    blocked.unlink()
+    run_job(snakemake, stage)
+    assert not resume.exists()
+    assert Path("results/demo/receipts/train_zoo/a.json").exists()
+
+
 def test_the_log_is_written_line_by_line(snakemake):
     seen = []
 
