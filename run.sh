@@ -254,9 +254,9 @@ VIRTUAL_ENV=$root/.venv
 PATH=$VIRTUAL_ENV/bin:$PATH
 export VIRTUAL_ENV PATH
 
-# Snakemake reads these files before the workflow can check them, and ends with a traceback where it cannot.
+# Snakemake reads these before the workflow can check them, and ends with a traceback where it cannot.
 case "${1-} $*" in
-  "snakemake "*--configf*) python -m dfml.config.command_line "$@" ;;
+  "snakemake "*" -C"* | "snakemake "*--config*) python -m dfml.config.command_line "$@" ;;
 esac
 [ "$#" -eq 0 ] || exec "$@"
 

@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -17,6 +17,7 @@ from dfml.cli.tools import require_repository
 from dfml.config.sweep import Point, plan_sweep
 from dfml.errors import DfmlError
 from dfml.files.atomic import atomic_write
+from dfml.jobs.provenance import COMMAND
 
 DEFAULT = "config/config.yaml"
 FOLDER = Path("config/sweeps")
@@ -48,13 +49,30 @@ def _finished(console: Console, files: Sequence[str], point: Point, *, dry_run: 
     path = FOLDER / f"{point.name}.yaml"
     # Zoos are found again by all that they depend on but the settings of `runtime`.
     shared = [] if "runtime" in point.changes else ["--cache", "train_zoo"]
-    command = ["snakemake", *shared, "--configfile", *files, str(path)]
-    head = f"# A point of a sweep: {shlex.join(command)}\n"
+    called = ["snakemake", *shared, "--configfile", *files, str(path)]
+    zoos = os.environ.get(CACHE)
+    # A cache's files are reached by links, which are to hold from every folder.
+    place = shlex.quote(zoos) if zoos else f'"$PWD/{SHARED_ZOOS}"'
+    command = f"{CACHE}={place} {shlex.join(called)}" if shared else shlex.join(called)
+    head = f"# A point of a sweep: {command}\n"
     content = head + yaml.safe_dump(dict(point.changes), sort_keys=False)
     if not path.is_file() or path.read_bytes() != content.encode("utf-8"):
         atomic_write(path, content.encode("utf-8"))
-    console.print(f"{point.name}: {shlex.join(command)}", markup=False, soft_wrap=True)
-    zoos = os.environ.get(CACHE) or str(SHARED_ZOOS.absolute())
+    console.print(f"{point.name}: {command}", markup=False, soft_wrap=True)
+    zoos = zoos or str(SHARED_ZOOS.absolute())
     Path(zoos).mkdir(parents=True, exist_ok=True)
-    called = [sys.executable, "-m", *command, *(["--dry-run"] if dry_run else [])]
-    return subprocess.run(called, env=os.environ | {CACHE: zoos}, check=False).returncode == 0
+    words = [sys.executable, "-m", *called, *(["--dry-run"] if dry_run else [])]
+    return _exit_code(words, os.environ | {CACHE: zoos, COMMAND: command}) == 0
+
+
+def _exit_code(words: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Of a process; after Ctrl-C, which it gets as well, it has the time it needs to end its jobs and to unlock."""
+    process, interrupted = subprocess.Popen(words, env=environment), False
+    while process.poll() is None:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
+    return process.returncode

@@ -1,8 +1,10 @@
 """What Snakemake's command line says of the configuration, looked at before Snakemake does.
 
-It reads the files of `--configfile` before anything of ours runs, and ends with a traceback where one cannot be read.
+It reads `--configfile` and `--config` before anything of ours runs, ends with a traceback where it cannot, and of an
+option that is given twice it forgets the first without a word.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,15 +18,23 @@ from dfml.files.yaml_files import given_twice
 _UNSAFE = frozenset(" \"$&'()*:;<>?`{|}[]\\")
 
 
+_OPTIONS = (("--configfile", "--configfiles"), ("--config", "-C"))
+_FILES, _ENTRIES = _OPTIONS
+# What Snakemake takes for a key.
+_KEY = re.compile(r"[a-zA-Z_][\w-]*\w")
+
+
 def check_words(words: Sequence[str]) -> None:
-    """Refuse files of `--configfile` that cannot be read, and keys given twice there or in `--config`.
+    """Refuse options given twice, files that cannot be read, and entries that are no key or one given twice.
 
     Raises:
         ConfigError: every problem on a line.
     """
-    wrong = list(_repeated(list(_values_of(("--config", "-C"), words))))
+    wrong = [line for options in _OPTIONS for line in _options_twice(options, words)]
+    entries = list(_values_of(_ENTRIES, words))
+    wrong += [*_unreadable(entries), *_repeated(entries)]
     try:
-        check_files(_values_of(("--configfile", "--configfiles"), words))
+        check_files(_values_of(_FILES, words))
     except ConfigError as error:
         wrong.append(str(error))
     if wrong:
@@ -64,6 +74,28 @@ def _values_of(options: Sequence[str], words: Sequence[str]) -> Iterator[str]:
                 yield value
         elif taking:
             yield word
+
+
+def _options_twice(options: Sequence[str], words: Sequence[str]) -> Iterator[str]:
+    given = [word for word in words if word.partition("=")[0] in options]
+    if len(given) > 1:
+        yield f"{options[0]} is given {len(given)} times, and Snakemake keeps the last; put all behind one of them"
+
+
+def _unreadable(entries: Sequence[str]) -> Iterator[str]:
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not equals:
+            yield f"--config {entry}: expected KEY=VALUE, such as ways=5; targets stand before options, or after --"
+        elif "." in key and all(key.split(".")):
+            section, *below = key.split(".")
+            yield f"--config {entry}: give the section, as '{section}={_braces(below, value)}'"
+        elif not _KEY.fullmatch(key):
+            yield f"--config {entry}: `{key}` is no key"
+
+
+def _braces(keys: Sequence[str], value: str) -> str:
+    return f"{{{keys[0]}: {_braces(keys[1:], value)}}}" if keys else value
 
 
 def _repeated(entries: Sequence[str]) -> Iterator[str]:

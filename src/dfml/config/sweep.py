@@ -17,6 +17,10 @@ from dfml.files.yaml_files import read_yaml
 from dfml.settings import overlay
 
 
+# Characters of a name before a digest says the rest: file names have at most 255 bytes, and stand in paths.
+_LONGEST = 100
+
+
 @dataclass(frozen=True)
 class Point:
     """One experiment of a sweep: its name, and the keys that it lays over the configuration files."""
@@ -28,8 +32,8 @@ class Point:
 def plan_sweep(files: Sequence[Path | str], settings: Sequence[str]) -> list[Point]:
     """Every combination of the settings' values, each checked as a whole configuration.
 
-    An experiment is named by the one of the files, and by every key of several values with its own: a value that is
-    added later leaves the names of the others.
+    An experiment is named by the one of the files and by every key with its value, so that no other sweep's takes its
+    place, and a value that is added later leaves the names of the others.
 
     Args:
         files: Configuration files, later ones over earlier ones.
@@ -43,15 +47,16 @@ def plan_sweep(files: Sequence[Path | str], settings: Sequence[str]) -> list[Poi
         base = overlay(base, read_yaml(Path(path)))
     experiment = validate_config(base, " + ".join(map(str, files))).experiment
     grid = _read(settings)
-    # With one value each, all of them: it must not take the place of the files' own experiment.
-    several = [key for key, values in grid.items() if len(values) > 1] or list(grid)
     points = []
     for values in product(*grid.values()):
         chosen = dict(zip(grid, values, strict=True))
-        words = [f"{_word(key.rpartition('.')[2])}_{_word(chosen[key])}" for key in several]
+        words = [f"{_word(key.replace('.', '_'))}_{_word(value)}" for key, value in chosen.items()]
         points.append(("_".join([experiment, *words]), chosen))
     twice = {name for name, count in Counter(name for name, _ in points).items() if count > 1}
-    named = [(f"{name}_{digest_json(chosen)[:8]}" if name in twice else name, chosen) for name, chosen in points]
+    named = [
+        (f"{name[:_LONGEST]}_{digest_json(chosen)[:8]}" if name in twice or len(name) > _LONGEST else name, chosen)
+        for name, chosen in points
+    ]
     return _checked(base, [Point(name, {**_nested(chosen), "experiment": name}) for name, chosen in named])
 
 

@@ -38,7 +38,7 @@ LATIN, UTF16 = (f"{name}.yaml: not a text file in UTF-8; save it as UTF-8 YAML" 
         (["--configfiles", "good.yaml", "utf16.yaml", "--cores", "2"], [UTF16]),
         (["--configfile", "latin.yaml", "good.yaml", "utf16.yaml", "--", "all"], [LATIN, UTF16]),
         (
-            ["--configfile", "good.yaml", "--config", "seeds=[1]", "--configfile", "folder.yaml"],
+            ["--configfile", "good.yaml", "folder.yaml", "--config", "seeds=[1]"],
             ["folder.yaml: cannot"],
         ),
         (["--configfile", "goo.yaml"], ["goo.yaml: there is no such configuration file; did you mean good.yaml?"]),
@@ -69,7 +69,7 @@ def test_files_that_cannot_be_read_are_named(files, words, lines):
             ["--config", "seeds=[0]", "seeds=[1]"],
             "--config gives `seeds` twice, as `[0]` and as `[1]`; keep one of them",
         ),
-        (["-C", "ways=5", "experiment=x", "-n", "--config", "ways=6"], "--config gives `ways` twice"),
+        (["-C", "ways=5", "experiment=x", "ways=6", "-n"], "--config gives `ways` twice"),
         (["--config=ways=5", "--config", "ways=5"], "--config gives `ways` twice"),
         (["--config", "zoo={models: 3, models: 4}"], "`zoo.models` is given twice"),
         (["--config", "zoo={conv4: {epochs: 3, epochs: 4}}"], "`zoo.conv4.epochs` is given twice"),
@@ -79,6 +79,36 @@ def test_files_that_cannot_be_read_are_named(files, words, lines):
 def test_a_key_given_twice_on_the_command_line_is_refused(files, words, said):
     with pytest.raises(ConfigError) as caught:
         check_words(words)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--config", "ways=5", "-n", "-C", "shots=[1]"], "--config is given 2 times, and Snakemake keeps the last"),
+        (["--config=ways=5", "--config", "shots=[1]"], "--config is given 2 times"),
+        (["--configfile", "good.yaml", "--configfile=good.yaml"], "--configfile is given 2 times"),
+    ],
+)
+def test_an_option_of_which_snakemake_forgets_the_first_is_refused(files, words, said):
+    with pytest.raises(ConfigError, match=said):
+        check_words(words)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("zoo.models=10", "give the section, as 'zoo={models: 10}'"),
+        ("zoo.conv4.epochs=1", "give the section, as 'zoo={conv4: {epochs: 1}}'"),
+        ("zoo", "expected KEY=VALUE"),
+        ("5=4", "`5` is no key"),
+        (".a=4", "`.a` is no key"),
+    ],
+)
+def test_an_entry_that_snakemake_could_not_read_is_told(files, entry, said):
+    with pytest.raises(ConfigError) as caught:
+        check_words(["-n", "--config", "ways=5", entry])
+    assert str(caught.value) == f"--config {entry}: " + str(caught.value).partition(f"{entry}: ")[2]
     assert said in str(caught.value)
 
 

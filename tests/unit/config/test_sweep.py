@@ -21,7 +21,8 @@ def test_every_combination_with_the_settings_of_one_value_in_all(tmp_path):
         path = tmp_path / "point.yaml"
         path.write_text(str(dict(point.changes)).replace("'", ""))
         config = load_config([*FILES, path])
-        assert config.experiment == point.name == f"demo_models_{config.zoo.models}_iterations_{config.free.iterations}"
+        expected = f"demo_zoo_models_{config.zoo.models}_free_iterations_{config.free.iterations}_seeds_0"
+        assert config.experiment == point.name == expected
         assert config.seeds == (0,)
         assert config.free.start == "zero_head"  # what the file gave beside stays
 
@@ -29,13 +30,13 @@ def test_every_combination_with_the_settings_of_one_value_in_all(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("zoo.conv4.learning_rate=0.1,0.01", ["demo_learning_rate_0p1", "demo_learning_rate_0p01"]),
+        ("zoo.conv4.learning_rate=0.1,0.01", ["demo_zoo_conv4_learning_rate_0p1", "demo_zoo_conv4_learning_rate_0p01"]),
         ("seeds=[0],[0, 1]", ["demo_seeds_0", "demo_seeds_0_1"]),
-        ("zoo.checkpoint=last,best", ["demo_checkpoint_last", "demo_checkpoint_best"]),
-        ("zoo.epochs=4", ["demo_epochs_4"]),
+        ("zoo.checkpoint=last,best", ["demo_zoo_checkpoint_last", "demo_zoo_checkpoint_best"]),
+        ("zoo.epochs=4", ["demo_zoo_epochs_4"]),
     ],
 )
-def test_experiments_are_named_by_what_varies(setting, expected):
+def test_experiments_are_named_by_what_is_set(setting, expected):
     assert names(setting) == expected
 
 
@@ -44,8 +45,25 @@ def test_a_further_value_leaves_the_other_names_alone():
 
 
 def test_names_that_would_be_the_same_are_told_apart():
-    found = names("zoo.conv4.weight_decay=0.1,0.2", "zoo.resnet.weight_decay=0.1,0.2")
-    assert len(set(found)) == 4
+    found = names("datasets.mine.source=folder", "datasets.mine.path=a-b,amb")
+    assert len(set(found)) == 2
+
+
+def test_no_other_sweep_has_the_same_names():
+    sweeps = [
+        names("zoo.conv4.weight_decay=0.1,0.2"),
+        names("zoo.resnet.weight_decay=0.1,0.2"),
+        names("zoo.conv4.weight_decay=0.1,0.2", "zoo.models=8"),
+        names("zoo.conv4.weight_decay=0.1,0.2", "zoo.models=9"),
+    ]
+    assert len({name for found in sweeps for name in found}) == 8
+
+
+def test_a_long_name_ends_in_a_digest():
+    settings = [f"zoo.{recipe}.{key}=0.1,0.2" for recipe in ("conv4", "resnet") for key in ("weight_decay", "momentum")]
+    found = names(*settings, "free.bell.mode=off", "free.replay.learning_rate=0.001")
+    assert len(set(found)) == 16
+    assert all(len(name) <= 110 for name in found)
 
 
 @pytest.mark.parametrize(
