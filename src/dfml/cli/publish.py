@@ -6,6 +6,7 @@ without a run is copied to `docs/results/`; the verdicts on the declared claims 
 
 from __future__ import annotations
 
+import csv
 import io
 import zipfile
 from pathlib import Path
@@ -35,16 +36,22 @@ def published(shelf: Path) -> dict[str, Path]:
 
 
 def packed_records(shelf: Path) -> bytes:
-    """Every record with its accuracies per episode, as a zip by their places in ``shelf``; equal files, equal bytes.
+    """The records of ``results.csv`` with their accuracies per episode, as a zip by their places in ``shelf``.
+
+    Others may be there, of cells that were asked for once. Equal files give equal bytes.
 
     What was typed and the machine's name, which are nobody else's business, are left out of the records.
 
     Raises:
         FileFormatError: a record is damaged, or its accuracies are missing or not its own.
     """
+    with (shelf / "results.csv").open(encoding="utf-8", newline="") as table:
+        listed = {row.get("record") for row in csv.DictReader(table)}
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for path in sorted(shelf.glob("evaluation/**/record.json")):
+            if path.relative_to(shelf).as_posix() not in listed:
+                continue
             record = Record.load(path)
             EpisodeAccuracies.of_record(path, record)
             public = record.provenance.model_copy(update={"command": None, "host": ""})

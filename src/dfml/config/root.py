@@ -35,7 +35,7 @@ class Experiment(Section):
     """A whole experiment but for the methods' sections, which :data:`Config` adds."""
 
     experiment: Name = Field("demo", description="Name of the experiment and of its folder below `results/`.")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(
         (0, 1, 2), min_length=1, strict=False, description="Seeds; each has its own zoos, banks and learners."
     )
     ways: int = Field(5, ge=2, description="Classes per task, of zoo models and of episodes.")

@@ -16,7 +16,6 @@ from dfml.files.reading import digest_json
 from dfml.files.yaml_files import read_yaml
 from dfml.settings import overlay
 
-
 # Characters of a name before a digest says the rest: file names have at most 255 bytes, and stand in paths.
 _LONGEST = 100
 

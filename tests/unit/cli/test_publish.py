@@ -30,6 +30,12 @@ def shelf(tmp_path):
     return tmp_path / "results/demo"
 
 
+def listed(shelf, *paths):
+    """Write a table of results that has the records at ``paths``."""
+    lines = ["method,record", *(f"free,{path.relative_to(shelf).as_posix()}" for path in paths)]
+    (shelf / "results.csv").write_text("\n".join(lines))
+
+
 def test_tables_figures_and_numbers_are_copied_and_leftovers_removed(shelf, tmp_path):
     folder = tmp_path / "docs"
     folder.mkdir()
@@ -49,6 +55,8 @@ def test_tables_figures_and_numbers_are_copied_and_leftovers_removed(shelf, tmp_
 def test_records_are_packed_with_their_accuracies_to_the_same_bytes_whenever_they_were_written(shelf):
     paths = [write_record(shelf, seed=seed) for seed in (1, 0)]
     paths[0].with_name("other").touch()
+    listed(shelf, *paths)
+    write_record(shelf, seed=2)  # of a seed that was asked for once
     packed = packed_records(shelf)
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
@@ -76,7 +84,9 @@ def test_records_are_packed_with_their_accuracies_to_the_same_bytes_whenever_the
     [("record.json", b""), ("record.json", b"{}"), (ACCURACIES, None), (ACCURACIES, b""), (ACCURACIES, b"{}")],
 )
 def test_a_damaged_record_is_refused_and_nothing_copied(shelf, tmp_path, broken, content):
-    path = write_record(shelf, seed=0).with_name(broken)
+    record = write_record(shelf, seed=0)
+    listed(shelf, record)
+    path = record.with_name(broken)
     path.write_bytes(content) if content is not None else path.unlink()
     with pytest.raises(DfmlError, match=broken):
         publish(shelf, tmp_path / "docs")
