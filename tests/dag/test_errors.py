@@ -9,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from dfml.config.load import load_config
 from dfml.data.images import SPLITS, ClassImages, save_images
+from support import manifests
 from support.pictures import class_files, write_files
 
 
@@ -169,6 +171,19 @@ def test_episodes_that_prepared_images_cannot_give_are_refused(fresh, words, key
     assert "d (19)" in refused.output
     assert key in refused.output
     assert "Building DAG" not in refused.output
+
+
+def test_episodes_are_not_measured_against_images_that_are_prepared_again(fresh):
+    results = fresh.folder / "results" / "demo"
+    few = [torch.zeros(3, 3, 16, 16, dtype=torch.uint8)] * 5
+    splits = {split: ClassImages("icons_colour", split, tuple("abcde"), few, "CC0-1.0") for split in SPLITS}
+    save_images(results / "images" / "icons_colour", splits, source="embedded")
+    own = load_config([fresh.folder / "config/config.yaml"]).datasets["icons_colour"]
+    settings = own.model_dump(mode="json", exclude={"epochs", "recolour"})
+    for side, status in ((own.side, 1), (own.side + 1, 0)):
+        told = {"settings": settings | {"side": side}, "listing": None}
+        manifests.write(results, "receipts/prepare_images/icons_colour.json", manifests.receipt(settings=told))
+        assert fresh.snakemake("-n").status == status
 
 
 def on_public(workflow, path):

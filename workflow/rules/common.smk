@@ -6,15 +6,14 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
-from dfml.artefacts.images import MANIFEST, ImagesManifest
 from dfml.data.sources.embedded import FILES
 from dfml.data.listing import check_listing
 from dfml.data.known import KNOWN
 from dfml.data.sources.opening import fingerprint
 from dfml.data.splits import split_files
-from dfml.errors import DataError, FileFormatError
+from dfml.errors import DataError
 from dfml.catalogue import entry
-from dfml.config.wanted import evaluation_shots, needed_splits, real_episodes
+from dfml.config.wanted import evaluation_shots
 from dfml.files.atomic import bring_to_present
 from dfml.files.reading import digest_json
 from dfml.inversion.settings import Inverter
@@ -127,26 +126,6 @@ EVALUATED = list(dict.fromkeys(["meta_val.npz", f"{settings.evaluation.split}.np
 def images_per_class(dataset):
     """Fewest images that a class of a data set has to have: support and query images of an episode of evaluation."""
     return evaluation_shots(settings, dataset) + settings.evaluation.queries
-
-
-def check_images():
-    """Refuse more ways, shots or queries than images that were prepared earlier allow; new ones are checked then."""
-    for dataset in {name for pool in POOLS for name in settings.pools[pool].read}:
-        try:
-            images = ImagesManifest.load(Path(RESULTS, "images", dataset, MANIFEST))
-            images.check_enough(
-                minimum_classes=settings.ways,
-                minimum_images=images_per_class(dataset),
-                needed=needed_splits(settings, dataset),
-            )
-            images.check_episodes(real_episodes(settings, dataset))
-        except FileFormatError:
-            continue  # not there yet, or damaged: the jobs that make and read it say so
-        except DataError as error:
-            raise SystemExit(f"datasets.{error}") from None
-
-
-check_images()
 
 
 def table_grid():

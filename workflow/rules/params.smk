@@ -1,11 +1,17 @@
 # What a job is told: exactly the settings it uses, since a changed value makes it run again. Its files: common.smk.
+from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 from dfml.artefacts.base import Cell
-from dfml.artefacts.images import Wanted
+from dfml.artefacts.images import MANIFEST, ImagesManifest, Wanted
+from dfml.artefacts.receipt import Receipt
 from dfml.catalogue import entry
+from dfml.config.wanted import needed_splits, real_episodes
+from dfml.errors import DataError, FileFormatError
 from dfml.files.reading import digest_json
 from dfml.inversion.settings import Inverter
+from dfml.jobs.provenance import receipt_path
 from dfml.zoo.settings import parts_of
 
 
@@ -117,3 +123,38 @@ def cell_digest(wildcards):
             **({"zoos": {name: card_digest(name) for name in pool.zoos}} if pool.zoos else {}),
         }
     )
+
+
+def prepared_from_others(dataset):
+    """Whether its images were prepared from another copy, or with other settings: they are prepared again."""
+    of_dataset = SimpleNamespace(dataset=dataset)
+    receipt = receipt_path(
+        Path("logs", settings.experiment, "prepare_images", f"{dataset}.log"), settings.experiment
+    )
+    try:
+        told = Receipt.load(receipt).settings
+    except FileFormatError:
+        return False
+    now = {"settings": dataset_settings(of_dataset), "listing": image_listing(of_dataset)}
+    return any(told.get(name) != value for name, value in now.items())
+
+
+def check_images():
+    """Refuse more ways, shots or queries than images that were prepared earlier allow; new ones are checked then."""
+    for dataset in {name for pool in POOLS for name in settings.pools[pool].read}:
+        try:
+            images = ImagesManifest.load(Path(RESULTS, "images", dataset, MANIFEST))
+            images.check_enough(
+                minimum_classes=settings.ways,
+                minimum_images=images_per_class(dataset),
+                needed=needed_splits(settings, dataset),
+            )
+            images.check_episodes(real_episodes(settings, dataset))
+        except FileFormatError:
+            continue  # not there yet, or damaged: the jobs that make and read it say so
+        except DataError as error:
+            if not prepared_from_others(dataset):
+                raise SystemExit(f"datasets.{error}") from None
+
+
+check_images()

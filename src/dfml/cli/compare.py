@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# Columns of settings that fit beside the numbers.
+_MOST_SETTINGS = 4
+
+
 def run(console: Console, folders: Sequence[Path], *, output: Path | None) -> int:
     """The command: a table, or with ``output`` a CSV file of every number.
 
@@ -48,8 +52,9 @@ def _table(frame: pd.DataFrame, settings: Sequence[str]) -> Table:
     rules = in_order(frame["rule"], RULES)
     same = [name for name in ("pool", "dataset", "shots") if frame[name].nunique() == 1]
     places = [name for name in ("pool", "dataset", "shots") if name not in same]
-    # Without settings that differ, the names of the experiments are all that tells them apart.
-    told_by = [f"setting {key}" for key in settings] or ["experiment"]
+    # Without settings that differ, or with too many for a page, their names are what tells experiments apart.
+    named = not 0 < len(settings) <= _MOST_SETTINGS
+    told_by = ["experiment"] if named else [f"setting {key}" for key in settings]
     fixed = ", ".join(f"{name} {frame[name].iloc[0]}" for name in same)
     table = Table(title=escape(f"Accuracy, % ± 95% over episodes; batch norm {mode}" + (f"; {fixed}" if fixed else "")))
     for heading in [*places, "method", *(name.removeprefix("setting ") for name in told_by)]:
@@ -60,4 +65,6 @@ def _table(frame: pd.DataFrame, settings: Sequence[str]) -> Table:
         by_rule = {row.rule: f"{row.accuracy:.2f} ± {row.ci95:.2f}" for row in rows.itertuples()}
         names = [*map(str, key[: len(places)]), method_label(key[len(places)]), *map(str, key[len(places) + 1 : -1])]
         table.add_row(*map(escape, names), *(by_rule.get(rule, "–") for rule in rules))
+    if len(settings) > _MOST_SETTINGS:
+        table.caption = f"{len(settings)} settings differ; --csv writes a column for each"
     return table

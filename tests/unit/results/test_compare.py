@@ -51,6 +51,16 @@ def test_numbers_stand_beside_the_settings_of_their_own_experiment(tmp_path):
         assert own["accuracy"].tolist() == pytest.approx((alone["accuracy"] + gain).tolist())
 
 
+def test_of_unlike_experiments_the_names_are_shown(tmp_path, capsys):
+    sizes = {"a": dict.fromkeys("pqrst", 1), "b": dict.fromkeys("pqrst", 2)}
+    folders = [str(finished(tmp_path / name, zoo=zoo)) for name, zoo in sizes.items()]
+    assert main(["compare", *folders]) == 0
+    shown = capsys.readouterr().out
+    assert "5 settings differ; --csv" in shown
+    assert "zoo.p" not in shown
+    assert [line.split("│")[2].strip() for line in shown.splitlines() if "Best" in line] == ["a", "b"]
+
+
 def test_the_command_passes_over_files_and_writes_csv(tmp_path, capsys):
     folders = [finished(tmp_path / name, zoo={"models": models}) for name, models in (("a", 4), ("b", 8))]
     (tmp_path / "README.md").write_text("not an experiment")
