@@ -80,6 +80,31 @@ class Together(Own):
         return super().forward(images - images.mean(0))
 
 
+class Drawn(Own):
+    def __init__(self, outputs):
+        super().__init__(outputs)
+        self.register_buffer("mix", torch.rand(3, 1, 1), persistent=False)
+
+    def forward(self, images):
+        return super().forward(images * self.mix)
+
+
+class Numbered(Own):
+    def __init__(self, outputs):
+        super().__init__(outputs)
+        self.register_buffer("places", torch.zeros(3, dtype=torch.uint16))
+
+
+class Rounded(Own):
+    def forward(self, images):
+        return super().forward(images).mul(8).round() / 8
+
+
+class Writing(Own):
+    def forward(self, images):
+        return super().forward(images.mul_(0.5))
+
+
 class Two(Own):
     def forward(self, images):
         return super().forward(images), images
@@ -151,9 +176,9 @@ def model(folder, name, built, network, **facts):
     return {"name": name, "network": network, "weights": f"{name}.safetensors"} | facts
 
 
-def program(folder, name, built, **facts):
-    """The entry of a model that is an exported program."""
-    batch = torch.export.Dim("batch", min=1, max=1024)
+def program(folder, name, built, largest=1024, **facts):
+    """The entry of a model that is an exported program, for batches up to ``largest``."""
+    batch = torch.export.Dim("batch", min=1, max=largest)
     exported = torch.export.export(built, (torch.zeros(2, 3, SIDE, SIDE),), dynamic_shapes=({0: batch},))
     torch.export.save(exported, folder / f"{name}.pt2")
     return {"name": name, "network": "program", "weights": f"{name}.pt2", "trusted": True} | facts

@@ -22,6 +22,7 @@ from support.lab import (
     model,
     module,
     pool_of,
+    program,
     taken,
     write_card,
     write_lab,
@@ -180,6 +181,19 @@ def broken(**changes):
     return {"options": {"outputs": 5}, "classes": classes(5), **changes}
 
 
+def test_a_program_for_small_batches_alone(tmp_path):
+    entry = program(tmp_path, "sealed", module("own", 5), largest=8, classes=classes(5))
+    with pytest.raises(DataError, match=r"model `sealed`: its program takes at most 8 images at once.*dynamic_shapes"):
+        taken(write_card(tmp_path, [entry]), tmp_path / "zoo")
+
+
+def test_a_buffer_of_whole_numbers_without_a_sign(tmp_path):
+    write_networks(tmp_path)
+    entry = model(tmp_path, "own", module("Numbered", 5), "nets.py:Numbered", **broken())
+    taken(write_card(tmp_path, [entry]), tmp_path / "zoo")
+    assert pool_of(tmp_path / "zoo")[0].module.state_dict()["module.places"].dtype == torch.uint16
+
+
 @pytest.mark.parametrize(
     ("built", "network", "changes", "said"),
     [
@@ -200,6 +214,9 @@ def broken(**changes):
         ("Counting", "Counting", {}, "changes its own buffers"),
         ("Together", "Together", {}, "depends on the others of the batch"),
         ("Two", "Two", {}, "answers with a tuple"),
+        ("Drawn", "Drawn", {}, "drawn by chance that its state dict does not hold"),
+        ("Rounded", "Rounded", {}, "gradient of its answers with respect to the image is zero"),
+        ("Writing", "Writing", {}, "writes into the images"),
         ("own", "Lazy", {}, r"the sizes of answer\.weight, answer\.bias are not known before the first call"),
     ],
 )

@@ -66,6 +66,30 @@ class Weighing(nn.BatchNorm2d):
         return self.act(super().forward(x))
 
 
+class Picky(nn.BatchNorm2d):
+    def forward(self, x):
+        if x.shape[-1] != 8:
+            raise ValueError("maps of side 8")
+        return super().forward(x)
+
+
+class Last(Own):
+    def __init__(self, outputs):
+        super().__init__(outputs)
+        self.last = nn.Identity()
+
+    def forward(self, images):
+        return self.answer(self.last(self.first(images).movedim(1, 3)).mean((1, 2)))
+
+
+def channels_last(outputs):
+    return Last(outputs)
+
+
+def picky(outputs):
+    return Own(outputs, norm=Picky)
+
+
 def acting(outputs):
     return Own(outputs, norm=Acting)
 
@@ -144,6 +168,13 @@ def test_a_batch_norm_of_a_class_of_its_own_keeps_what_it_does_beside(tmp_path):
         assert (by_support[4:] - wanted[4:]).abs().max() > 1e-3
 
 
+def test_layers_that_fail_when_they_are_looked_at(tmp_path):
+    card, _ = lab_of(tmp_path, "picky")
+    said = r"model `picky`: its features cannot be had \(ValueError: maps of side 8\); say `features: none`"
+    with pytest.raises(DataError, match=said):
+        taken(card, tmp_path / "zoo")
+
+
 @pytest.mark.parametrize(("function", "called"), [("doubling", "Doubling"), ("weighing", "Weighing")])
 def test_a_batch_norm_that_is_more_than_one_gives_no_features(tmp_path, function, called):
     card, _ = lab_of(tmp_path, function)
@@ -165,6 +196,18 @@ def test_a_layer_is_found_or_named_and_a_map_is_averaged(tmp_path, named, layer,
     with torch.no_grad():
         wanted = own.first(normal(images)).mean((2, 3))
     torch.testing.assert_close(encoder(tmp_path / "zoo").features(images), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_map_with_channels_last_is_averaged_over_the_picture(tmp_path):
+    card, built = lab_of(tmp_path, "channels_last")
+    text = card.read_text()
+    card.write_text(text.replace("network: nets.py:channels_last", "network: nets.py:channels_last\n  features: last"))
+    found = taken(card, tmp_path / "zoo").models[0].features
+    assert (found.layer, found.of, found.size) == ("last", "output", 6)
+    images = torch.rand(6, 3, SIDE, SIDE)
+    with torch.no_grad():
+        wanted = built.train().first(normal(images)).mean((2, 3))
+        torch.testing.assert_close(encoder(tmp_path / "zoo").features(images), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_a_convolution_may_answer(tmp_path):

@@ -23,6 +23,8 @@ from dfml.zoo.imported.card import PROGRAM, InputCard, ModelCard
 State = dict[str, Tensor]
 # ITU-R BT.601, as Pillow makes grey of colours.
 _GREY = (0.299, 0.587, 0.114)
+# As many images as methods ask about at once by default.
+_LARGEST_BATCH = 256
 # Where a checkpoint keeps its state dict, and what torch's DataParallel puts before every name.
 _NESTED = ("state_dict", "model_state_dict", "model")
 _PARALLEL = "module."
@@ -142,11 +144,25 @@ def program_of(content: bytes, device: torch.device, name: str) -> Callable[[Ten
     """
     try:
         with without_log("torch.export"):  # a traceback of what is told in one line
-            module = torch.export.load(io.BytesIO(content)).module()
+            program = torch.export.load(io.BytesIO(content))
+            module, most = program.module(), _largest_batch(program)
     except Exception as error:  # its reader trusts the file
         raise DataError(f"model `{name}`: its weights are no exported program ({said(error)})") from None
+    if most < _LARGEST_BATCH:
+        raise DataError(
+            f"model `{name}`: its program takes at most {most:g} images at once, and has to take {_LARGEST_BATCH}; "
+            'export it with `dynamic_shapes=({0: torch.export.Dim("batch")},)`'
+        )
     module.requires_grad_(False)
     return to_device(module, device).forward
+
+
+def _largest_batch(program: torch.export.ExportedProgram) -> float:
+    """How many images a program takes at once, infinite without a bound."""
+    images = next(node for node in program.graph.nodes if node.name == program.graph_signature.user_inputs[0])
+    size = images.meta["val"].shape[0]
+    bounds = program.range_constraints.get(size.node.expr) if isinstance(size, torch.SymInt) else None
+    return float(size if bounds is None else bounds.upper)
 
 
 def asked(network: Callable[[Tensor], Any], model: ModelCard, given: InputCard, device: torch.device) -> Imported:

@@ -1,5 +1,7 @@
 """What a classifier from elsewhere must do on a batch before it is believed."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -12,20 +14,26 @@ _BATCH, _SEED = 4, 20240617
 _ALIKE = 1e-3
 
 
-def check_answers(network: Imported, model: ModelCard, given: InputCard) -> None:
+def check_answers(
+    network: Imported, model: ModelCard, given: InputCard, again: Callable[[], Imported] | None = None
+) -> None:
     """Ask a classifier about a batch of chance pixels.
 
+    ``again`` builds it from what is kept of it, as every later use does; None for what is not built.
+
     Raises:
-        DataError: it fails; its answers have another shape than the card says, are not finite, change from call to call
-            or with the rest of the batch, are probabilities where the card says logits or the reverse, or have no
-            gradient; or it changes itself while it answers.
+        DataError: it fails; its answers have another shape than the card says, are not finite, change from call to
+            call, with the rest of the batch or when it is built again, are probabilities where the card says logits or
+            the reverse, or have no gradient; or it changes itself or the images while it answers.
     """
     device = network.grey.device
     pixels = torch.rand(_BATCH, 3, given.side, given.side, generator=torch.Generator().manual_seed(_SEED)).to(device)
     mean, std = (torch.tensor(values, device=device) for values in given.normalisation)
     images = normalise(pixels, mean, std)
-    before = _buffers(network)
+    before, shown = _buffers(network), images.clone()
     first = _answers(network, images, model)
+    if not torch.equal(images, shown):
+        raise refused(model, "it writes into the images that it is given; let it work on a copy")
     if any(not torch.equal(one, other) for one, other in zip(before, _buffers(network), strict=True)):
         raise refused(model, "it changes its own buffers while it answers; take what counts or averages out of it")
     if not torch.equal(first, _answers(network, images, model)):
@@ -33,9 +41,15 @@ def check_answers(network: Imported, model: ModelCard, given: InputCard) -> None
             model, "asked twice, it answers differently: dropout or other chance is at work in evaluation mode"
         )
     alone = _answers(network, images[:1], model)
-    if not torch.allclose(alone, first[:1], rtol=_ALIKE, atol=_ALIKE * float(first.abs().max())):
+    if not _alike(alone, first[:1]):
         raise refused(
             model, "its answer to an image depends on the others of the batch (batch norm without statistics?)"
+        )
+    if again is not None and not _alike(_answers(_with_other_chance(again), images, model), first):
+        raise refused(
+            model,
+            "built again from its weights it answers differently: something is drawn by chance that its state dict "
+            "does not hold; register it as a buffer",
         )
     _check_meaning(first, model)
     if not model.answers_only:
@@ -49,6 +63,16 @@ def stored_norms(network: nn.Module) -> int:
 
 def _buffers(network: nn.Module) -> list[Tensor]:
     return [buffer.clone() for buffer in network.buffers()]
+
+
+def _alike(answers: Tensor, others: Tensor) -> bool:
+    return torch.allclose(answers, others, rtol=_ALIKE, atol=_ALIKE * float(others.abs().max()))
+
+
+def _with_other_chance(build: Callable[[], Imported]) -> Imported:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        return build()
 
 
 @torch.no_grad()
@@ -76,3 +100,9 @@ def _check_gradient(network: Imported, images: Tensor, model: ModelCard) -> None
         raise refused(model, message) from None
     if not bool(gradient.isfinite().all()):
         raise refused(model, "the gradient of its answers is not finite")
+    if not bool(gradient.any()):
+        raise refused(
+            model,
+            "the gradient of its answers with respect to the image is zero, as that of rounded ones is; if they cannot "
+            "have another, say `answers_only: true`",
+        )

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from dfml.artefacts.imported_zoo import FeatureLayer
 from dfml.errors import DataError
+from dfml.files.user_code import said
 from dfml.imaging.pixels import normalise
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
 from dfml.networks.classifier import Classifier
-from dfml.zoo.imported.building import Imported
+from dfml.zoo.imported.building import Imported, refused
 from dfml.zoo.imported.card import InputCard, ModelCard
 
 _PLAIN = (nn.BatchNorm2d, EpisodicBatchNorm2d)
@@ -62,6 +63,15 @@ def find_features(network: Imported, model: ModelCard, given: InputCard) -> Feat
     """
     if not model.gives_features:
         return None
+    try:
+        return _found_features(network, model, given)
+    except DataError:
+        raise
+    except Exception as error:  # layers of the user's own
+        raise refused(model, f"its features cannot be had ({said(error)}); say `features: none`") from error
+
+
+def _found_features(network: Imported, model: ModelCard, given: InputCard) -> FeatureLayer:
     _check_norms(network, model)
     images = torch.zeros(2, 3, given.side, given.side, device=network.grey.device)
     of: Literal["input", "output"] = "output"
@@ -69,11 +79,11 @@ def find_features(network: Imported, model: ModelCard, given: InputCard) -> Feat
     if layer is None:
         layer, of = _last_layer(network, model, images), "input"
     elif layer not in dict(network.module.named_modules()):
-        raise DataError(f"model `{model.name}`: `features` names {layer}, and its module has no such layer")
+        raise refused(model, f"`features` names {layer}, and its module has no such layer")
     try:
         size = _read(network, images, layer, of).shape[1]
     except DataError as error:
-        raise DataError(f"model `{model.name}`: {error}; name another layer by `features`, or say `none`") from None
+        raise refused(model, f"{error}; name another layer by `features`, or say `none`") from None
     return FeatureLayer(layer=layer, of=of, size=size)
 
 
@@ -97,9 +107,10 @@ def _last_layer(network: Imported, model: ModelCard, images: Tensor) -> str:
         for hook in hooks:
             hook.remove()
     if not used:
-        raise DataError(
-            f"model `{model.name}`: no linear layer or convolution answers for its {len(model.classes)} classes, so "
-            "nothing says what its features are; name the layer that gives them by `features`, or say `features: none`"
+        raise refused(
+            model,
+            f"no linear layer or convolution answers for its {len(model.classes)} classes, so "
+            "nothing says what its features are; name the layer that gives them by `features`, or say `features: none`",
         )
     return used[-1]
 
@@ -119,7 +130,9 @@ def _read(network: Imported, images: Tensor, layer: str, of: Literal["input", "o
         hook.remove()
     features = found[-1] if found else None
     if isinstance(features, Tensor) and features.dim() == 4:
-        features = features.mean((2, 3))
+        _, second, third, last = features.shape
+        # Images are square, and so are maps of them: this is how those with channels last are known.
+        features = features.mean((1, 2) if second == third != last else (2, 3))
     if not (isinstance(features, Tensor) and features.dim() == 2 and len(features) == len(images)):
         told = list(features.shape) if isinstance(features, Tensor) else "nothing"
         raise DataError(f"the {of} of layer {layer} is {told} for {len(images)} images, and not a row for each")
@@ -173,7 +186,8 @@ def _check_norms(network: Imported, model: ModelCard) -> None:
         normal = F.batch_norm(maps, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
         after = _without_normalising(norm).to(network.grey.device)
         if after.state_dict() or not torch.allclose(after(normal), norm(maps), rtol=1e-3, atol=1e-3):
-            raise DataError(
-                f"model `{model.name}`: layer {name}, a {type(norm).__name__}, is more than a batch norm with "
-                "something after it, so its features by the statistics of a batch cannot be had; say `features: none`"
+            raise refused(
+                model,
+                f"layer {name}, a {type(norm).__name__}, is more than a batch norm with something after it, so its "
+                "features by the statistics of a batch cannot be had; say `features: none`",
             )

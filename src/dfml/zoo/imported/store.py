@@ -2,7 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def import_zoo(card_file: Path, folder: Path, *, name: str, job: Job) -> Importe
     with job.progress.task(f"importing {name}", total=len(card.models)) as bar:
         for model in card.models:
             network, stored = _first_time(model, card, beside)
-            check_answers(network, model, card.input_of(model))
+            again = partial(_built_again, model, card, beside, stored) if _is_built(model) else None
+            check_answers(network, model, card.input_of(model), again)
             tensors |= {f"{len(models)}.{key}": tensor for key, tensor in stored.items()}
             models.append(_entry(model, card, network, names, len(models)))
             bar.advance()
@@ -153,6 +155,17 @@ def _again(
     found = stored.read(layout, what=f"model `{model.name}`", others=True)
     network.load_state_dict({key.partition(".")[2]: tensor for key, tensor in found.items()})
     return asked(network, model, given, device)
+
+
+def _is_built(model: ModelCard) -> bool:
+    return not (model.answers_only or model.network == PROGRAM)
+
+
+def _built_again(model: ModelCard, card: ZooCard, folder: Path, tensors: Mapping[str, Tensor]) -> Imported:
+    given = card.input_of(model)
+    network = build(model, given, folder).float()
+    network.load_state_dict(tensors)
+    return asked(network, model, given, _CPU)
 
 
 def _entry(model: ModelCard, card: ZooCard, network: Imported, names: list[str], index: int) -> ImportedModel:
