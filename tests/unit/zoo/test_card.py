@@ -30,6 +30,7 @@ def test_cards_with_wrong_keys(tmp_path, change, said):
         ({"name": "plain"}, "models.1.name: a second model is called `plain`"),
         ({"classes": ["a", "a", "b", "c", "d"]}, "models.0.classes: lists a more than once"),
         ({"classes": ["a"]}, "models.0.classes: .*at least 2"),
+        ({"classes": ["caf\u00e9", "cafe\u0301", "b", "c", "d"]}, "models.0.classes: lists caf\u00e9 more than once"),
         ({"network": "nets.py"}, "models.0.network: give `file.py:function`"),
         ({"network": "program"}, "models.0.trusted: the file of an exported program can make torch run any code"),
         ({"weights": None}, "models.0.weights: missing"),
@@ -66,3 +67,14 @@ def test_cards_that_are_no_yaml(tmp_path, text):
         read_card(tmp_path / "card.yaml")
     with pytest.raises(DataError, match="there is no card"):
         read_card(tmp_path / "other.yaml")
+
+
+def test_a_class_whose_name_is_too_long_with_its_models_before_it(tmp_path):
+    path = write_lab(tmp_path)
+    card = yaml.safe_load(path.read_text())
+    card["models"][1]["classes"][0] = "x" * 253
+    path.write_text(yaml.safe_dump(card))
+    assert read_card(path).models[1].classes[0] == "x" * 253
+    path.write_text(yaml.safe_dump(card | {"label_space": "per_model"}))
+    with pytest.raises(DataError, match=r"models\.1\.classes: with the model's name before it, 'plain/x+' has more"):
+        read_card(path)

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from unicodedata import normalize
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
 
@@ -22,7 +23,10 @@ _SHOWN = 5
 # Which cards this process was told of: no other makes code run, whatever a manifest says.
 _named: set[Path] = set()
 
-ClassName = Annotated[Text, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
+# In Unicode's form NFC, as data sets have theirs: names of one class are to be equal.
+ClassName = Annotated[
+    Text, StringConstraints(min_length=1, max_length=LONGEST_NAME), AfterValidator(partial(normalize, "NFC"))
+]
 
 
 def _builder(text: str) -> str:
@@ -161,10 +165,17 @@ class ZooCard(Section):
                 problems.append(Problem(f"models.{place}.name", f"a second model is called `{model.name}`"))
             if model.input is None and self.input is None:
                 problems.append(Problem(f"models.{place}.input", "missing; give it here or for the whole zoo"))
+            if longest := next((name for name in self.classes_of(model) if len(name) > LONGEST_NAME), None):
+                message = f"with the model's name before it, {longest!r} has more than {LONGEST_NAME} characters"
+                problems.append(Problem(f"models.{place}.classes", message, ("label_space",)))
             seen.add(model.name)
         if problems:
             raise DisagreementError(problems)
         return self
+
+    def classes_of(self, model: ModelCard) -> list[str]:
+        """What the classes of a model are called in the zoo, in output order."""
+        return [name if self.label_space == "global" else f"{model.name}/{name}" for name in model.classes]
 
     def input_of(self, model: ModelCard) -> InputCard:
         """How photos become what a model takes."""

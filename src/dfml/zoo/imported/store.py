@@ -171,8 +171,7 @@ def _built_again(model: ModelCard, card: ZooCard, folder: Path, tensors: Mapping
 def _entry(model: ModelCard, card: ZooCard, network: Imported, names: list[str], index: int) -> ImportedModel:
     """What the manifest says of a model; ``names`` grows by classes that no model before had."""
     given = card.input_of(model)
-    shared = card.label_space == "global"
-    called = [name if shared else f"{model.name}/{name}" for name in model.classes]
+    called = card.classes_of(model)
     names += [name for name in called if name not in names]
     mean, std = given.normalisation
     kind: Any = "function" if model.answers_only else "program" if model.network == PROGRAM else "module"
