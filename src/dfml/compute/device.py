@@ -11,9 +11,12 @@ import platform
 import resource
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dfml.errors import DfmlError
 from dfml.files.atomic import try_lock
 
 if TYPE_CHECKING:
@@ -54,6 +57,24 @@ def select_device(gpu: int) -> torch.device:
                 torch.cuda.set_device(index)
                 return _held[0][0]
     raise AssertionError("unreachable: some share is always free")
+
+
+@contextmanager
+def apart_from_caller() -> Iterator[None]:
+    """Compute as usual, in whichever mode of torch the caller's code is.
+
+    Raises:
+        DfmlError: torch's default type is not float32; other threads see a change of it, so that none is made.
+    """
+    import torch
+
+    if torch.get_default_dtype() != torch.float32:
+        raise DfmlError(
+            f"torch's default type is {torch.get_default_dtype()}, and dfml computes in float32: call "
+            "torch.set_default_dtype(torch.float32) before"
+        )
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        yield
 
 
 def _cuda_names() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram, export, save
 
 from dfml.artefacts.classifier import ClassifierManifest
+from dfml.compute.device import apart_from_caller
 from dfml.compute.placement import to_device
 from dfml.errors import DfmlError, FileFormatError, without_log
 from dfml.files.atomic import atomic_write
@@ -87,6 +89,7 @@ class AdaptedClassifier:
         found = [Prediction(*max(answer.items(), key=lambda item: item[1]), answer) for answer in answers]
         return found[0] if is_one(images) else found
 
+    @apart_from_caller()
     @torch.no_grad()
     def probabilities(self, images: Picture | Pictures) -> Tensor:
         """Probabilities ``[m, ways]``, classes in the order of ``names``; one image has m = 1."""
@@ -152,6 +155,7 @@ class AdaptedClassifier:
         atomic_write(path, program.save)
 
 
+@apart_from_caller()
 def load_classifier(path: str | Path) -> AdaptedClassifier:
     """Read what :meth:`AdaptedClassifier.save` wrote; names and shapes are checked before any tensor is made.
 
@@ -177,4 +181,6 @@ def _with_ending(path: str | Path, ending: str) -> Path:
     path = Path(path)
     if path.suffix != ending:
         raise DfmlError(f"{path}: the name of such a file ends in {ending}")
+    if os.path.isdir(path):
+        raise DfmlError(f"{path} is a folder; give the name of a file")
     return path

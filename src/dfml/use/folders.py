@@ -56,9 +56,15 @@ def support_set(folder: Path) -> tuple[list[Path], list[str]]:
     """Photos and labels, by which :meth:`FewShotLearner.adapt` learns the classes of a folder.
 
     Raises:
-        DataError: as :func:`photos_of_classes`.
+        DataError: as :func:`photos_of_classes`, or there are several parts, such as ``train`` and ``test``.
     """
     classes = photos_of_classes(folder)
+    places = [photo.relative_to(folder).parent for photos in classes.values() for photo in photos]
+    if len(parts := {place.parent for place in places}) > 1:
+        raise DataError(
+            f"{folder} holds several parts ({', '.join(sorted(map(str, parts)))}); give one of them, as those that "
+            "answers are to be tested on must not be learned"
+        )
     return (
         [photo for photos in classes.values() for photo in photos],
         [name for name, photos in classes.items() for _ in photos],

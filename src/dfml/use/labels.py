@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 from torch import Tensor
@@ -20,7 +21,8 @@ def read_labels(labels: Labels, images: int) -> tuple[list[Label], list[int]]:
     """The classes that labels name, sorted, and for every image the position of its class.
 
     Args:
-        labels: one for each image, all whole numbers or all texts. Numbers are names: they need not begin at 0.
+        labels: one for each image, all whole numbers or all texts, which are compared in Unicode's form NFC. Numbers
+            are names: they need not begin at 0.
         images: how many images there are.
 
     Raises:
@@ -32,9 +34,8 @@ def read_labels(labels: Labels, images: int) -> tuple[list[Label], list[int]]:
     if isinstance(labels, np.ndarray | Tensor):
         if labels.ndim != 1:
             raise DataError(f"labels must have one dimension, not shape {tuple(labels.shape)}")
-        listed = labels.tolist()
-    else:
-        listed = [_plain(label) for label in labels]
+        labels = labels.tolist()
+    listed = [_plain(label) for label in labels]
     for position, label in enumerate(listed):
         _check(label, position)
     if len(listed) != images:
@@ -56,7 +57,7 @@ def _plain(label: Any) -> Any:
         return label.item()
     if isinstance(label, int) and not isinstance(label, bool):
         return int(label)  # a subclass would be looked for in a range one number after the other
-    return str.__str__(label) if isinstance(label, str) else label
+    return normalize("NFC", str.__str__(label)) if isinstance(label, str) else label
 
 
 def _check(label: Any, position: int) -> None:

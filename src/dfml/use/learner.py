@@ -13,6 +13,7 @@ from dfml.artefacts.classifier import ClassifierManifest, Origin, Rule
 from dfml.artefacts.learner import MANIFEST, LearnerManifest
 from dfml.artefacts.record import Record
 from dfml.artefacts.zoo import NetworkSpec
+from dfml.compute.device import apart_from_caller
 from dfml.errors import DfmlError, FileFormatError
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.files.tensors import digest_tensors
@@ -51,6 +52,7 @@ class FewShotLearner:
         """The rules that it offers."""
         return self.learner.rules
 
+    @apart_from_caller()
     def adapt(self, images: Pictures, labels: Labels, *, rule: str | None = None) -> AdaptedClassifier:
         """Learn classes from some images of each; the learner stays as it is.
 
@@ -102,6 +104,7 @@ class FewShotLearner:
         raise DfmlError(f"this learner cannot adapt by {rule!r}; it offers {', '.join(self.rules)}")
 
 
+@apart_from_caller()
 def load(folder: str | Path, *, domain: str | None = None, side: int | None = None) -> FewShotLearner:
     """Read a learner that a run of the workflow made. It computes on the CPU.
 
@@ -180,8 +183,8 @@ def _side(manifest: LearnerManifest, side: int | None) -> int:
             "this learner takes images of any side, as it is of data sets of several; say to which side your photos "
             "shall be brought (side=32, or --side 32)"
         )
-    if not 16 <= side <= 1024:
-        raise DfmlError(f"a side of {side} pixels is not between 16 and 1024")
+    if not (isinstance(side, int) and 16 <= side <= 1024):
+        raise DfmlError(f"the side {side!r} is no whole number of pixels between 16 and 1024")
     return side
 
 

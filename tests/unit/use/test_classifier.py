@@ -126,6 +126,13 @@ def test_other_endings_are_refused(learner, task, tmp_path, name, method):
         getattr(learner.adapt(*task[:2]), method)(tmp_path / name)
 
 
+@pytest.mark.parametrize(("name", "method"), [("pets.safetensors", "save"), ("pets.pt2", "export")])
+def test_a_folder_is_not_written_over(learner, task, tmp_path, name, method):
+    (tmp_path / name).mkdir()
+    with pytest.raises(DfmlError, match=rf"{name} is a folder; give the name of a file"):
+        getattr(learner.adapt(*task[:2]), method)(tmp_path / name)
+
+
 def rewrite(path, change=lambda told: None, tensors=lambda own: None, *, mend=True):
     """Change what the metadata says and the tensors; the digest fits them unless it shall not."""
     own = load_file(path)

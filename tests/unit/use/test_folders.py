@@ -32,6 +32,15 @@ def test_a_folder_is_a_support_set(folder, learner):
     assert torch.equal(classify.probabilities(paths), same.probabilities(torch.cat(photos(6))))
 
 
+@pytest.mark.parametrize(("second", "above"), [(NAMES, ""), (["gnu", "hen"], ""), (NAMES, "all/")])
+def test_parts_are_not_learned_together(tmp_path, second, above):
+    for part, names in (("train", NAMES), ("test", second)):
+        save_photos(tmp_path / "photos" / above / part, photos(len(names)), names)
+    with pytest.raises(DataError, match=rf"several parts \({above}test, {above}train\); give one of them"):
+        support_set(tmp_path / "photos")
+    assert sorted(set(support_set(tmp_path / "photos" / above / "train")[1])) == NAMES
+
+
 @pytest.mark.parametrize("ways", [5, 3])
 def test_accuracies_are_those_of_evaluation(folder, learner, ways):
     found = evaluate_folder(learner, folder, ways=ways, shots=2, settings=SETTINGS)

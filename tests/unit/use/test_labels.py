@@ -53,3 +53,9 @@ def test_numbers_of_numpy_and_torch_in_a_list_are_whole_numbers():
 def test_misuse_is_told(labels, message):
     with pytest.raises(DataError, match=message):
         read_labels(labels, 3)
+
+
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_one_name_in_two_unicode_forms_is_one_class(kind):
+    names, places = read_labels(kind(["caf\u00e9", "tea", "cafe\u0301"]), 3)
+    assert (names, places) == (["caf\u00e9", "tea"], [0, 1, 0])

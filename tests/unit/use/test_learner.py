@@ -53,6 +53,32 @@ def test_it_is_right_as_often_as_evaluation_says(learner, ways, rule):
         torch.testing.assert_close(classify.module.scores(batch.query.float() / 255), scores, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "mode",
+    [torch.inference_mode, torch.no_grad, lambda: torch.autocast("cpu", dtype=torch.bfloat16)],
+    ids=["inference mode", "no gradient", "autocast"],
+)
+@pytest.mark.parametrize("rule", RULES)
+def test_the_mode_that_the_calling_code_is_in_changes_nothing(tmp_path, task, mode, rule):
+    support, labels, queries = task
+    expected = dfml.load(shelf_learner(tmp_path / "learner")).adapt(support, labels, rule=rule).probabilities(queries)
+    with mode():
+        classify = dfml.load(tmp_path / "learner").adapt(support, labels, rule=rule)
+        assert torch.equal(classify.probabilities(queries), expected)
+        classify.save(tmp_path / "kept.safetensors")
+        assert torch.equal(dfml.load_classifier(tmp_path / "kept.safetensors").probabilities(queries), expected)
+
+
+def test_another_default_type_is_told(learner, task):
+    support, labels, _ = task
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(DfmlError, match=r"default type is torch.float64.*set_default_dtype\(torch.float32\)"):
+            learner.adapt(support, labels)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize("ways", [2, 7])
 def test_more_or_fewer_classes_than_in_training(learner, ways):
     images = photos(ways)
@@ -176,7 +202,7 @@ def test_a_learner_of_any_side_asks_for_one(tmp_path, task):
     folder = shelf_learner(tmp_path / "learner", SPEC | {"side": None})
     with pytest.raises(DfmlError, match=r"takes images of any side.*side=32, or --side 32"):
         dfml.load(folder)
-    with pytest.raises(DfmlError, match="8 pixels is not between 16 and 1024"):
+    with pytest.raises(DfmlError, match="side 8 is no whole number of pixels between 16 and 1024"):
         dfml.load(folder, side=8)
     own = dfml.load(folder, side=24)
     assert own.adapt(*task[:2])(task[2][0]).name in range(5)
