@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
-from dfml.data.sources.embedded import FILES
+from dfml.data.settings import EMBEDDED_FILES
 from dfml.data.listing import check_listing
 from dfml.data.known import KNOWN
 from dfml.data.sources.opening import fingerprint
@@ -147,7 +147,7 @@ def image_sources(wildcards):
     """Files that a data set is made from; the images of a folder or an archive are watched by `image_listing`."""
     dataset = settings.datasets[wildcards.dataset]
     if dataset.source == "embedded":
-        stem = FILES[wildcards.dataset]
+        stem = EMBEDDED_FILES[wildcards.dataset]
         return [f"{EMBEDDED}/{stem}.npz", f"config/splits/{stem}.json"]
     if dataset.source in KNOWN:
         return [f"config/splits/{dataset.source}.json"]

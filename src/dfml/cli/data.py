@@ -18,8 +18,7 @@ from dfml.cli.tools import require_repository
 from dfml.config.load import load_config
 from dfml.data.known import KNOWN, KnownDataset
 from dfml.data.listing import find_pictures
-from dfml.data.settings import DatasetSettings
-from dfml.data.sources.embedded import FILES
+from dfml.data.settings import EMBEDDED_FILES, DatasetSettings
 from dfml.data.sources.folder import Folder, is_image
 from dfml.data.sources.opening import open_store
 from dfml.data.sources.store import Store, is_archive
@@ -60,7 +59,7 @@ def _say(console: Console, text: str) -> None:
 def _report(console: Console, name: str, settings: DatasetSettings) -> bool:
     """Print one data set's lines; says whether it is there."""
     known = KNOWN.get(settings.source)
-    path = Path(settings.path or Path(EMBEDDED, f"{FILES.get(name)}.npz")).expanduser()
+    path = Path(settings.path or Path(EMBEDDED, f"{EMBEDDED_FILES.get(name)}.npz")).expanduser()
     try:
         there = os.path.exists(path)
         state = _found(path, settings.source, known) if there else "missing"

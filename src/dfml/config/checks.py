@@ -16,7 +16,7 @@ from dfml.catalogue import METHODS, entry, section_key
 from dfml.config.own_files import faulty_cards, faulty_files, unknown_families
 from dfml.config.wanted import evaluation_shots, needed_splits, own_key, real_episodes
 from dfml.data.known import KNOWN
-from dfml.data.settings import EMBEDDED
+from dfml.data.settings import EMBEDDED, EMBEDDED_FILES
 from dfml.inversion.settings import InversionSettings
 from dfml.metalearning.settings import BankReplaySettings
 from dfml.methods.settings import MethodSettings, Surroundings
@@ -235,14 +235,14 @@ def _unlabelled(config: "Experiment") -> Iterator[Problem]:
         asked = _images_of(config, name)
         for pool in dict.fromkeys(cell.pool for cell in config.cells() if cell.method == method):
             if same := [own for own in config.pools[pool].datasets if _images_of(config, own) == asked]:
-                message = f"`{name}` has the very images of `{same[0]}` in pool `{pool}`; name another data set"
+                message = f"`{name}` is made of the images of `{same[0]}` in pool `{pool}`; name another data set"
                 yield Problem(f"{own_key(method)}.dataset", message, ("datasets", "pools"))
 
 
 def _images_of(config: "Experiment", dataset: str) -> str:
     """Where the images of a data set come from, which may be where those of another do."""
     own = config.datasets[dataset]
-    return dataset if own.path is None else os.path.realpath(os.path.expanduser(own.path))
+    return EMBEDDED_FILES[dataset] if own.path is None else os.path.realpath(os.path.expanduser(own.path))
 
 
 def _known_sizes(config: "Experiment") -> Iterator[Problem]:

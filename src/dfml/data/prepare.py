@@ -9,7 +9,7 @@ from dfml.data.images import SPLITS, class_images, packed_images, save_images
 from dfml.data.known import KNOWN, KnownDataset
 from dfml.data.listing import find_pictures
 from dfml.data.packing import pack
-from dfml.data.settings import DatasetSettings
+from dfml.data.settings import EMBEDDED_FILES, DatasetSettings
 from dfml.data.sources import embedded
 from dfml.data.sources.layouts import Layout
 from dfml.data.sources.opening import open_store
@@ -61,7 +61,7 @@ def prepare_images(
     least = (minimum_images, minimum_classes, needed) if evaluated else (1, 1, needed)
     if settings.source == "embedded":
         arrays = embedded.read_embedded(name, resources)
-        stem = embedded.FILES[name]
+        stem = EMBEDDED_FILES[name]
         split = read_split(splits / f"{stem}.json", list(arrays), dataset=stem)
         _check(name, split, arrays, *least)
         images = {part: class_images(name, part, arrays, getattr(split, part), embedded.LICENCE) for part in SPLITS}

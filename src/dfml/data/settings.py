@@ -108,6 +108,8 @@ _ICONS = {
     "meta_val": SplitSize(16, 89),
     "meta_test": SplitSize(20, 80),
 }
+# The file, and the class split, that an embedded data set is made from.
+EMBEDDED_FILES = {"icons": "icons", "icons_colour": "icons", "emoji": "emoji", "glyphs": "glyphs"}
 EMBEDDED = {
     "icons_colour": _ICONS,
     "icons": _ICONS,

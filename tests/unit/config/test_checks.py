@@ -158,9 +158,12 @@ class TestNames:
         pools = {"single": {"datasets": ["mine"]}}
         wanted = {"methods": ["unlabelled_heads"], "datasets": datasets, "pools": pools}
         assert problems({**wanted, "unlabelled_heads": {"dataset": "same"}}) == [
-            "unlabelled_heads.dataset: `same` has the very images of `mine` in pool `single`; name another data set"
+            "unlabelled_heads.dataset: `same` is made of the images of `mine` in pool `single`; name another data set"
         ]
         assert validate_config({**wanted, "unlabelled_heads": {"dataset": "other"}})
+        embedded = {"datasets": {"icons": {}, "icons_colour": {}}, "pools": {"single": {"datasets": ["icons_colour"]}}}
+        (line,) = problems({**wanted, **embedded, "unlabelled_heads": {"dataset": "icons"}})
+        assert "`icons` is made of the images of `icons_colour`" in line
 
     def test_what_nobody_runs_at_many_shots_need_not_give_them(self):
         few = {"inversion": {"images_per_class": 20}, "shots": [1, 10], "methods": ["random", "free"]}

@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from dfml.compute.seeds import numpy_rng
+from dfml.data.settings import EMBEDDED_FILES
 from dfml.data.sources.colour import colour_masks
 from dfml.errors import DataError, FileFormatError
 from dfml.files.arrays import read_arrays, texts
 
-# Data set -> the file, and the class split, that it is made from.
-FILES = {"icons": "icons", "icons_colour": "icons", "emoji": "emoji", "glyphs": "glyphs"}
 SIDE = 32
 LICENCE = "renderings of openly licensed art; credits and terms in resources/embedded/ATTRIBUTION.md"
 
@@ -32,9 +31,9 @@ def read_embedded(name: str, resources: Path) -> dict[str, np.ndarray]:
         DataError: no such data set.
         FileFormatError: the file is missing or damaged.
     """
-    if name not in FILES:
-        raise DataError(f"{name!r} is not an embedded data set; choose from {', '.join(sorted(FILES))}")
-    path = resources / f"{FILES[name]}.npz"
+    if name not in EMBEDDED_FILES:
+        raise DataError(f"{name!r} is not an embedded data set; choose from {', '.join(sorted(EMBEDDED_FILES))}")
+    path = resources / f"{EMBEDDED_FILES[name]}.npz"
     x, y, names = _read(path)
     if name == "icons_colour":
         x = colour_masks(x, numpy_rng(0, "data", name))
