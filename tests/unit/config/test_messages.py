@@ -76,11 +76,13 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
         ),
         (
             {"seeds": 3},
-            "seeds: expected a list of 1 or more, each a whole number of at least 0 below 9223372036854775808, got `3`; write `[3]`",
+            "seeds: expected a list of 1 or more, each "
+            "a whole number of at least 0 below 9223372036854775808, got `3`; write `[3]`",
         ),
         (
             {"seeds": []},
-            "seeds: expected a list of 1 or more, each a whole number of at least 0 below 9223372036854775808, got `[]`",
+            "seeds: expected a list of 1 or more, each "
+            "a whole number of at least 0 below 9223372036854775808, got `[]`",
         ),
         ({"seeds": [0, -1]}, "seeds[1]: expected a whole number of at least 0 below 9223372036854775808, got `-1`"),
         ({"seeds": [1, 1]}, "seeds: lists 1 more than once; remove the repetition"),
