@@ -11,6 +11,7 @@ from PIL import Image
 
 from dfml.config.load import load_config
 from dfml.data.images import SPLITS, ClassImages, save_images
+from dfml.files.reading import sha256_file
 from support import manifests
 from support.pictures import class_files, write_files
 
@@ -180,9 +181,16 @@ def test_episodes_are_not_measured_against_images_that_are_prepared_again(fresh)
     save_images(results / "images" / "icons_colour", splits, source="embedded")
     own = load_config([fresh.folder / "config/config.yaml"]).datasets["icons_colour"]
     settings = own.model_dump(mode="json", exclude={"epochs", "recolour"})
-    for side, status in ((own.side, 1), (own.side + 1, 0)):
+    split, art = "config/splits/icons.json", "resources/embedded/icons.npz"
+    files = {name: sha256_file(fresh.folder / name) for name in (art, split)}
+    for side, inputs, status in (
+        (own.side, files, 1),
+        (own.side + 1, files, 0),
+        (own.side, files | {split: "0" * 64}, 0),  # the split was edited since
+    ):
         told = {"settings": settings | {"side": side}, "listing": None}
-        manifests.write(results, "receipts/prepare_images/icons_colour.json", manifests.receipt(settings=told))
+        receipt = manifests.receipt(settings=told, inputs=inputs)
+        manifests.write(results, "receipts/prepare_images/icons_colour.json", receipt)
         assert fresh.snakemake("-n").status == status
 
 

@@ -11,7 +11,7 @@ from dfml.config.wanted import needed_splits, real_episodes
 from dfml.errors import DataError, FileFormatError
 from dfml.files.reading import digest_json
 from dfml.inversion.settings import Inverter
-from dfml.jobs.provenance import receipt_path
+from dfml.jobs.provenance import digests, receipt_path
 from dfml.zoo.settings import parts_of
 
 
@@ -126,17 +126,18 @@ def cell_digest(wildcards):
 
 
 def prepared_from_others(dataset):
-    """Whether its images were prepared from another copy, or with other settings: they are prepared again."""
+    """Whether its images were prepared from another copy, by another split or with other settings: they will be again."""
     of_dataset = SimpleNamespace(dataset=dataset)
     receipt = receipt_path(
         Path("logs", settings.experiment, "prepare_images", f"{dataset}.log"), settings.experiment
     )
     try:
-        told = Receipt.load(receipt).settings
+        before = Receipt.load(receipt)
     except FileFormatError:
         return False
+    files = [file for file in image_sources(of_dataset) if Path(file).exists()]
     now = {"settings": dataset_settings(of_dataset), "listing": image_listing(of_dataset)}
-    return any(told.get(name) != value for name, value in now.items())
+    return before.inputs != digests(files) or any(before.settings.get(name) != now[name] for name in now)
 
 
 def check_images():

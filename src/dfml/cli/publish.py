@@ -18,7 +18,7 @@ from dfml.artefacts.record import Record
 from dfml.cli import claims
 from dfml.cli.pages import with_block
 from dfml.cli.tools import require_repository
-from dfml.errors import DfmlError
+from dfml.errors import DfmlError, FileFormatError
 from dfml.files.atomic import as_json, atomic_write
 
 SHOWN_IN_README = "demo"
@@ -43,15 +43,16 @@ def packed_records(shelf: Path) -> bytes:
     What was typed and the machine's name, which are nobody else's business, are left out of the records.
 
     Raises:
-        FileFormatError: a record is damaged, or its accuracies are missing or not its own.
+        FileFormatError: the table names no records, or one is missing or damaged, or its accuracies are.
     """
     with (shelf / "results.csv").open(encoding="utf-8", newline="") as table:
-        listed = {row.get("record") for row in csv.DictReader(table)}
+        rows = csv.DictReader(table)
+        if "record" not in (rows.fieldnames or ()):
+            raise FileFormatError(f"{table.name} has no column `record`: run the workflow again")
+        listed = sorted({row["record"] for row in rows})
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        for path in sorted(shelf.glob("evaluation/**/record.json")):
-            if path.relative_to(shelf).as_posix() not in listed:
-                continue
+        for path in (shelf / place for place in listed):
             record = Record.load(path)
             EpisodeAccuracies.of_record(path, record)
             public = record.provenance.model_copy(update={"command": None, "host": ""})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -66,12 +67,17 @@ def _finished(console: Console, files: Sequence[str], point: Point, *, dry_run: 
 
 
 def _exit_code(words: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Of a process; after Ctrl-C, which it gets as well, it has the time it needs to end its jobs and to unlock."""
+    """Of a process; after Ctrl-C, which it gets as well, it has the time it needs to end its jobs and to unlock.
+
+    A second signal is passed on, for a process that did not get the first.
+    """
     process, interrupted = subprocess.Popen(words, env=environment), False
     while process.poll() is None:
         try:
             process.wait()
         except KeyboardInterrupt:
+            if interrupted:
+                process.send_signal(signal.SIGINT)
             interrupted = True
     if interrupted:
         raise KeyboardInterrupt

@@ -12,7 +12,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,10 +61,22 @@ def select_device(gpu: int) -> torch.device:
 
 @contextmanager
 def apart_from_caller() -> Iterator[None]:
-    """Compute as usual, in whichever mode of torch the caller's code is.
+    """Compute on the CPU as usual, in whichever mode the caller's code is and on whichever device by default."""
+    import torch
+
+    with ExitStack() as stack:
+        for mode in (torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False)):
+            stack.enter_context(mode)
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))  # it slows every call down
+        yield
+
+
+def refuse_other_types() -> None:
+    """See that modules are made in float32.
 
     Raises:
-        DfmlError: torch's default type is not float32; other threads see a change of it, so that none is made.
+        DfmlError: torch's default type is another; other threads would see a change of it, so that none is made.
     """
     import torch
 
@@ -73,8 +85,6 @@ def apart_from_caller() -> Iterator[None]:
             f"torch's default type is {torch.get_default_dtype()}, and dfml computes in float32: call "
             "torch.set_default_dtype(torch.float32) before"
         )
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
-        yield
 
 
 def _cuda_names() -> list[str]:

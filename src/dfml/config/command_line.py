@@ -30,6 +30,7 @@ def check_words(words: Sequence[str]) -> None:
     Raises:
         ConfigError: every problem on a line.
     """
+    words = words[: words.index("--")] if "--" in words else words
     wrong = [line for options in _OPTIONS for line in _options_twice(options, words)]
     entries = list(_values_of(_ENTRIES, words))
     wrong += [*_unreadable(entries), *_repeated(entries)]
@@ -68,16 +69,22 @@ def _values_of(options: Sequence[str], words: Sequence[str]) -> Iterator[str]:
     taking = False
     for word in words:
         if word.startswith("-"):
-            option, joined, value = word.partition("=")
-            taking = option in options and not joined
-            if option in options and joined:
+            option = _option_of(word)
+            value = word.removeprefix(option).removeprefix("=")
+            taking = option in options and not value
+            if option in options and value:
                 yield value
         elif taking:
             yield word
 
 
+def _option_of(word: str) -> str:
+    """The option of a word that may have its value in it, `--config=a=1` or `-Ca=1`."""
+    return word[:2] if word.startswith("-C") else word.partition("=")[0]
+
+
 def _options_twice(options: Sequence[str], words: Sequence[str]) -> Iterator[str]:
-    given = [word for word in words if word.partition("=")[0] in options]
+    given = [word for word in words if _option_of(word) in options]
     if len(given) > 1:
         yield f"{options[0]} is given {len(given)} times, and Snakemake keeps the last; put all behind one of them"
 

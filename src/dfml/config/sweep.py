@@ -31,8 +31,8 @@ class Point:
 def plan_sweep(files: Sequence[Path | str], settings: Sequence[str]) -> list[Point]:
     """Every combination of the settings' values, each checked as a whole configuration.
 
-    An experiment is named by the one of the files and by every key with its value, so that no other sweep's takes its
-    place, and a value that is added later leaves the names of the others.
+    An experiment is named by the one of the files and by every key with its value, so that one of other keys or values
+    has another name, and a value that is added later leaves the names of the others.
 
     Args:
         files: Configuration files, later ones over earlier ones.

@@ -47,8 +47,9 @@ def join_experiments(folders: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
         configurations.append(read_yaml(folder / RECORDED))
         frames.append(average_over_seeds(read_results_csv(folder / "results.csv")))
     settings = differing(configurations)
+    alike = len({folder.name for folder in folders}) < len(folders)
     for index, (folder, frame) in enumerate(zip(folders, frames, strict=True)):
-        frame.insert(0, "experiment", folder.name)
+        frame.insert(0, "experiment", str(folder) if alike else folder.name)
         for place, (key, values) in enumerate(settings.items(), start=1):
             frame.insert(place, f"setting {key}", "–" if values[index] is None else str(values[index]))
     columns = ["experiment", *(f"setting {key}" for key in settings), *MEASURED, *_NUMBERS]

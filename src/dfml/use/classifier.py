@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram, export, save
 
 from dfml.artefacts.classifier import ClassifierManifest
-from dfml.compute.device import apart_from_caller
+from dfml.compute.device import apart_from_caller, refuse_other_types
 from dfml.compute.placement import to_device
 from dfml.errors import DfmlError, FileFormatError, without_log
 from dfml.files.atomic import atomic_write
@@ -162,6 +162,7 @@ def load_classifier(path: str | Path) -> AdaptedClassifier:
     Raises:
         FileFormatError: the file is missing, damaged, foreign or of another version.
     """
+    refuse_other_types()
     path = Path(path)
     kind = ClassifierManifest
     content = checked_header(

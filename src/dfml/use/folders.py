@@ -39,6 +39,11 @@ def photos_of_classes(folder: Path) -> dict[str, list[Path]]:
     Raises:
         DataError: there is no such folder, it has fewer than two sub-folders, or one of them has no photo.
     """
+    return _in_parts(folder)[0]
+
+
+def _in_parts(folder: Path) -> tuple[dict[str, list[Path]], tuple[str, ...]]:
+    """The photos of every class, and the parts that they are in."""
     if not os.path.isdir(folder):
         raise DataError(f"{folder} is not a directory; give one with a sub-folder of photos for each class")
     layout = find_classes(Folder(folder))
@@ -49,7 +54,7 @@ def photos_of_classes(folder: Path) -> dict[str, list[Path]]:
     if len(classes) < 2:
         found = f"one sub-folder, {next(iter(classes))}" if classes else "photos and no sub-folder of them"
         raise DataError(f"{folder} has {found}; a classifier needs at least two classes")
-    return classes
+    return classes, layout.read
 
 
 def support_set(folder: Path) -> tuple[list[Path], list[str]]:
@@ -58,12 +63,11 @@ def support_set(folder: Path) -> tuple[list[Path], list[str]]:
     Raises:
         DataError: as :func:`photos_of_classes`, or there are several parts, such as ``train`` and ``test``.
     """
-    classes = photos_of_classes(folder)
-    places = [photo.relative_to(folder).parent for photos in classes.values() for photo in photos]
-    if len(parts := {place.parent for place in places}) > 1:
+    classes, parts = _in_parts(folder)
+    if len(parts) > 1:
         raise DataError(
-            f"{folder} holds several parts ({', '.join(sorted(map(str, parts)))}); give one of them, as those that "
-            "answers are to be tested on must not be learned"
+            f"{folder} holds several parts ({', '.join(parts)}); give a folder with one of them, as photos to test "
+            "answers on must not be learned"
         )
     return (
         [photo for photos in classes.values() for photo in photos],

@@ -21,8 +21,8 @@ def read_labels(labels: Labels, images: int) -> tuple[list[Label], list[int]]:
     """The classes that labels name, sorted, and for every image the position of its class.
 
     Args:
-        labels: one for each image, all whole numbers or all texts, which are compared in Unicode's form NFC. Numbers
-            are names: they need not begin at 0.
+        labels: one for each image, all whole numbers or all texts, which become Unicode's form NFC. Numbers are names:
+            they need not begin at 0.
         images: how many images there are.
 
     Raises:

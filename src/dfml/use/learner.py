@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from dfml.artefacts.classifier import ClassifierManifest, Origin, Rule
 from dfml.artefacts.learner import MANIFEST, LearnerManifest
 from dfml.artefacts.record import Record
 from dfml.artefacts.zoo import NetworkSpec
-from dfml.compute.device import apart_from_caller
+from dfml.compute.device import apart_from_caller, refuse_other_types
 from dfml.errors import DfmlError, FileFormatError
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.files.tensors import digest_tensors
@@ -58,7 +59,8 @@ class FewShotLearner:
 
         Args:
             images: what :mod:`dfml.use.pictures` reads, of any size.
-            labels: one for each image, whole numbers or texts; two classes or more, of as many images as there are.
+            labels: one for each image, whole numbers or texts; two classes or more, of as many images as there are. The
+                classifier gives texts back in Unicode's form NFC.
                 They need not be as many classes as the learner was trained with (see
                 :meth:`dfml.metalearning.learner.Learner.for_ways`).
             rule: ``finetune``, ``centroid_euclidean`` or ``centroid_cosine``; by default ``self.rule``.
@@ -67,6 +69,7 @@ class FewShotLearner:
             DataError: images or labels are not what they should be.
             DfmlError: the learner does not offer the rule, or is the features of an imported model.
         """
+        refuse_other_types()
         specs = self._own_networks()
         chosen = self._offered(rule)
         pixels = read_pictures(images, self.side)
@@ -118,6 +121,7 @@ def load(folder: str | Path, *, domain: str | None = None, side: int | None = No
         FileFormatError: the learner is missing, damaged or of another version.
         DfmlError: the domain or the side has to be given, or does not fit the learner.
     """
+    refuse_other_types()
     folder = Path(folder)
     if not os.path.isfile(folder / MANIFEST):
         raise FileFormatError(
@@ -183,9 +187,9 @@ def _side(manifest: LearnerManifest, side: int | None) -> int:
             "this learner takes images of any side, as it is of data sets of several; say to which side your photos "
             "shall be brought (side=32, or --side 32)"
         )
-    if not (isinstance(side, int) and 16 <= side <= 1024):
+    if not (isinstance(side, Integral) and 16 <= side <= 1024):
         raise DfmlError(f"the side {side!r} is no whole number of pixels between 16 and 1024")
-    return side
+    return int(side)
 
 
 def _record_of(folder: Path, manifest: LearnerManifest) -> Record | None:

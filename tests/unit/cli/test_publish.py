@@ -21,19 +21,27 @@ FILES = ("tables/main.md", "tables/main.csv", "figures/main.png", "figures/main.
 PICTURES = ("figures/recovered.png", "inversion/single/five/seed0/grid.png")
 
 
+def listed(shelf, *paths):
+    """Write a table of results that has the records at ``paths``."""
+    lines = ["method,record", *(f"free,{path.relative_to(shelf).as_posix()}" for path in paths)]
+    (shelf / "results.csv").write_text("\n".join(lines))
+
+
 @pytest.fixture
 def shelf(tmp_path):
     for name in (*FILES, *PICTURES):
         path = tmp_path / "results/demo" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
+    listed(tmp_path / "results/demo")
     return tmp_path / "results/demo"
 
 
-def listed(shelf, *paths):
-    """Write a table of results that has the records at ``paths``."""
-    lines = ["method,record", *(f"free,{path.relative_to(shelf).as_posix()}" for path in paths)]
-    (shelf / "results.csv").write_text("\n".join(lines))
+def with_the_demos_results(shelf):
+    """Give the shelf the committed results of the default experiment."""
+    (shelf / "results.csv").write_bytes((ROOT / "docs/results/demo/results.csv").read_bytes())
+    with zipfile.ZipFile(ROOT / "docs/results/demo" / RECORDS) as archive:
+        archive.extractall(shelf)
 
 
 def test_tables_figures_and_numbers_are_copied_and_leftovers_removed(shelf, tmp_path):
@@ -47,7 +55,7 @@ def test_tables_figures_and_numbers_are_copied_and_leftovers_removed(shelf, tmp_
         "main.md": "tables/main.md",
         "main.png": "figures/main.png",
         "recovered.png": "figures/recovered.png",
-        "results.csv": "results.csv",
+        "results.csv": "method,record",
         "metrics.json": "metrics.json",
     }
 
@@ -77,6 +85,17 @@ def test_records_are_packed_with_their_accuracies_to_the_same_bytes_whenever_the
         os.utime(path, (1e9, 1e9))
         path.chmod(0o600)
     assert packed_records(shelf) == packed
+
+
+def test_a_table_without_records_or_with_one_that_is_gone_is_refused(shelf, tmp_path):
+    write_record(shelf, seed=0).unlink()
+    listed(shelf, shelf / "evaluation/single/free/1shot/seed0/record.json")
+    with pytest.raises(DfmlError, match=r"record\.json"):
+        publish(shelf, tmp_path / "docs")
+    (shelf / "results.csv").write_text("method")
+    with pytest.raises(DfmlError, match=r"results\.csv has no column `record`"):
+        publish(shelf, tmp_path / "docs")
+    assert not (tmp_path / "docs").exists()
 
 
 @pytest.mark.parametrize(
@@ -118,7 +137,7 @@ def test_the_default_experiment_shows_its_short_table_in_the_readme(shelf, tmp_p
     (tmp_path / "workflow").mkdir()
     for name in ("workflow/Snakefile", "dvc.yaml"):
         (tmp_path / name).touch()
-    (shelf / "results.csv").write_bytes((ROOT / "docs/results/demo/results.csv").read_bytes())
+    with_the_demos_results(shelf)
     readme = tmp_path / "README.md"
     readme.write_text("a\n<!-- table:short:begin -->\n<!-- table:short:end -->\nz\n")
     assert main(["publish", "demo"]) == 0
@@ -144,7 +163,7 @@ def test_verdicts_follow_what_is_published(shelf, tmp_path, monkeypatch):
     claim = f"{{id: good, says: It is good., source: ours, budget: none, compare: [{test}]}}"
     (tmp_path / "docs/claims.yaml").write_text(f"experiments: {{mine: {{cost: a minute}}}}\nclaims: [{claim}]\n")
     assert main(["publish", "mine"]) == 1  # the results of this shelf are none
-    (tmp_path / "results/mine/results.csv").write_bytes((ROOT / "docs/results/demo/results.csv").read_bytes())
+    with_the_demos_results(tmp_path / "results/mine")
     assert main(["publish", "mine"]) == 1  # and these are of another experiment
     text = (ROOT / "docs/results/demo/results.csv").read_text().replace("\ndemo,", "\nmine,")
     (tmp_path / "results/mine/results.csv").write_text(text)

@@ -87,6 +87,7 @@ def test_a_key_given_twice_on_the_command_line_is_refused(files, words, said):
     [
         (["--config", "ways=5", "-n", "-C", "shots=[1]"], "--config is given 2 times, and Snakemake keeps the last"),
         (["--config=ways=5", "--config", "shots=[1]"], "--config is given 2 times"),
+        (["-Cways=5", "--config", "shots=[1]"], "--config is given 2 times"),
         (["--configfile", "good.yaml", "--configfile=good.yaml"], "--configfile is given 2 times"),
     ],
 )
@@ -117,6 +118,8 @@ def test_what_is_right_passes(files):
         ["results/x.md", "--config", "zoo={models: 3}", "zoo={epochs: 4}", "experiment=a", "odd=[", "--cores", "2"]
     )
     check_words(["--configfile", "good.yaml", "--", "missing.yaml"])
+    check_words(["--config", "ways=5", "--", "--config", "--config"])
+    check_words(["-Cways=5", "-n"])
     check_place(files, files, PYTHON)
     (files.parent / "link").symlink_to(files)
     work = files / "work"

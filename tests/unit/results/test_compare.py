@@ -61,6 +61,12 @@ def test_of_unlike_experiments_the_names_are_shown(tmp_path, capsys):
     assert [line.split("│")[2].strip() for line in shown.splitlines() if "Best" in line] == ["a", "b"]
 
 
+def test_experiments_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    folders = [finished(tmp_path / clone / "demo", zoo=dict.fromkeys("pqrst", clone)) for clone in "ab"]
+    frame, _ = join_experiments(folders)
+    assert list(frame["experiment"].unique()) == [str(folder) for folder in folders]
+
+
 def test_the_command_passes_over_files_and_writes_csv(tmp_path, capsys):
     folders = [finished(tmp_path / name, zoo={"models": models}) for name, models in (("a", 4), ("b", 8))]
     (tmp_path / "README.md").write_text("not an experiment")

@@ -36,9 +36,19 @@ def test_a_folder_is_a_support_set(folder, learner):
 def test_parts_are_not_learned_together(tmp_path, second, above):
     for part, names in (("train", NAMES), ("test", second)):
         save_photos(tmp_path / "photos" / above / part, photos(len(names)), names)
-    with pytest.raises(DataError, match=rf"several parts \({above}test, {above}train\); give one of them"):
+    with pytest.raises(DataError, match=r"several parts \(train, test\); give a folder with one of them"):
         support_set(tmp_path / "photos")
     assert sorted(set(support_set(tmp_path / "photos" / above / "train")[1])) == NAMES
+
+
+def test_what_several_lists_name_is_not_learned_together(tmp_path):
+    folder = save_photos(tmp_path / "photos", [torch.cat(photos(2))], ["all"])
+    names = sorted(photo.name for photo in (folder / "all").iterdir())
+    lines = [f"{name},{NAMES[place % 2]}" for place, name in enumerate(names)]
+    for part, own in (("train", lines[:6]), ("test", lines[6:])):
+        (folder / f"{part}.csv").write_text("\n".join(["filename,label", *own]))
+    with pytest.raises(DataError, match="several parts"):
+        support_set(folder)
 
 
 @pytest.mark.parametrize("ways", [5, 3])

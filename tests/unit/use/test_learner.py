@@ -55,8 +55,13 @@ def test_it_is_right_as_often_as_evaluation_says(learner, ways, rule):
 
 @pytest.mark.parametrize(
     "mode",
-    [torch.inference_mode, torch.no_grad, lambda: torch.autocast("cpu", dtype=torch.bfloat16)],
-    ids=["inference mode", "no gradient", "autocast"],
+    [
+        torch.inference_mode,
+        torch.no_grad,
+        lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+        lambda: torch.device("meta"),
+    ],
+    ids=["inference mode", "no gradient", "autocast", "another device"],
 )
 @pytest.mark.parametrize("rule", RULES)
 def test_the_mode_that_the_calling_code_is_in_changes_nothing(tmp_path, task, mode, rule):
@@ -70,9 +75,12 @@ def test_the_mode_that_the_calling_code_is_in_changes_nothing(tmp_path, task, mo
 
 
 def test_another_default_type_is_told(learner, task):
-    support, labels, _ = task
+    support, labels, queries = task
+    classify = learner.adapt(support, labels)
+    expected = classify.probabilities(queries)
     torch.set_default_dtype(torch.float64)
     try:
+        assert torch.equal(classify.probabilities(queries), expected)
         with pytest.raises(DfmlError, match=r"default type is torch.float64.*set_default_dtype\(torch.float32\)"):
             learner.adapt(support, labels)
     finally:

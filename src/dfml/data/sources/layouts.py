@@ -41,6 +41,7 @@ class Layout:
         classes: Paths in the store by class name in Unicode's form NFC, both sorted by code point; images of several
             parts one part after the other.
         parts: Class names of every part, if parts have different classes; empty otherwise.
+        read: The parts that images are in; empty where they are in none.
         pile: Images that are of no class.
         left_out: How many files of each class's folder are not read, by extension or ``deeper folders``.
     """
@@ -49,6 +50,7 @@ class Layout:
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     pile: tuple[str, ...] = ()
     left_out: dict[str, Counter[str]] = field(default_factory=dict)
+    read: tuple[str, ...] = ()
 
     def warn(self) -> None:
         """Say of every class how many files are not read."""
@@ -138,7 +140,8 @@ def by_part(
             f"{some(map(repr, odd))}"
         )
     split = {part: tuple(sorted(one)) for part, one in names.items()} if disjoint and _is_split(names) else {}
-    return Layout(merged, split, tuple(pile), dict(sorted((left_out or {}).items())))
+    read = tuple(part for part in parts if part)
+    return Layout(merged, split, tuple(pile), dict(sorted((left_out or {}).items())), read)
 
 
 def _class_folders(store: Store, depth: int) -> Layout:

@@ -23,8 +23,9 @@ from dfml.zoo.imported.card import PROGRAM, InputCard, ModelCard
 State = dict[str, Tensor]
 # ITU-R BT.601, as Pillow makes grey of colours.
 _GREY = (0.299, 0.587, 0.114)
-# As many images as methods ask about at once by default.
-_LARGEST_BATCH = 256
+LARGEST_BATCH = 256
+"""As many images as heads ask about at once."""
+
 # Where a checkpoint keeps its state dict, and what torch's DataParallel puts before every name.
 _NESTED = ("state_dict", "model_state_dict", "model")
 _PARALLEL = "module."
@@ -136,11 +137,11 @@ def refused(model: ModelCard, why: str) -> DataError:
     return DataError(f"model `{model.name}`: {why}")
 
 
-def program_of(content: bytes, device: torch.device, name: str) -> Callable[[Tensor], Any]:
+def program_of(content: bytes, device: torch.device, name: str, *, least: int = 1) -> Callable[[Tensor], Any]:
     """An exported program as a function; reading it runs whatever its writer wanted.
 
     Raises:
-        DataError: it is none.
+        DataError: it is none, or does not take ``least`` images at once.
     """
     try:
         with without_log("torch.export"):  # a traceback of what is told in one line
@@ -148,9 +149,9 @@ def program_of(content: bytes, device: torch.device, name: str) -> Callable[[Ten
             module, most = program.module(), _largest_batch(program)
     except Exception as error:  # its reader trusts the file
         raise DataError(f"model `{name}`: its weights are no exported program ({said(error)})") from None
-    if most < _LARGEST_BATCH:
+    if most < least:
         raise DataError(
-            f"model `{name}`: its program takes at most {most:g} images at once, and has to take {_LARGEST_BATCH}; "
+            f"model `{name}`: its program takes at most {most:g} images at once, and has to take {least}; "
             'export it with `dynamic_shapes=({0: torch.export.Dim("batch")},)`'
         )
     module.requires_grad_(False)

@@ -19,7 +19,16 @@ from dfml.files.atomic import atomic_write
 from dfml.files.reading import sha256_file
 from dfml.files.tensors import TensorFile, layout_of
 from dfml.jobs.job import Job
-from dfml.zoo.imported.building import Imported, asked, build, fit_weights, function_of, program_of, read_weights
+from dfml.zoo.imported.building import (
+    LARGEST_BATCH,
+    Imported,
+    asked,
+    build,
+    fit_weights,
+    function_of,
+    program_of,
+    read_weights,
+)
 from dfml.zoo.imported.card import PROGRAM, ModelCard, ZooCard, read_card, registered_card
 from dfml.zoo.imported.checks import check_answers, stored_norms
 from dfml.zoo.imported.features import ImportedEncoder, find_features
@@ -122,7 +131,7 @@ def _first_time(model: ModelCard, card: ZooCard, folder: Path) -> tuple[Imported
     if model.network == PROGRAM:
         content = path.read_bytes()
         stored = {PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)}
-        return asked(program_of(content, _CPU, model.name), model, given, _CPU), stored
+        return asked(program_of(content, _CPU, model.name, least=LARGEST_BATCH), model, given, _CPU), stored
     network = build(model, given, folder)
     fit_weights(network, read_weights(path), name=model.name, path=path)
     # Tensors that share their memory cannot be stored as they are.
