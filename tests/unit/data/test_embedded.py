@@ -5,8 +5,9 @@ import re
 import numpy as np
 import pytest
 
+from dfml.data.settings import EMBEDDED_FILES
 from dfml.data.sources.colour import CONTRAST, SHIFT, colour_masks
-from dfml.data.sources.embedded import FILES, read_embedded
+from dfml.data.sources.embedded import read_embedded
 from dfml.errors import DataError, FileFormatError
 from support.repository import ROOT
 
@@ -105,7 +106,7 @@ def test_missing_and_damaged_files(tmp_path):
         read_embedded("glyphs", tmp_path)
 
 
-@pytest.mark.parametrize("name", sorted(set(FILES.values())))
+@pytest.mark.parametrize("name", sorted(set(EMBEDDED_FILES.values())))
 def test_every_image_is_credited(name):
     credits = json.loads((RESOURCES / f"{name}.attribution.json").read_text(encoding="utf-8"))
     page = (RESOURCES / "ATTRIBUTION.md").read_text(encoding="utf-8")
