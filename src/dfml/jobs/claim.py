@@ -12,8 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from dfml.errors import DfmlError
 from dfml.files.atomic import atomic_write, before_each_write
+
+# Seconds by which a clock that is set may be apart from the one by which processes are dated.
+_CLOCK_ERROR = 2.0
 
 
 def claim_path(log: Path, experiment: str) -> Path:
@@ -35,20 +40,23 @@ def running_jobs(experiment: str) -> list[RunningJob]:
     for path in sorted(folder.rglob("*.claim")):
         node, _, rest = (_content(path) or b"").decode(errors="replace").partition(" ")
         pid, _, moment = rest.strip().partition(" ")
-        if pid.isdigit() and moment.isdigit() and (node != platform.node() or _is_alive(int(pid))):
+        if not (pid.isdigit() and moment.isdigit()):
+            continue
+        since = int(moment) / 1e9
+        if node != platform.node() or _is_at_work(int(pid), since):
             log = Path("logs", experiment, path.relative_to(folder)).with_suffix(".log")
-            jobs.append(RunningJob(log, int(moment) / 1e9))
+            jobs.append(RunningJob(log, since))
     return jobs
 
 
-def _is_alive(pid: int) -> bool:
+def _is_at_work(pid: int, since: float) -> bool:
+    """Whether the process of this number is there and was at ``since``: numbers are given again."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).create_time() < since + _CLOCK_ERROR
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        pass  # another user's
-    return True
+    except psutil.AccessDenied:
+        return True  # another user's
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def left():
 def claim(experiment, pid, node=None):
     path = Path(f"results/{experiment}/resume/meta_learn/single/free/1shot/seed0.claim")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{node or platform.node()} {pid} {10**18}\n")
+    path.write_text(f"{node or platform.node()} {pid} {time.time_ns()}\n")
 
 
 def ended():

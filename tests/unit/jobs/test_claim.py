@@ -1,12 +1,15 @@
 """Of two processes that do one job, the one that began last may write."""
 
+import os
+import platform
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dfml.errors import DfmlError
 from dfml.files.atomic import atomic_write
-from dfml.jobs.claim import claim_path, claimed
+from dfml.jobs.claim import claim_path, claimed, running_jobs
 
 
 @pytest.fixture
@@ -44,3 +47,15 @@ def test_nothing_is_left_and_later_writes_are_free(tmp_path, claim):
 def test_every_job_has_its_own():
     log = Path("logs/demo/train_zoo/icons/conv4/seed0.log")
     assert claim_path(log, "demo") == Path("results/demo/resume/train_zoo/icons/conv4/seed0.claim")
+
+
+@pytest.mark.parametrize(("after", "runs"), [(5, True), (-3600, False)])
+def test_a_number_that_another_process_has_since_is_no_running_job(tmp_path, monkeypatch, after, runs):
+    monkeypatch.chdir(tmp_path)
+    path = claim_path(Path("logs/demo/meta_learn/a.log"), "demo")
+    path.parent.mkdir(parents=True)
+    begun = psutil.Process().create_time() + after
+    path.write_text(f"{platform.node()} {os.getpid()} {int(begun * 1e9)}\n")
+    assert [job.log for job in running_jobs("demo")] == [Path("logs/demo/meta_learn/a.log")] * runs
+    path.write_text(f"{platform.node()} {2**22 + 1} {int(begun * 1e9)}\n")  # beyond the largest number
+    assert running_jobs("demo") == []
