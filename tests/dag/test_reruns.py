@@ -72,6 +72,18 @@ def test_a_zoo_recipe_concerns_its_family_of_networks(done):
     assert jobs["invert"] == SEEDS
     assert "prepare_images" not in jobs
     assert "time_inversion" not in jobs  # of the pool of Conv4 alone
+    # `mixed_heads` has no row on that pool, but `free_heads` begins with it.
+    assert (jobs["meta_learn"], jobs["evaluate"]) == (4 * SEEDS, 3 * SEEDS)
+
+
+def test_steps_that_only_the_speed_table_times_concern_no_learner(done):
+    jobs = done.dry_run("--config", "inversion={speed: {steps: [10]}}").jobs
+    assert set(jobs) == {"time_inversion", *RESULTS}
+
+
+def test_an_inverter_that_nothing_uses_concerns_nothing(done):
+    jobs = done.dry_run("--config", "inversion={per_model: {steps: 7}, cmi: {steps: 7}}").jobs
+    assert set(jobs) == {"time_inversion", *RESULTS}  # whose second arm inverts each model by itself
 
 
 @pytest.mark.parametrize("key", ["epochs: 7", "recolour: false"])

@@ -1,4 +1,5 @@
 # What a job is told: exactly the settings it uses, since a changed value makes it run again. Its files: common.smk.
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -99,6 +100,20 @@ def cell_options(wildcards):
     return settings.options(wildcards.method, wildcards.pool)
 
 
+def recipes_of_zoos(wildcards):
+    """How the zoos of its pool are trained."""
+    pool = settings.pools[wildcards.pool]
+    zoos = itertools.product(pool.datasets, pool.networks)
+    return [zoo_settings(SimpleNamespace(dataset=dataset, architecture=network)) for dataset, network in zoos]
+
+
+def recipes_of_banks(wildcards):
+    """How the bank is made that the cell starts from, and that of the learner that it begins with."""
+    methods = [wildcards.method, settings.base_of(wildcards.method)]
+    started = [m for m in methods if m and entry(m).needs_inversion(settings.options(m, wildcards.pool))]
+    return [inversion_settings(SimpleNamespace(inverter=settings.bank_of(m))) for m in started]
+
+
 def cell_digest(wildcards):
     """Digest of every setting that the number of a cell depends on."""
     pool = settings.pools[wildcards.pool]
@@ -113,10 +128,8 @@ def cell_digest(wildcards):
             "datasets": {name: config["datasets"][name] for name in [*pool.read, *foreign]},
             "networks": {name: config["networks"][name] for name in pool.networks if pool.datasets},
             "learner": cell_network(wildcards),
-            "zoo": config["zoo"] if method.needs_zoo else None,
-            "inversion": (
-                plain(settings.inversion_of(wildcards.method)) if method.inverts is not None else None
-            ),
+            "zoo": recipes_of_zoos(wildcards) if method.needs_zoo else None,
+            "inversion": [cell_inversion_settings(wildcards), *recipes_of_banks(wildcards)],
             "options": options,
             "base": settings.options(base, wildcards.pool) if base else None,
             "evaluation": config["evaluation"],
