@@ -31,7 +31,7 @@ class MethodEntry:
         inverts: Sections of the inversion settings that it depends on, beside the common ones; None: on none at all.
         learner: How its learner adapts, where methods that share their code differ in that.
         same_architecture: Whether all models must be of the meta-learner's own network.
-        needs_zoo: Whether it is given the pool's zoos (all but the upper bounds).
+        needs_zoo: Whether it is given the pool's zoos (all but the supervised references).
         models_matter, shots_matter: Whether its learner depends on the pool's models (or on data sets alone), on shots.
         imported: What it takes of a model from elsewhere: `answers` as by its access, or `features`; `none`: it cannot.
         joins_features: Whether its learner joins the features of several models, each scaled to unit length first.

@@ -82,6 +82,7 @@ def test_the_default_experiment(fresh):
 
     jobs = list(run.listed())
     assert len(jobs) == run.jobs.total()
+    assert "reason: Missing output files" in run.output
     everything = [path for job in jobs for path in job.outputs]
     assert len(everything) == len(set(everything))
     assert all(path.startswith("results/demo/") for path in everything)

@@ -3,15 +3,9 @@
 import pytest
 
 
-@pytest.mark.parametrize("config", ["config", "smoke", "methods", "paper"])
+@pytest.mark.parametrize("config", ["config", "methods"])
 def test_a_dry_run_says_in_a_screen_what_is_planned(fresh, config):
     run = fresh.dry_run("--configfile", f"config/{config}.yaml")
     assert len(run.output.splitlines()) <= 56
     assert run.jobs["meta_learn"] > 1 and run.jobs["build_report"] == 1
     assert "output files have to be generated" in run.output
-
-
-def test_every_job_is_listed_for_those_who_ask(fresh):
-    run = fresh.dry_run("--quiet", "host")
-    assert len(list(run.listed())) == run.jobs.total()
-    assert "reason: Missing output files" in run.output

@@ -36,6 +36,4 @@ UNTRACKED = {
     "custom_networks": {},
     "zoos": {},
     "ways": 5,
-    "shots": [1],
-    "evaluation": {"queries": 15},
 }

@@ -1,1 +1,1 @@
-"""The command `dfml`: keep, bring back, check and publish the results of an experiment."""
+"""The command `dfml`: look after data, zoos and results of experiments, and use the learners that they make."""

@@ -22,7 +22,7 @@ def evaluation_shots(config: "Experiment", dataset: str) -> int:
 
 
 def real_episodes(config: "Experiment", dataset: str) -> Iterator[Drawn]:
-    """Episodes that methods draw of a data set's real images, as the upper bounds do."""
+    """Episodes that methods draw of a data set's real images, as the supervised references do."""
     rows: dict[str, list[tuple[str, str]]] = {}
     for pool, chosen in config.pools.items():
         for method in config.selected(pool):

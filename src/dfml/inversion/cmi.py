@@ -1,4 +1,7 @@
-"""CMI: contrastive model inversion, which drives the images of a model apart (Fang et al., 2021; docs/methods)."""
+"""CMI: contrastive model inversion, which drives the images of a model apart (Fang et al., 2021).
+
+What was read and what is ours: docs/methods/inversion_then_meta.md.
+"""
 
 import torch
 import torch.nn.functional as F

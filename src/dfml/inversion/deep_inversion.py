@@ -1,4 +1,7 @@
-"""DeepInversion: the pixels themselves are fitted to a model (Yin et al., 2020; docs/methods)."""
+"""DeepInversion: the pixels themselves are fitted to a model (Yin et al., 2020).
+
+What was read and what is ours: docs/methods/inversion_then_meta.md.
+"""
 
 import torch
 from torch import Tensor

@@ -37,7 +37,7 @@ class NormHooks:
 
 
 class MovingStatistics:
-    """Moving estimates of what batch norms meet over the steps of one inversion (Fast-Datafree; docs/methods).
+    """Moving estimates of what batch norms meet over the steps of one inversion (Fast-Datafree).
 
     The first step's estimate is that step's statistics; later ones keep ``momentum`` of the one before, through which
     no gradient passes.

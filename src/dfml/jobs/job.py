@@ -53,7 +53,6 @@ class Untracked:
         custom_networks: Files of the user's own networks by name.
         cards: Cards of the imported zoos by name.
         ways: Classes of a task, as many as a split needs.
-        images_per_class: Images that evaluation takes of a class.
     """
 
     experiment: str

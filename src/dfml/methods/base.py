@@ -185,10 +185,10 @@ class Snapshot:
 class Fitted:
     """What a method returns: encoders, how they were normalised, and what it cost.
 
-    ``history`` has one row of named numbers per iteration; ``stages`` seconds by name; ``finetune`` whether the
-    encoder may be fine-tuned with its head, ``head_only`` whether only the head may move then; ``domains`` the
-    normalisation of each data set that the learner knows, ``mean`` and ``std`` that of any other; ``train_episodes``
-    how many episodes it was trained on, None for a method that has none.
+    ``history`` has one row of named numbers per iteration, or per so many (``Loop.sparse``); ``stages`` seconds by
+    name; ``finetune`` whether the encoder may be fine-tuned with its head, ``head_only`` whether only the head may
+    move then; ``domains`` the normalisation of each data set that the learner knows, ``mean`` and ``std`` that of any
+    other; ``train_episodes`` how many episodes it was trained on, None for a method that has none.
     """
 
     specs: Sequence[NetworkSpec | ImportedFeatures]

@@ -45,7 +45,7 @@ def batch_norm_label(mode: str) -> str:
     return BATCH_NORMS.get(mode, mode)
 
 
-UPPER_BOUND = "upper bound: reads the real meta-train images"
+REAL_IMAGES = "reads the real meta-train images"
 OTHER_DOMAIN = "reads unlabelled real images of another domain"
 
 
@@ -59,7 +59,7 @@ def real_images_note(method: str) -> str:
     known = entry(method)
     if not known.reads_real_images:
         return ""
-    return OTHER_DOMAIN if known.other_domain else UPPER_BOUND
+    return OTHER_DOMAIN if known.other_domain else REAL_IMAGES
 
 
 UNIT_FEATURES = (

@@ -1,4 +1,4 @@
-"""Accuracy over fixed episodes: known answers, chance, and the learner left alone (IG2, IG3)."""
+"""Accuracy over fixed episodes: known answers, chance, and the learner left alone."""
 
 import random
 

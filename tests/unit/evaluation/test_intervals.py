@@ -1,4 +1,4 @@
-"""Known answers of the intervals (IG1), over episodes and over seeds, and of the spread; what pairing is good for."""
+"""Known answers of the intervals, over episodes and over seeds, and of the spread; what pairing is good for."""
 
 import math
 

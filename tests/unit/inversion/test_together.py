@@ -12,7 +12,7 @@ from dfml.inversion.five import MetaGenerator
 from dfml.inversion.objective import Adversary
 from dfml.inversion.settings import FiveSettings
 from dfml.inversion.stacked import StackedSteps, can_be_stacked
-from dfml.inversion.together import CANDIDATES, FASTEST, InversionForm, InversionShape, Together, form_of
+from dfml.inversion.together import CANDIDATES, InversionForm, InversionShape, Together, form_of
 from dfml.zoo.access import GradientsOnly
 from support.inversion import generator, linear_model, objective
 from support.zoo import random_model
@@ -168,8 +168,3 @@ def test_the_shape_is_that_of_the_models_of_one_form(monkeypatch):
     Together(network, FiveSettings(steps=1))(models, ASKED, images_per_class=2, generator=torch_generator(0))
     ways = len(models[0].classes)
     assert asked == [InversionShape(count, 2 * ways, network.side, network.width) for count in (2, 1)]
-
-
-def test_the_table_names_candidates_for_what_has_a_shape():
-    assert set(FASTEST.values()) <= set(CANDIDATES)
-    assert all(min(shape) > 0 for shape in FASTEST)

@@ -11,7 +11,6 @@ from dfml.artefacts.zoo import NetworkSpec
 from dfml.metalearning import episode_forms
 from dfml.metalearning.episode_forms import (
     CANDIDATES,
-    FASTEST,
     GROUPED,
     ONE_BY_ONE,
     EpisodeForm,
@@ -150,11 +149,6 @@ def test_a_gpu_takes_what_was_measured_for_the_shape_and_no_other(monkeypatch):
     assert form_of(network, *shapes, cuda, head_only=True) == GROUPED
     assert form_of(network_of(32, width=4), *shapes, cuda, head_only=False) == GROUPED
     assert form_of(network, *shapes, torch.device("cpu"), head_only=False) == ONE_BY_ONE
-
-
-def test_the_table_names_candidates_for_what_has_a_shape():
-    assert set(FASTEST.values()) <= set(CANDIDATES)
-    assert all(min(shape) > 0 for shape in FASTEST)
 
 
 @pytest.mark.gpu

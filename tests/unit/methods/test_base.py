@@ -66,7 +66,7 @@ def test_every_method_has_a_module_that_fits(method):
     assert callable(getattr(importlib.import_module(module), function))
 
 
-def test_real_images_are_read_by_the_upper_bounds_or_of_another_domain():
+def test_real_images_are_read_by_the_supervised_references_or_of_another_domain():
     real = {name: row for name, row in METHODS.items() if row.reads_real_images}
     assert [name for name, row in real.items() if row.other_domain] == ["unlabelled_heads"]
     assert [name for name, row in real.items() if not row.other_domain] == [

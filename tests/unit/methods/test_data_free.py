@@ -1,4 +1,4 @@
-"""FREE learns behind the data-free wall; the wall is what keeps other methods out (IG5)."""
+"""FREE learns behind the data-free wall; the wall is what keeps other methods out."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""The same seed gives the same learner in every process (IG6)."""
+"""The same seed gives the same learner in every process."""
 
 import os
 import subprocess

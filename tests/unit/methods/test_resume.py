@@ -1,4 +1,4 @@
-"""A method that was interrupted and resumed ends bit for bit where an undisturbed run ends (IG7)."""
+"""A method that was interrupted and resumed ends bit for bit where an undisturbed run ends."""
 
 import csv
 import json

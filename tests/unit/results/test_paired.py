@@ -218,7 +218,7 @@ class TestTables:
         assert any("with one seed, which has no interval over seeds (n/a)" in note for note in difference.notes)
         assert not main.data["leads"].any()
 
-    def test_upper_bounds_are_never_bold_in_the_main_table(self, tmp_path):
+    def test_what_reads_real_images_is_never_bold_in_the_main_table(self, tmp_path):
         records = seeds_of(tmp_path, [2.0, 2.1, 2.2])
         for seed in range(3):
             records.append(

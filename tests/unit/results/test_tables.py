@@ -135,7 +135,7 @@ def test_reader_of_real_images_is_marked_in_both_accuracy_tables(demo):
     for stem in ("main", "main_by_seed"):
         text = (demo / f"{stem}.md").read_text()
         assert "Supervised MAML (b)" in text
-        assert "- (b) upper bound: reads the real meta-train images" in text
+        assert "- (b) reads the real meta-train images" in text
         assert r"Supervised MAML\textsuperscript{b}" in (demo / f"{stem}.tex").read_text()
 
 
@@ -281,9 +281,9 @@ def test_a_method_that_the_catalogue_does_not_know_keeps_its_name():
     assert (method_label("mine"), real_images_note("mine")) == ("mine", "")
 
 
-def test_only_what_reads_the_real_meta_train_images_is_an_upper_bound():
+def test_what_reads_the_real_meta_train_images_is_marked_so():
     noted = {name: note for name in METHODS if (note := real_images_note(name))}
     assert noted.pop("unlabelled_heads") == "reads unlabelled real images of another domain"
     assert noted == dict.fromkeys(
-        ["supervised_maml", "supervised_anil", "supervised_protonet"], "upper bound: reads the real meta-train images"
+        ["supervised_maml", "supervised_anil", "supervised_protonet"], "reads the real meta-train images"
     )

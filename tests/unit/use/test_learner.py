@@ -242,7 +242,7 @@ def test_beside_its_record_it_adapts_as_it_was_evaluated(tmp_path):
 def test_a_learner_may_lie_anywhere_and_its_record_is_found_through_links(tmp_path, monkeypatch):
     folder = shelf_learner(tmp_path / "learner")
     monkeypatch.setattr(Path, "resolve", lambda self: Path("/pets"))  # a folder right below the root
-    assert dfml.load(folder).iteration >= 0
+    assert dfml.load(folder).iteration == 5
 
 
 def test_labels_may_be_members_of_an_enumeration(learner, task):

@@ -141,7 +141,9 @@ class FreeSettings(MethodSettings):
         description="Drawing models from a multi-architecture pool (F06); `shared_last`, as published, draws with "
         "replacement whatever `sample` says.",
     )
-    augment: Literal["per_sample", "per_batch"] = Field("per_sample", description="Augmentation in BELL (F17).")
+    augment: Literal["per_sample", "per_batch"] = Field(
+        "per_sample", description="Augmentation in FREE's own inversion and in BELL (F17)."
+    )
     resize: Literal["bilinear", "crop"] = Field(
         "bilinear", description="As `inversion.resize`, in BELL and in FIVE's continuation (F18)."
     )

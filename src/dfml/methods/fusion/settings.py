@@ -5,9 +5,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from dfml.artefacts.zoo import FAMILIES
+from dfml.artefacts.zoo import RESNETS
 from dfml.methods.settings import MethodSettings, PoolFacts, Surroundings, heads_of_several_sides
 from dfml.settings import Problem
+
+# Whose layers dfml.methods.fusion.transport goes through.
+_KNOWN = ("conv4", *RESNETS)
 
 
 class AverageSettings(MethodSettings):
@@ -33,8 +36,8 @@ class OtaSettings(AverageSettings):
 
     def inapplicable(self, pool: PoolFacts) -> str | None:
         """It goes from layer to layer."""
-        if strange := [family for family, *_ in pool.networks if family not in FAMILIES]:
-            return f"it knows the layers of {', '.join(FAMILIES)}, not those of `{strange[0]}`"
+        if strange := [family for family, *_ in pool.networks if family not in _KNOWN]:
+            return f"it knows the layers of {', '.join(_KNOWN)}, not those of `{strange[0]}`"
         return None
 
 

@@ -41,7 +41,7 @@ def fit_heads(context: Context, settings: HeadsSettings, questions: Maker) -> Fi
     clock = WallClock()
     generator = torch_generator(context.seed, "heads")
     asked = questions(generator)
-    models, count, service = context.pool.models, settings.models_per_question, _Patience(context, clock)
+    models, count, service = context.pool.models, settings.models_per_question, _AskedService(context, clock)
     who = None
     if count is not None and count < len(models):
         # From a stream of its own, so that the questions are those that all models would be asked.
@@ -91,7 +91,7 @@ def fit_heads(context: Context, settings: HeadsSettings, questions: Maker) -> Fi
     )
 
 
-class _Patience:
+class _AskedService:
     """Asks a service, which may be slow, cost money or fail: with a bar, and no answer is asked for twice."""
 
     MOVES = ("answers",)

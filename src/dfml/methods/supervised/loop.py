@@ -1,4 +1,4 @@
-"""Training on real meta-train images: the upper bounds, outside the data-free wall (docs/method.md §8.5)."""
+"""Training on real meta-train images: references outside the data-free wall (docs/method.md §8.5)."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""Settings of the upper bounds."""
+"""Settings of the references that learn from real images."""
 
 from typing import Literal
 
@@ -20,7 +20,7 @@ class SupervisedProtonetSettings(MethodSettings):
 
 
 class SupervisedSettings(InnerLoopSettings, MethodSettings):
-    """Supervised MAML or ANIL on the real meta-train images: upper bounds."""
+    """Supervised MAML or ANIL on the real meta-train images."""
 
     iterations: int = Field(300, ge=1, description="Outer steps.")
     start: Literal["random", "zero_head"] = Field(

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from dfml.compute.seeds import numpy_rng, torch_generator
-from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.objective import Views, make_objective
 from dfml.inversion.per_model import FromScratch
@@ -63,13 +62,6 @@ class TgrLoop(LearnerLoop):
         )
         self.settings = settings
         inversion, pool, device = context.inversion_settings, context.pool, context.job.device
-        needed = context.shots + settings.replay.queries
-        if settings.replay.max_outer and inversion.images_per_class < needed:
-            raise DfmlError(
-                f"{inversion.images_per_class} recovered images per class cannot give an episode of {context.shots} "
-                f"shots and {settings.replay.queries} queries; raise `inversion.images_per_class` to {needed} or lower "
-                "`tgr.replay.queries`"
-            )
         inversion = inversion.model_copy(update={"augment": settings.augment})
         objective = make_objective(inversion, ce_weight=inversion.per_model.ce_weight, bn_weight=settings.bn_weight)
         self.recover = FromScratch(

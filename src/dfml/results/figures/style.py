@@ -20,7 +20,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from dfml.catalogue import entry
 from dfml.files.atomic import atomic_write
-from dfml.results.labels import OTHER_DOMAIN, UPPER_BOUND, in_order, method_label, real_images_note
+from dfml.results.labels import OTHER_DOMAIN, REAL_IMAGES, in_order, method_label, real_images_note
 
 INK, QUIET, GRID = "#222222", "#6b6b6b", "#dddddd"
 _DASHES = (0, (4, 3))
@@ -47,7 +47,7 @@ class MethodStyle:
 
 _OTHERS = [MethodStyle(colour, marker) for colour in ("#CC6677", "#999999") for marker in "8dpso^vDP<>hH"]
 
-_MARKS = {UPPER_BOUND: "*", OTHER_DOMAIN: "†"}
+_MARKS = {REAL_IMAGES: "*", OTHER_DOMAIN: "†"}
 """Marks of methods outside the data-free wall."""
 
 _SETTINGS: dict[Any, Any] = {
