@@ -114,7 +114,10 @@ def main(folder: Path, *, epochs: int, seed: int) -> None:
         entry |= {"options": options} if options else {}
         entry |= {"trusted": True} if network == "program" else {}
         entry |= (
-            {"outputs": "probabilities", "input": {"side": 32, "channels": "grey", "largest": 255}}
+            {
+                "outputs": "probabilities",
+                "input": {"side": 32, "channels": "grey", "largest": 255, "mean": [0.0], "std": [1.0]},
+            }
             if (name == "grey")
             else {}
         )

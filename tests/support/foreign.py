@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from dfml.artefacts.zoo import MANIFEST, WEIGHTS
-from dfml.zoo.imported.building import fit_weights, read_weights
 from dfml.zoo.imported.card import read_card, register_cards
+from dfml.zoo.imported.weights import fit_weights, read_weights
 from dfml.zoo.pool import Pool
 from support.damage import BLIND_AND_ARCHIVE, BLIND_AND_JSON, BLIND_AND_TENSORS, BLIND_AND_TEXT, all_of, mend
 from support.fuzzing import Artefact
@@ -15,7 +15,7 @@ from support.zoo import CPU
 
 def _read_foreign(folder: Path, name: str) -> None:
     """Weights that somebody else wrote, into the module that they are for."""
-    fit_weights(module("own", 5), read_weights(folder / name), name="own", path=folder / name)
+    fit_weights(module("own", 5), read_weights(folder / name, name="own"), name="own", path=folder / name)
 
 
 def _mend_imported(folder: Path) -> None:

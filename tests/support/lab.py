@@ -223,7 +223,7 @@ def write_lab(folder, *, service=None):
             options={"outputs": 5},
             classes=classes(5, 2),
             outputs="probabilities",
-            input={"side": SIDE + 2, "channels": "grey", "largest": 255},
+            input={"side": SIDE + 2, "channels": "grey", "largest": 255, "mean": [0.0], "std": [1.0]},
         ),
         program(folder, "sealed", module("own", 8, seed=3), classes=classes(8, 1)),
     ]

@@ -11,7 +11,8 @@ from PIL import Image
 
 from dfml.config.load import load_config
 from dfml.errors import DfmlError
-from dfml.zoo.imported.card import InputCard, ModelCard, ZooCard, read_card
+from dfml.zoo.imported.card import ModelCard, ZooCard, read_card
+from dfml.zoo.imported.inputs import InputCard
 from support.lab import classes, program, write_card, write_lab, write_networks
 from support.lab import module as built
 from support.markdown import read_markdown

@@ -51,7 +51,7 @@ class ImportedModel(Closed):
     channels: Literal["rgb", "bgr", "grey"]
     mean: Channels
     std: Deviations
-    outputs: Literal["logits", "probabilities"]
+    outputs: Literal["logits", "probabilities", "sigmoid"]
     accuracy: Percent | None
     parameters: Count
     norms: Count = Field(description="batch norms with stored statistics, which inversion can ask")

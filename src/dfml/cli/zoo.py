@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dfml.artefacts.imported_zoo import ImportedZooManifest, load_any_zoo
+from dfml.artefacts.imported_zoo import FeatureLayer, ImportedZooManifest, load_any_zoo
 from dfml.artefacts.zoo import MANIFEST, ZooManifest
 from dfml.errors import DfmlError
 from dfml.jobs.progress import make_progress
@@ -54,8 +54,8 @@ def show(console: Console, folder: Path) -> int:
 def _of_imported(manifest: ImportedZooManifest) -> Table:
     table = _table(
         f"{manifest.name}: {len(manifest.models)} models, {len(manifest.class_names)} classes, card {manifest.card}",
-        ("model", "kind", "takes", "answers", "classes", "weights", "norms", "features", "own %"),
-        text=4,
+        ("model", "kind", "takes", "less mean, by sd", "answers", "classes", "weights", "norms", "features", "own %"),
+        text=5,
     )
     for model in manifest.models:
         module = model.kind == "module"  # nothing is known of what is inside a program or a service
@@ -63,14 +63,28 @@ def _of_imported(manifest: ImportedZooManifest) -> Table:
             escape(model.name),
             model.kind,
             f"{model.side} {model.channels}",
+            _normalisation(model.mean, model.std),
             model.outputs,
             str(len(model.classes)),
             f"{model.parameters / 1e6:.2f} M" if module else "n/a",
             str(model.norms) if module else "n/a",
-            "n/a" if model.features is None else escape(f"{model.features.size} of {model.features.layer or 'all'}"),
+            _features(model.features),
             "not told" if model.accuracy is None else f"{model.accuracy:.1f}",
         )
     return table
+
+
+def _normalisation(mean: list[float], std: list[float]) -> str:
+    """What is subtracted from red, green and blue of 0 to 1, and what they are divided by."""
+    if not any(mean) and all(value == 1 for value in std):
+        return "as it is"
+    return ", ".join(" ".join(f"{value:.3g}" for value in values) for values in (mean, std))
+
+
+def _features(features: FeatureLayer | None) -> str:
+    if features is None:
+        return "n/a"
+    return escape(f"{features.size}, {features.of} of {features.layer or 'all'}")
 
 
 def _of_trained(manifest: ZooManifest) -> Table:

@@ -31,6 +31,11 @@ def load_file(file: Path, *, key: str) -> ModuleType:
             spec.loader.exec_module(module)
     except DfmlError:
         raise
+    except SystemExit:
+        raise DfmlError(
+            f"{key}: `{file}` ends the process when it is imported; put what it does as a script below "
+            '`if __name__ == "__main__":`'
+        ) from None
     except Exception as error:
         raise DfmlError(f"{key}: `{file}` cannot be imported ({said(error)})") from error
     return module
@@ -71,6 +76,6 @@ def _lies_in(folder: Path, module: str) -> bool:
     return Path(where).relative_to(folder).parts[0] in (first, f"{first}.py")
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     """Kind and text of an error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())

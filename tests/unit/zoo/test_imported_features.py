@@ -205,7 +205,10 @@ def test_a_map_with_channels_last_is_averaged_over_the_picture(tmp_path):
 
 def test_a_convolution_may_answer(tmp_path):
     write_networks(tmp_path)
-    facts = {"outputs": "probabilities", "input": {"side": SIDE, "channels": "grey", "largest": 255}}
+    facts = {
+        "outputs": "probabilities",
+        "input": {"side": SIDE, "channels": "grey", "largest": 255, "mean": [0.0], "std": [1.0]},
+    }
     card = write_card(tmp_path, [entry(tmp_path, "grey", module("grey", 5), "grey", **facts)])
     found = taken(card, tmp_path / "zoo").models[0].features
     assert (found.layer, found.of, found.size) == ("layer", "input", 1)

@@ -1,7 +1,7 @@
 """Images that all models are asked, and what they answer (docs/method.md §7)."""
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,8 @@ TOGETHER = 256
 """Questions that are asked at once; where models normalise by the questions' own statistics, those of so many."""
 
 VARIED_TOGETHER = 2048
+
+_STORED = ("track_running_stats", "running_mean", "running_var", "num_batches_tracked")
 
 ABSENT = -1e4
 """The logit of an output that a model lacks beside models of more classes: its probability is 0 in float32."""
@@ -109,17 +111,30 @@ def _none_yet(models: Sequence[PoolModel], like: Tensor, *size: int) -> Tensor:
 def _asked(model: PoolModel, chunks: Sequence[Tensor], statistics: str, service: Asker) -> Tensor:
     if model.answers_only:
         return service(model, chunks)
-    return at_once(model if statistics == "stored" else _by_the_batch(model), chunks)
+    if statistics == "stored":
+        return at_once(model, chunks)
+    network = model.module
+    with _by_the_batch(network):
+        return at_once(model.carrying(network), chunks)
 
 
-def _by_the_batch(model: PoolModel) -> PoolModel:
-    """The same model without its stored statistics."""
-    network = copy.deepcopy(model.module)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.track_running_stats = False
-            module.running_mean = module.running_var = module.num_batches_tracked = None
-    return model.carrying(network)
+@contextmanager
+def _by_the_batch(network: nn.Module) -> Iterator[None]:
+    """Have a network normalise by the statistics of each batch; afterwards it has its stored ones again.
+
+    The network itself, as not every module of somebody's own can be copied.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    kept = [[getattr(norm, name) for name in _STORED] for norm in norms]
+    try:
+        for norm in norms:
+            for name, none in zip(_STORED, (False, None, None, None), strict=True):
+                setattr(norm, name, none)
+        yield
+    finally:
+        for norm, values in zip(norms, kept, strict=True):
+            for name, value in zip(_STORED, values, strict=True):
+                setattr(norm, name, value)
 
 
 def varied(images: Tensor, settings: HeadsSettings, generator: torch.Generator) -> Tensor:

@@ -2,33 +2,26 @@
 
 import importlib
 import io
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import torch as safetensors
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from dfml.artefacts.zoo import NetworkSpec
-from dfml.compute.placement import to_device
-from dfml.errors import DataError, DfmlError, some, without_log
+from dfml.errors import DataError, DfmlError, without_log
 from dfml.files.user_code import importable, load_file, said
 from dfml.networks.build import build_network
-from dfml.zoo.imported.card import PROGRAM, InputCard, ModelCard
+from dfml.zoo.imported.card import PROGRAM, ModelCard
+from dfml.zoo.imported.inputs import InputCard
 
-State = dict[str, Tensor]
 # ITU-R BT.601, as Pillow makes grey of colours.
 _GREY = (0.299, 0.587, 0.114)
 LARGEST_BATCH = 256
 """As many images as heads ask about at once."""
-
-# Where a checkpoint keeps its state dict, and what torch's DataParallel puts before every name.
-_NESTED = ("state_dict", "model_state_dict", "model")
-_PARALLEL = "module."
 
 
 class _Function(nn.Module):
@@ -45,11 +38,14 @@ class _Function(nn.Module):
 class Imported(nn.Module):
     """A classifier from elsewhere as every other of a pool: normalised RGB images in, logits out.
 
+    It sees images in torch's own memory format: in another one ``view`` fails, which modules may use.
+
     Args:
         network: the module; or a function of images as the model takes them, ``[B, channels, side, side]``, that gives
             ``[B, classes]``, whose tensors, if it has any, are not the module's.
         channels: ``rgb``, ``bgr`` or ``grey``.
-        outputs: what it answers with, ``logits`` or ``probabilities``.
+        outputs: what it answers with: ``logits``, ``probabilities``, or ``sigmoid``, a probability for each class by
+            itself.
     """
 
     grey: Tensor
@@ -61,15 +57,24 @@ class Imported(nn.Module):
         self.register_buffer("grey", torch.tensor(_GREY)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of normalised images ``[B, 3, side, side]``; of probabilities their logarithms."""
+        """Logits ``[B, classes]`` of normalised images ``[B, 3, side, side]``; of probabilities their logarithms.
+
+        Of those of a sigmoid what went into it.
+        """
+        answers = self.own_answers(images)
+        if self.outputs == "probabilities":
+            return answers.clamp_min(torch.finfo(answers.dtype).tiny).log()
+        if self.outputs == "sigmoid":
+            return torch.logit(answers, eps=torch.finfo(answers.dtype).eps)
+        return answers
+
+    def own_answers(self, images: Tensor) -> Any:
+        """What the module itself answers about the same images, logits or not."""
         if self.channels == "bgr":
             images = images.flip(1)
         elif self.channels == "grey":
             images = (images * self.grey).sum(1, keepdim=True)
-        answers = self.module(images)
-        if self.outputs == "probabilities":
-            return answers.clamp_min(torch.finfo(answers.dtype).tiny).log()
-        return answers
+        return self.module(images.contiguous())
 
 
 def build(model: ModelCard, given: InputCard, folder: Path) -> nn.Module:
@@ -82,7 +87,33 @@ def build(model: ModelCard, given: InputCard, folder: Path) -> nn.Module:
     if not isinstance(made, nn.Module):
         what = f"a {type(made).__name__}"
         raise refused(model, f"{model.network} gives {what}, not a torch.nn.Module; see `answers_only`")
-    return made
+    return _with_plain_norms(_unwrapped(made))
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    """The module itself, without what training puts around it: `DataParallel` and its like, or `torch.compile`."""
+    for name in ("module", "_orig_mod"):
+        inner = getattr(network, name, None)
+        if isinstance(inner, nn.Module) and [*dict(network.named_children())] == [name]:
+            return _unwrapped(inner)
+    return network
+
+
+def _with_plain_norms(network: nn.Module) -> nn.Module:
+    """Put plain batch norms in the place of those that several processes share; in evaluation they are the same."""
+    for parent in list(network.modules()):
+        for name, norm in list(parent.named_children()):
+            if type(norm) is nn.SyncBatchNorm:
+                plain = nn.BatchNorm2d(
+                    norm.num_features,
+                    eps=norm.eps,
+                    momentum=norm.momentum,
+                    affine=norm.affine,
+                    track_running_stats=norm.track_running_stats,
+                )
+                plain.load_state_dict(norm.state_dict())
+                setattr(parent, name, plain)
+    return network
 
 
 def function_of(model: ModelCard, given: InputCard, folder: Path) -> Callable[[Tensor], Any]:
@@ -119,7 +150,7 @@ def answered(network: Callable[[Tensor], Any], images: Tensor, model: ModelCard)
         answers = network(images)
     except DataError:
         raise
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         batch = f"a batch of {len(images)} images of side {images.shape[-1]}"
         raise refused(model, f"it fails on {batch} ({said(error)})") from error
     if not isinstance(answers, Tensor):
@@ -155,7 +186,7 @@ def program_of(content: bytes, device: torch.device, name: str, *, least: int = 
             'export it with `dynamic_shapes=({0: torch.export.Dim("batch")},)`'
         )
     module.requires_grad_(False)
-    return to_device(module, device).forward
+    return module.to(device).forward
 
 
 def _largest_batch(program: torch.export.ExportedProgram) -> float:
@@ -167,93 +198,29 @@ def _largest_batch(program: torch.export.ExportedProgram) -> float:
 
 
 def asked(network: Callable[[Tensor], Any], model: ModelCard, given: InputCard, device: torch.device) -> Imported:
-    """The frozen classifier of a pool on ``device``, in evaluation mode."""
+    """The frozen classifier of a pool on ``device``, in evaluation mode.
+
+    Raises:
+        DataError: its module cannot be put there, or into that mode.
+    """
     classifier = Imported(network, channels=given.channels, outputs=model.outputs)
-    return to_device(classifier.requires_grad_(False).eval(), device)
-
-
-def read_weights(path: Path) -> State:
-    """The tensors of a file that somebody else wrote; nothing in it is run.
-
-    Raises:
-        DataError: it is neither safetensors nor a state dict of tensors.
-    """
     try:
-        if path.suffix == ".safetensors":
-            found: Any = safetensors.load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes make torch's reader raise almost anything
-        raise DataError(
-            f"{path} holds no plain weights ({said(error)}); save `model.state_dict()` with safetensors or torch.save"
-        ) from None
-    for name in _NESTED:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
-    tensors = isinstance(found, Mapping) and all(isinstance(value, Tensor) for value in found.values())
-    if not (tensors and found):
-        raise DataError(f"{path} holds no state dict of tensors; save `model.state_dict()`")
-    return {str(name): value.float() if value.is_floating_point() else value for name, value in found.items()}
-
-
-def _is_whole(tensor: Tensor) -> bool:
-    """Whether a tensor is of a type for whole numbers."""
-    return not (tensor.is_floating_point() or tensor.is_complex())
-
-
-def _counted(tensor: Tensor) -> Tensor:
-    """Whole numbers as such, if all are and the type is another."""
-    return tensor.long() if tensor.is_floating_point() and bool((tensor % 1 == 0).all()) else tensor
-
-
-def fit_weights(network: nn.Module, state: State, *, name: str, path: Path) -> None:
-    """Give a module its weights.
-
-    Raises:
-        DataError: names, shapes or kinds of numbers differ, as those of quantised weights do; it lists them.
-    """
-    own = network.state_dict()
-    if own.keys() != state.keys() and all(key.startswith(_PARALLEL) for key in state):
-        state = {key.removeprefix(_PARALLEL): value for key, value in state.items()}
-    # Counters of batches that went through `.half()` with all the rest.
-    state = {key: _counted(value) if key in own and _is_whole(own[key]) else value for key, value in state.items()}
-    if unsized := [key for key, tensor in own.items() if is_lazy(tensor)]:
-        raise DataError(
-            f"model `{name}`: the sizes of {some(unsized, 6)} are not known before the first call; give "
-            "its layers their sizes, as LazyLinear and its like do not"
-        )
-    faults = [f"missing {key}" for key in own if key not in state]
-    faults += [f"unknown {key}" for key in state if key not in own]
-    faults += [
-        f"{key} is {list(state[key].shape)}, not {list(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    faults += [f"{key} is complex" for key in own if key in state and state[key].is_complex()]
-    faults += [
-        f"{key} is quantised"
-        for key in own
-        if key in state
-        and not state[key].is_complex()
-        and state[key].is_floating_point() != own[key].is_floating_point()
-    ]
-    if faults:
-        raise DataError(f"model `{name}`: {path} does not fit its network: {some(faults, 6)}")
-    network.float()
-    network.load_state_dict(state)
+        return classifier.requires_grad_(False).eval().to(device)
+    except Exception as error:  # methods of the user's own in the place of torch's
+        raise refused(model, f"it cannot be put into evaluation mode on the {device.type} ({said(error)})") from error
 
 
 def _call(model: ModelCard, given: InputCard, folder: Path) -> Any:
     outputs = len(model.classes)
     source, _, name = model.network.rpartition(":")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _own_state():
         try:
             if source == "torchvision":
                 import torchvision
 
                 return torchvision.models.get_model(name, **{"num_classes": outputs, "weights": None, **model.options})
             if source == "timm":
-                return _timm().create_model(name, **{"num_classes": outputs, "pretrained": False, **model.options})
+                return _timm(model).create_model(name, **{"num_classes": outputs, "pretrained": False, **model.options})
             if source == "dfml":
                 spec = {"family": name, "width": 32, "ways": outputs, "side": given.side, **model.options}
                 return build_network(NetworkSpec.model_validate(spec))
@@ -261,15 +228,32 @@ def _call(model: ModelCard, given: InputCard, folder: Path) -> Any:
                 return _named(model, folder)(**model.options)
         except DataError:
             raise
-        except Exception as error:  # the user's own code, or options that do not fit
+        except (Exception, SystemExit) as error:  # the user's own code, or options that do not fit
             raise refused(model, f"{model.network} cannot be built ({said(error)})") from error
 
 
-def _timm() -> Any:
+@contextmanager
+def _own_state() -> Iterator[None]:
+    """What somebody's code sets for all of torch is set back."""
+    dtype, device, graded = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+        torch.set_grad_enabled(graded)
+
+
+def _timm(model: ModelCard) -> Any:
     try:
         return importlib.import_module("timm")
     except ImportError:
-        raise DataError("the package timm is not installed here; install it, or name a function of your own") from None
+        raise refused(
+            model,
+            f"{model.network} needs the package timm, which is not installed here: "
+            "`./run.sh python -m pip install timm`",
+        ) from None
 
 
 def _named(model: ModelCard, folder: Path) -> Callable[..., Any]:

@@ -1,19 +1,29 @@
 """A card: what the owner of a zoo says of classifiers that were trained elsewhere. Imports no torch."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from unicodedata import normalize
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from dfml.artefacts.base import Percent, Text
 from dfml.errors import ConfigError, DataError, some
 from dfml.files.reading import LONGEST_NAME
 from dfml.files.yaml_files import read_yaml
-from dfml.settings import DisagreementError, Name, Problem, Section, distinct, nearest
+from dfml.settings import DisagreementError, Name, Problem, Section
+from dfml.zoo.imported.faults import faults_of
+from dfml.zoo.imported.inputs import InputCard, with_inputs
 
 PROGRAM = "program"
 NO_FEATURES = "none"
@@ -23,53 +33,30 @@ _SHOWN = 5
 # Which cards this process was told of: no other makes code run, whatever a manifest says.
 _named: set[Path] = set()
 
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("is a truth value to YAML, as no, yes, on and off are; put the name in quotes")
+    return str(value) if isinstance(value, int) else value
+
+
 # In Unicode's form NFC, as data sets have theirs: names of one class are to be equal.
 ClassName = Annotated[
-    Text, StringConstraints(min_length=1, max_length=LONGEST_NAME), AfterValidator(partial(normalize, "NFC"))
+    Text,
+    BeforeValidator(_spelled),
+    StringConstraints(min_length=1, max_length=LONGEST_NAME),
+    AfterValidator(partial(normalize, "NFC")),
 ]
 
 
 def _builder(text: str) -> str:
     source, colon, name = text.rpartition(":")
-    if text != PROGRAM and not (colon and source and name.isidentifier()):
+    if text != PROGRAM and not (colon and source and (name.isidentifier() or (source == "timm" and name.strip()))):
         raise ValueError(
             "give `file.py:function`, `package.module:function`, `torchvision:resnet18`, `timm:NAME`, `dfml:conv4` (or "
             "`dfml:resnet10`, `dfml:resnet18`), or `program` for weights that are an exported program"
         )
     return text
-
-
-class InputCard(Section):
-    """How a photo becomes what a model takes: the pixels it sees, and how they are scaled."""
-
-    side: int = Field(ge=16, le=1024, description="Height and width of what the model sees, in pixels.")
-    channels: Literal["rgb", "bgr", "grey"] = Field("rgb", description="Channels, in their order.")
-    largest: Literal[1, 255] = Field(1, description="What a white pixel is before `mean` and `std`: 1 or 255.")
-    mean: tuple[float, ...] = Field(
-        (0.0,), strict=False, description="Subtracted from each channel; one value for all."
-    )
-    std: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        (1.0,), strict=False, description="What each channel is divided by then; one value for all."
-    )
-
-    @model_validator(mode="after")
-    def _a_value_for_each_channel(self) -> "InputCard":
-        wanted = 1 if self.channels == "grey" else 3
-        for key in ("mean", "std"):
-            if len(getattr(self, key)) not in (1, wanted):
-                raise DisagreementError(
-                    [Problem(key, f"give one value, or {wanted} for {self.channels}", ("channels",))]
-                )
-        return self
-
-    @property
-    def normalisation(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of red, green and blue, three values each, in units of [0, 1]."""
-        both = []
-        for values in (self.mean, self.std):
-            three = [value / self.largest for value in (values * 3 if len(values) == 1 else values)]
-            both.append(three[::-1] if self.channels == "bgr" else three)
-        return both[0], both[1]
 
 
 class ModelCard(Section):
@@ -82,9 +69,10 @@ class ModelCard(Section):
         None, description="Its weights, a path from the card's folder: safetensors, a state dict, or the program."
     )
     classes: tuple[ClassName, ...] = Field(min_length=2, strict=False, description="Class names in output order.")
-    input: InputCard | None = Field(None, description="If other than the zoo's.")
-    outputs: Literal["logits", "probabilities"] = Field("logits", description="What it answers with.")
-    features: Text | None = Field(
+    below: Text | None = Field(None, description="Key of a checkpoint that has the weights, if another than usual.")
+    input: InputCard | None = Field(None, description="The keys in which it is other than the zoo's.")
+    outputs: Literal["logits", "probabilities", "sigmoid"] = Field("logits", description="What it answers with.")
+    features: Annotated[Text, StringConstraints(min_length=1)] | None = Field(
         None,
         description="Layer that gives an image's features, by its name in the module; without it what the last linear "
         "layer or convolution takes, and `none`: it has none.",
@@ -99,7 +87,21 @@ class ModelCard(Section):
     licence: Text = Field("", description="Its licence, if another than the zoo's.")
     origin: Text = Field("", description="Where it is from.")
 
-    _no_repetition = field_validator("classes")(distinct)
+    @field_validator("classes")
+    @classmethod
+    def _no_repetition(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(
+                f"lists {', '.join(twice)} more than once; outputs of two classes need two names, so rename one"
+            )
+        return names
+
+    @field_validator("accuracy")
+    @classmethod
+    def _in_percent(cls, accuracy: float | None) -> float | None:
+        if accuracy is not None and 0 < accuracy <= 1:
+            raise ValueError(f"is in percent; write {100 * accuracy:g} instead of {accuracy:g}")
+        return accuracy
 
     @model_validator(mode="after")
     def _weights_are_where_they_belong(self) -> "ModelCard":
@@ -156,6 +158,11 @@ class ZooCard(Section):
     input: InputCard | None = Field(None, description="How photos become what the models take; a model may differ.")
     models: tuple[ModelCard, ...] = Field(min_length=1, max_length=10_000, strict=False, description="The models.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _what_a_model_leaves_out_is_the_zoos(cls, values: Any) -> Any:
+        return with_inputs(values)
+
     @model_validator(mode="after")
     def _models_can_be_told_apart(self) -> "ZooCard":
         seen: set[str] = set()
@@ -206,15 +213,19 @@ def read_card(path: Path) -> ZooCard:
         DataError: the card is missing, no YAML or has wrong keys, or a file is missing; it names each of them.
     """
     # os.path: of a name that no file can have, such as one too long, pathlib raises an OSError.
+    if os.path.isdir(path):
+        raise DataError(f"{path} is a folder; name the card in it")
     if not os.path.isfile(path):
         raise DataError(f"there is no card {path}")
+    values: Any = None
     try:
         values = read_yaml(path)
         card = ZooCard.model_validate(values)
     except ConfigError as error:
         raise DataError(str(error).replace("\n", "; ")) from None
     except ValidationError as error:
-        faults = [fault for detail in _first_faults(error.errors(include_url=False)) for fault in _faults(detail)]
+        known = {key for section in (ZooCard, ModelCard, InputCard) for key in section.model_fields}
+        faults = faults_of(error, values, known=known)
         raise DataError(f"{path}: {some(faults, _SHOWN, between='; ')}") from None
     if missing := [str(file) for file in card.files(path.parent) if not os.path.isfile(file)]:
         raise DataError(f"{path} names files that are not there: {some(missing, _SHOWN)}")
@@ -249,27 +260,3 @@ def _full(path: str | Path) -> Path:
 def card_at(path: str, changed: int) -> ZooCard:
     """The card at ``path`` as it was at the time ``changed``, read once."""
     return read_card(Path(path))
-
-
-def _first_faults(details: Sequence[Any]) -> list[Any]:
-    """All but the lists that are called too short, since what stands in them is wrong and was left out."""
-    places = [detail["loc"] for detail in details]
-    return [
-        detail
-        for detail in details
-        if detail["type"] != "too_short" or not any(p[: len(detail["loc"])] == detail["loc"] != p for p in places)
-    ]
-
-
-def _faults(detail: Any) -> list[str]:
-    where = ".".join(map(str, detail["loc"]))
-    fault = detail.get("ctx", {}).get("error")
-    if isinstance(fault, DisagreementError):
-        return [f"{'.'.join(filter(None, (where, one.key)))}: {one.message}" for one in fault.problems]
-    if detail["type"] == "extra_forbidden":
-        known = {key for section in (ZooCard, ModelCard, InputCard) for key in section.model_fields}
-        meant = nearest(str(detail["loc"][-1]), known)
-        return [f"{where}: unknown key{f'; did you mean `{meant}`?' if meant else ''}"]
-    if detail["type"] == "missing":
-        return [f"{where}: missing"]
-    return [f"{where}: {fault or detail['msg'].replace('valid tuple', 'valid list')}"]

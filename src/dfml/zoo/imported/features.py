@@ -8,13 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfml.artefacts.imported_zoo import FeatureLayer
-from dfml.errors import DataError
+from dfml.errors import DataError, some
 from dfml.files.user_code import said
 from dfml.imaging.pixels import normalise
 from dfml.networks.batch_norm import EpisodicBatchNorm2d
 from dfml.networks.classifier import Classifier
 from dfml.zoo.imported.building import Imported, refused
-from dfml.zoo.imported.card import InputCard, ModelCard
+from dfml.zoo.imported.card import ModelCard
+from dfml.zoo.imported.inputs import InputCard
 
 _PLAIN = (nn.BatchNorm2d, EpisodicBatchNorm2d)
 """Batch norms that do nothing else."""
@@ -73,7 +74,7 @@ def find_features(network: Imported, model: ModelCard, given: InputCard) -> Feat
 
 def _found_features(network: Imported, model: ModelCard, given: InputCard) -> FeatureLayer:
     _check_norms(network, model)
-    images = torch.zeros(2, 3, given.side, given.side, device=network.grey.device)
+    images = torch.randn(2, 3, given.side, given.side, generator=torch.Generator().manual_seed(0)).to(network.grey)
     of: Literal["input", "output"] = "output"
     layer = model.features
     if layer is None:
@@ -87,22 +88,25 @@ def _found_features(network: Imported, model: ModelCard, given: InputCard) -> Fe
     return FeatureLayer(layer=layer, of=of, size=size)
 
 
+@torch.no_grad()
 def _last_layer(network: Imported, model: ModelCard, images: Tensor) -> str:
-    """The layer that answers, by its name in the module."""
-    used: list[str] = []
+    """The layer that answers, by its name in the module: the last whose output is the answer, or else the only one.
+
+    The output of a convolution counts as what it is on the mean over the picture.
+    """
+    used: dict[str, Tensor] = {}
 
     def note(name: str) -> Any:
         def keep(layer: nn.Module, inputs: Any, output: Tensor) -> None:
             if output.shape[-1 if isinstance(layer, nn.Linear) else 1] == len(model.classes):
-                used.append(name)
+                used[name] = output.detach() if isinstance(layer, nn.Linear) else output.detach().mean((2, 3))
 
         return keep
 
     layers = [(name, one) for name, one in network.module.named_modules() if isinstance(one, nn.Linear | nn.Conv2d)]
     hooks = [layer.register_forward_hook(note(name)) for name, layer in layers]
     try:
-        with torch.no_grad():
-            network(images)
+        answers = network.own_answers(images)
     finally:
         for hook in hooks:
             hook.remove()
@@ -112,7 +116,21 @@ def _last_layer(network: Imported, model: ModelCard, images: Tensor) -> str:
             f"no linear layer or convolution answers for its {len(model.classes)} classes, so "
             "nothing says what its features are; name the layer that gives them by `features`, or say `features: none`",
         )
-    return used[-1]
+    same = [name for name, output in used.items() if output.shape == answers.shape and torch.allclose(output, answers)]
+    if not same and len(used) > 1:
+        raise refused(
+            model,
+            f"{some(used, 4)} all have as many outputs as it has classes, and none of them is its answer; name the "
+            "layer that gives its features by `features`, or say `features: none`",
+        )
+    answering = (same or list(used))[-1]
+    if len(used) > 1 and getattr(network.module.get_submodule(answering), "in_features", None) == len(model.classes):
+        raise refused(
+            model,
+            f"{answering} takes no more numbers than there are classes, and another layer has as many outputs: these "
+            "may be answers already; name the layer that gives its features by `features`, or say `features: none`",
+        )
+    return answering
 
 
 @torch.no_grad()

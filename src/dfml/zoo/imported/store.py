@@ -24,17 +24,17 @@ from dfml.zoo.imported.building import (
     Imported,
     asked,
     build,
-    fit_weights,
     function_of,
     program_of,
-    read_weights,
 )
 from dfml.zoo.imported.card import PROGRAM, ModelCard, ZooCard, read_card, registered_card
 from dfml.zoo.imported.checks import check_answers, stored_norms
 from dfml.zoo.imported.features import ImportedEncoder, find_features
+from dfml.zoo.imported.weights import fit_weights, read_weights
 from dfml.zoo.resident import OnDisk
 
 REMEDY = "import the zoo again"
+_MOST_FAULTS = 5
 _CPU = torch.device("cpu")
 
 
@@ -45,21 +45,31 @@ def import_zoo(card_file: Path, folder: Path, *, name: str, job: Job) -> Importe
     the code beside it, which must be there whenever the zoo is used.
 
     Raises:
-        DataError: the card is wrong, or a model is not what it says; it names the model.
+        DataError: the card is wrong, or a model is not what it says; it names the model, or the first few.
     """
     start = time.perf_counter()
     card, beside = read_card(card_file), card_file.parent
     tensors: dict[str, Tensor] = {}
     models: list[ImportedModel] = []
     names: list[str] = []
+    faults: list[str] = []
     with job.progress.task(f"importing {name}", total=len(card.models)) as bar:
         for model in card.models:
-            network, stored = _first_time(model, card, beside)
-            again = partial(_built_again, model, card, beside, stored) if _is_built(model) else None
-            check_answers(network, model, card.input_of(model), again)
-            tensors |= {f"{len(models)}.{key}": tensor for key, tensor in stored.items()}
-            models.append(_entry(model, card, network, names, len(models)))
+            try:
+                network, stored = _first_time(model, card, beside)
+                again = partial(_built_again, model, card, beside, stored) if _is_built(model) else None
+                check_answers(network, model, card.input_of(model), again)
+                entry = _entry(model, card, network, names, len(models))
+            except DataError as error:
+                faults.append(str(error))
+            if len(faults) == _MOST_FAULTS:
+                break
+            if not faults:
+                tensors |= {f"{len(models)}.{key}": tensor for key, tensor in stored.items()}
+                models.append(entry)
             bar.advance()
+    if faults:
+        raise DataError("; ".join(faults))
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / WEIGHTS, lambda partial: save_file(tensors, partial))
     manifest = ImportedZooManifest(
@@ -133,7 +143,7 @@ def _first_time(model: ModelCard, card: ZooCard, folder: Path) -> tuple[Imported
         stored = {PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)}
         return asked(program_of(content, _CPU, model.name, least=LARGEST_BATCH), model, given, _CPU), stored
     network = build(model, given, folder)
-    fit_weights(network, read_weights(path), name=model.name, path=path)
+    fit_weights(network, read_weights(path, name=model.name, below=model.below), name=model.name, path=path)
     # Tensors that share their memory cannot be stored as they are.
     stored = {key: tensor.detach().clone().contiguous() for key, tensor in network.state_dict().items()}
     if odd := [key for key, tensor in stored.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
