@@ -33,6 +33,8 @@ def main() -> None:
         "--large", nargs="*", type=int, metavar="MODELS", help=f"instead, zoos of many models; by default {large.SIZES}"
     )
     options = parsed(parser)
+    if options.large is not None and options.tf32:
+        parser.error("--large measures in full float32; leave --tf32 out")
     if options.large is not None:
         results = large.measure_all(options.device, options.threads, options.large or large.SIZES)
     elif options.growth:

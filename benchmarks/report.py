@@ -119,11 +119,11 @@ def _best(work: Callable[[], object], device: str) -> float:
     times = []
     for _ in range(5):
         if device != "cpu":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
         start = time.perf_counter()
         work()
         if device != "cpu":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return min(times)
 

@@ -43,10 +43,10 @@ def select_device(gpu: int) -> torch.device:
         return _held[0][0]
     names = _cuda_names()
     if not names:
-        log.info("no CUDA device found: running on the CPU")
+        log.warning("a GPU was granted, and no CUDA device can be used here: running on the CPU; see nvidia-smi")
         return torch.device("cpu")
     for share in itertools.count():
-        for index, name in enumerate(names):
+        for index, name in names.items():
             lock = try_lock(f"cuda-{name}-{share}")
             if lock is not None:
                 if share:
@@ -87,14 +87,36 @@ def refuse_other_types() -> None:
         )
 
 
-def _cuda_names() -> list[str]:
-    """Return what identifies each visible device machine-wide, since indices depend on the job."""
+def _cuda_names() -> dict[int, str]:
+    """What identifies each visible device machine-wide, by its index, which depends on the job."""
     import torch
 
     if not torch.cuda.is_available():
-        return []
-    count = torch.cuda.device_count()
-    return [str(torch.cuda.get_device_properties(index).uuid) for index in range(count)]
+        return {}
+    usable = [index for index in range(torch.cuda.device_count()) if _has_kernels(index)]
+    return {index: str(torch.cuda.get_device_properties(index).uuid) for index in usable}
+
+
+def _has_kernels(index: int) -> bool:
+    """Whether the installed torch was built for a GPU of this kind: for its generation, or to be compiled for it."""
+    import torch
+
+    major, minor = torch.cuda.get_device_capability(index)
+    for built in torch.cuda.get_arch_list():
+        kind, _, number = built.partition("_")
+        made_for = divmod(int(number.rstrip("af")), 10)
+        if (kind == "sm" and made_for[0] == major and made_for[1] <= minor) or (
+            kind == "compute" and made_for <= (major, minor)
+        ):
+            return True
+    log.warning(
+        "cuda:%d (%s, compute capability %d.%d) is left out: the installed torch has no kernels for it",
+        index,
+        torch.cuda.get_device_name(index),
+        major,
+        minor,
+    )
+    return False
 
 
 def configure_torch(threads: int, device: torch.device, *, tf32: bool = False) -> None:

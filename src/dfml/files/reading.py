@@ -14,12 +14,26 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from dfml.errors import FileFormatError, is_printable
+from dfml.errors import DfmlError, FileFormatError, is_printable
 
 MEBIBYTE = 2**20
 
 # Far more than the largest run writes; what is read may take twenty times as much memory as its text.
 LARGEST_JSON = 16 * MEBIBYTE
+
+
+def as_path(given: Any) -> Path:
+    """The path that a user gives, from the home directory where it begins with ``~``.
+
+    Raises:
+        DfmlError: it is none.
+    """
+    if not isinstance(given, str | os.PathLike):
+        raise DfmlError(f"a path is wanted, not {type(given).__name__}")
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:  # nobody's home
+        raise DfmlError(f"{given}: {error}") from None
 
 
 def open_ordinary(path: Path | str) -> BufferedReader:

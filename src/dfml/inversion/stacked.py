@@ -80,7 +80,8 @@ class StackedSteps:
         self._load(place, models)
         key = (*place, objective)
         if key not in self._recorded:
-            form = models[0]
+            # With its network: one that is read from disk again cannot be while this is recorded.
+            form = models[0].carrying(models[0].module)
 
             def run(targets: Tensor, latents: Tensor, shift: Tensor, flipped: Tensor) -> Found:
                 return self._run(form, self._teachers[place], objective, targets, latents, CropFlips(shift, flipped))

@@ -26,7 +26,11 @@ _constructing = threading.Lock()
 
 
 def register_networks(files: Mapping[str, str]) -> None:
-    """Say in which file the network of each family is that the package does not have."""
+    """Say in which file the network of each family is that the package does not have; raises DfmlError otherwise."""
+    if not isinstance(files, Mapping):
+        raise DfmlError(
+            f"networks are given as names with their files, {{'mine': 'mine.py'}}, not as a {type(files).__name__}"
+        )
     _files.update({family: Path(file).expanduser() for family, file in files.items()})
 
 

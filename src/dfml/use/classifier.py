@@ -24,7 +24,7 @@ from dfml.compute.device import apart_from_caller, refuse_other_types
 from dfml.compute.placement import to_device
 from dfml.errors import DfmlError, FileFormatError, without_log
 from dfml.files.atomic import atomic_write
-from dfml.files.reading import checked_header
+from dfml.files.reading import as_path, checked_header
 from dfml.files.tensors import digest_tensors, layout_of, read_metadata, read_tensors
 from dfml.use.frozen import FrozenClassifier
 from dfml.use.labels import Label
@@ -163,7 +163,10 @@ def load_classifier(path: str | Path) -> AdaptedClassifier:
         FileFormatError: the file is missing, damaged, foreign or of another version.
     """
     refuse_other_types()
-    path = Path(path)
+    path = as_path(path)
+    if not os.path.isfile(path):
+        what = "is a folder; a learner's is read by load" if os.path.isdir(path) else "there is no such file"
+        raise FileFormatError(f"{path}: {what}")
     kind = ClassifierManifest
     content = checked_header(
         read_metadata(path, KEY, remedy=_REMEDY), path, format=kind.FORMAT, version=kind.VERSION, maker=kind.MAKER
@@ -179,9 +182,9 @@ def load_classifier(path: str | Path) -> AdaptedClassifier:
 
 
 def _with_ending(path: str | Path, ending: str) -> Path:
-    path = Path(path)
-    if path.suffix != ending:
-        raise DfmlError(f"{path}: the name of such a file ends in {ending}")
-    if os.path.isdir(path):
-        raise DfmlError(f"{path} is a folder; give the name of a file")
-    return path
+    named = as_path(path)
+    if named.suffix != ending:
+        raise DfmlError(f"{named}: the name of such a file ends in {ending}")
+    if os.path.isdir(named):
+        raise DfmlError(f"{named} is a folder; give the name of a file")
+    return named

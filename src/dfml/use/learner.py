@@ -17,6 +17,7 @@ from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.device import apart_from_caller, refuse_other_types
 from dfml.errors import DfmlError, FileFormatError
 from dfml.evaluation.settings import EvaluationSettings
+from dfml.files.reading import as_path
 from dfml.files.tensors import digest_tensors
 from dfml.metalearning.learner import Learner
 from dfml.metalearning.store import load_learner
@@ -102,7 +103,7 @@ class FewShotLearner:
 
     def _offered(self, rule: str | None) -> Rule:
         for known in ("finetune", "centroid_euclidean", "centroid_cosine"):
-            if known == (rule or self.rule) and known in self.rules:
+            if known == (self.rule if rule is None else rule) and known in self.rules:
                 return known
         raise DfmlError(f"this learner cannot adapt by {rule!r}; it offers {', '.join(self.rules)}")
 
@@ -122,7 +123,11 @@ def load(folder: str | Path, *, domain: str | None = None, side: int | None = No
         DfmlError: the domain or the side has to be given, or does not fit the learner.
     """
     refuse_other_types()
-    folder = Path(folder)
+    folder = as_path(folder)
+    if os.path.isfile(folder) and folder.suffix == ".safetensors":
+        raise FileFormatError(
+            f"{folder} is a file and no learner's folder; an adapted classifier is read by load_classifier"
+        )
     if not os.path.isfile(folder / MANIFEST):
         raise FileFormatError(
             f"{folder} has no {MANIFEST}: give the folder of a learner, results/EXPERIMENT/metalearning/POOL/METHOD/"

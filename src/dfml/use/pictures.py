@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dfml.data.sources.folder import as_8_bits, read_image
 from dfml.errors import DataError, some
+from dfml.files.reading import as_path
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
 """One image: a file; a PIL picture; a tensor ``[3, height, width]``; an array ``[height, width, 3]``, or as a tensor.
@@ -24,6 +25,8 @@ Pictures = Sequence[Picture] | np.ndarray | Tensor
 """Several: any of these in a list, or an array or tensor with one dimension in front."""
 
 _T = TypeVar("_T")
+# By how much float pixels may leave [0, 1] after arithmetic, and by how much they do after a cubic resizing.
+_ROUNDING, _OVERSHOOT = 1e-3, 0.3
 # Modes that PNG keeps as they are.
 _KEPT_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 
@@ -44,6 +47,11 @@ def read_pictures(images: Pictures, side: int) -> Tensor:
     Raises:
         DataError: there is none, or some cannot be read or are not what :data:`Picture` says; up to 20 are named.
     """
+    if isinstance(images, np.ndarray | Tensor) and images.ndim == 3 and 3 not in (images.shape[0], images.shape[-1]):
+        raise DataError(
+            f"this is of shape {tuple(images.shape)}, neither an image of three channels nor several of them; of "
+            "several grey ones make [n, 3, height, width]"
+        )
     if is_one(images):
         raise DataError("this is one image where several are wanted; put it into a list")
     if isinstance(images, np.ndarray | Tensor) and images.ndim != 4:
@@ -75,8 +83,10 @@ def _all_of(images: Iterable[_T], read: Callable[[_T], Tensor]) -> Tensor:
 
 def read_picture(image: Picture, side: int) -> Tensor:
     """One image as float in [0, 1], ``[3, side, side]``; as :func:`read_pictures` does."""
+    if isinstance(image, str) and image.startswith(("http://", "https://")):
+        raise DataError(f"{image}: nothing is downloaded here; give the path of a copy")
     if isinstance(image, str | Path):
-        return _as_float(read_file(Path(image), side))
+        return _as_float(read_file(as_path(image), side))
     if isinstance(image, Image.Image):
         return _as_float(_read_pil(image, side))
     if not isinstance(image, np.ndarray | Tensor):
@@ -137,6 +147,8 @@ def _channels_first(image: np.ndarray | Tensor) -> Tensor:
     """``[3, height, width]``, on the CPU."""
     if image.ndim != 3:
         raise DataError(f"one image has three dimensions, this is of shape {tuple(image.shape)}")
+    if isinstance(image, Tensor) and (image.is_meta or image.layout is not torch.strided):
+        raise DataError("its pixels are not plain numbers in memory: a sparse tensor, or one on the meta device")
     if isinstance(image, Tensor):
         pixels, last = image.detach().cpu(), False
     else:
@@ -161,9 +173,13 @@ def _in_unit_range(pixels: Tensor) -> Tensor:
     if not pixels.is_floating_point():
         raise DataError(f"pixels are uint8, or float in [0, 1]; these are {str(pixels.dtype).removeprefix('torch.')}")
     low, high = (float(value) for value in pixels.aminmax())
+    if low >= -_ROUNDING and high <= 1 + _ROUNDING:
+        return pixels.float().clamp(0, 1)
     if not low >= 0 or not high <= 1:  # also what is not a number
         hint = "are these values of 0 to 255? Divide by 255, or give them as uint8"
-        if not (low >= 0 and high <= 255):
+        if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
+            hint = "bring them into it, as resizing goes beyond it: images.clamp(0, 1)"
+        elif not (low >= 0 and high <= 255):
             hint = "give them as they were before any normalisation: the learner normalises by itself"
         raise DataError(f"float pixels lie in [0, 1], these between {low:g} and {high:g}; {hint}")
     return pixels.float()

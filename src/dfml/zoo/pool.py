@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -142,7 +143,7 @@ class Pool(Sequence[PoolModel]):
             last = chosen[-1]
             shared = {"source": last.source, "spec": last.spec, "architecture": last.architecture}
             form = (last.side, len(last.class_ids))
-            chosen = [replace(m, **shared) if (m.side, len(m.class_ids)) == form else m for m in chosen]
+            chosen = [_in_the_form_of(m, shared) if (m.side, len(m.class_ids)) == form else m for m in chosen]
         return chosen
 
     def walk(self, rng: np.random.Generator) -> np.ndarray:
@@ -157,3 +158,10 @@ class Pool(Sequence[PoolModel]):
                 own = rng.permutation(self._groups[dataset][architecture])
                 places[own] = (np.arange(len(own)) + rng.random(len(own))) / len(own)
         return np.argsort(places, kind="stable")[: len(self.invertible)]
+
+
+def _in_the_form_of(model: PoolModel, shared: Mapping[str, Any]) -> PoolModel:
+    """The same model with another's network and weights; its numbers of classes are not fetched again."""
+    made = replace(model, **shared)
+    vars(made)["class_ids"] = model.class_ids  # where the cached property keeps them
+    return made

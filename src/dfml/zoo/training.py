@@ -123,8 +123,10 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Percent of ``images`` (normalised) whose largest logit is their label, in evaluation mode; a scalar tensor."""
     was_training = network.training
     network.eval()
-    right = (network(images).argmax(1) == labels).double().mean()
-    network.train(was_training)
+    try:
+        right = (network(images).argmax(1) == labels).double().mean()
+    finally:  # a recording that is refused breaks off here, and training goes on step by step
+        network.train(was_training)
     return 100 * right
 
 
@@ -163,6 +165,11 @@ class ModelTraining:
         recipe: OptimiserSettings = getattr(settings, settings.recipe_of(spec.family))
         self.epochs = recipe.epochs or settings.epochs
         self.parameters = list(self.network.parameters())
+        convolutions = {name for name, one in self.network.named_modules() if isinstance(one, nn.Conv2d)}
+        self._normed_biases = [
+            type(self.network) is Conv4 and name.removesuffix(".bias") in convolutions
+            for name, _ in self.network.named_parameters()
+        ]
         self._closed = ClosedStep(self.network) if device.type == "cpu" and type(self.network) is Conv4 else None
         self.optimiser = _optimiser(self.parameters, recipe)
         total = self.epochs * self.steps
@@ -210,7 +217,11 @@ class ModelTraining:
         """Those of the mean cross-entropy, parameter by parameter; the network's running statistics follow."""
         if self._closed is not None:
             return self._closed.gradients(images, labels)
-        return torch.autograd.grad(F.cross_entropy(self.network(images), labels), self.parameters)
+        found = torch.autograd.grad(F.cross_entropy(self.network(images), labels), self.parameters)
+        # Batch norm takes a convolution's bias away. What rounding leaves of its gradient would make Adam walk.
+        return [
+            torch.zeros_like(one) if normed else one for one, normed in zip(found, self._normed_biases, strict=True)
+        ]
 
     @torch.no_grad()
     def _score(self) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tempfile
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ def machine(tmp_path, monkeypatch):
     def job(gpus, gpu=1):
         # Another process: its own memory, while the locks of those before it still stand.
         monkeypatch.setattr(module, "_held", [])
-        monkeypatch.setattr(module, "_cuda_names", lambda: [f"uuid{index}" for index in range(gpus)])
+        monkeypatch.setattr(module, "_cuda_names", lambda: {index: f"uuid{index}" for index in range(gpus)})
         device = select_device(gpu)
         assert device.type == "cpu" or current[-1] == device.index
         return str(device)
@@ -60,7 +61,32 @@ def test_no_gpu_asked_for_or_none_there_is_the_cpu(machine, caplog):
     assert machine(2, gpu=0) == "cpu"
     assert not caplog.records
     assert machine(0) == "cpu"
-    assert "no CUDA device" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no CUDA device can be used here" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("built", "usable"),
+    [
+        (["sm_75", "sm_80", "sm_90", "compute_90"], [1, 2]),
+        (["sm_75", "sm_86"], []),
+        (["sm_50", "compute_50"], [0, 1, 2]),
+        (["sm_90a"], [2]),
+    ],
+)
+def test_gpus_that_torch_was_not_built_for_are_left_out(monkeypatch, caplog, built, usable):
+    capabilities = [(6, 0), (8, 0), (9, 0)]
+    for name, given in {
+        "is_available": lambda: True,
+        "device_count": lambda: 3,
+        "get_device_capability": capabilities.__getitem__,
+        "get_arch_list": lambda: built,
+        "get_device_name": lambda index: f"GPU {index}",
+        "get_device_properties": lambda index: SimpleNamespace(uuid=f"uuid{index}"),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, given)
+    assert module._cuda_names() == {index: f"uuid{index}" for index in usable}
+    assert len(caplog.records) == 3 - len(usable)
 
 
 @pytest.fixture

@@ -204,6 +204,15 @@ def test_a_foreign_or_truncated_file_is_told(saved, content):
             dfml.load_classifier(saved)
 
 
+def test_a_place_without_a_classifier_is_told(tmp_path):
+    with pytest.raises(FileFormatError, match="is a folder; a learner's is read by load"):
+        dfml.load_classifier(tmp_path)
+    with pytest.raises(FileFormatError, match="there is no such file"):
+        dfml.load_classifier(tmp_path / "pets.safetensors")
+    with pytest.raises(DfmlError, match="a path is wanted, not NoneType"):
+        dfml.load_classifier(None)
+
+
 def test_other_kinds_of_files_are_told(tmp_path, saved):
     with pytest.raises(FileFormatError, match="there is no such file"):
         dfml.load_classifier(tmp_path / "gone.safetensors")

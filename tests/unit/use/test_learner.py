@@ -191,6 +191,22 @@ def test_a_rule_that_is_not_offered(tmp_path, task):
             own.adapt(*task[:2], rule=rule)
 
 
+def test_an_empty_rule_is_none_of_its_rules(learner, task):
+    with pytest.raises(DfmlError, match="cannot adapt by ''"):
+        learner.adapt(*task[:2], rule="")
+
+
+def test_a_learner_below_the_home_directory(tmp_path, monkeypatch):
+    shelf_learner(tmp_path / "learner")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert dfml.load("~/learner").iteration == 5
+
+
+def test_networks_come_by_their_names():
+    with pytest.raises(DfmlError, match=r"as names with their files, .* not as a list"):
+        dfml.register_networks(["mine.py"])
+
+
 def test_of_several_domains_one_is_asked_for(tmp_path, task):
     folder = shelf_learner(tmp_path / "learner", domains=SEVERAL)
     with pytest.raises(DfmlError, match=r"images of ink, oil .*domain='ink', or --domain ink\), or 'other'"):
@@ -269,6 +285,11 @@ def test_threads_may_adapt_one_learner_at_once(tmp_path, task):
 def test_what_is_no_learner_is_told(tmp_path):
     with pytest.raises(FileFormatError, match=r"has no learner.json: give the folder of a learner"):
         dfml.load(tmp_path)
+    (tmp_path / "pets.safetensors").touch()
+    with pytest.raises(FileFormatError, match="an adapted classifier is read by load_classifier"):
+        dfml.load(tmp_path / "pets.safetensors")
+    with pytest.raises(DfmlError, match="a path is wanted, not NoneType"):
+        dfml.load(None)
     folder = shelf_learner(tmp_path / "learner", domains={}, std=[0.0, 0.1, 0.1])
     with pytest.raises(FileFormatError, match="a deviation is not above zero"):
         dfml.load(folder)

@@ -111,11 +111,26 @@ def test_several_images_come_in_one_batch():
     assert all(is_one(one) for one in (batch[0], mixed[1], mixed[2], "a.png"))
 
 
+def test_rounding_beyond_the_range_is_no_misuse():
+    image = torch.full((3, SIDE, SIDE), 1.0000002)
+    image[0] = -1e-7
+    assert torch.equal(read_picture(image, SIDE), image.clamp(0, 1))
+
+
+def test_grey_images_in_one_array_are_no_single_image():
+    with pytest.raises(DataError, match=r"\(12, 20, 20\), neither an image of three channels nor several of them"):
+        read_pictures(np.zeros((12, 20, 20), np.uint8), SIDE)
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [
         (pixels().float(), r"float pixels lie in \[0, 1\], .*Divide by 255"),
         (pixels().float() / 255 * 4 - 2, r"float pixels lie in \[0, 1\].*before any normalisation"),
+        (pixels().float() / 255 * 1.4 - 0.2, r"float pixels lie in \[0, 1\].*images\.clamp\(0, 1\)"),
+        (torch.zeros(3, SIDE, SIDE, device="meta"), "not plain numbers in memory"),
+        (torch.zeros(3, SIDE, SIDE).to_sparse(), "not plain numbers in memory"),
+        ("https://x.y/z.png", "nothing is downloaded here"),
         (torch.full((3, SIDE, SIDE), float("nan")), r"float pixels lie in \[0, 1\], these between nan"),
         (pixels().long(), "pixels are uint8, or float in .*these are int64"),
         (pixels()[:1], r"three channels.*\(1, 16, 16\), not \[3, height, width\]: repeat a grey channel"),

@@ -5,7 +5,7 @@ import yaml
 
 from dfml.errors import DataError
 from dfml.zoo.imported.card import read_card
-from support.lab import SIDE, write_lab
+from support.lab import MEAN, SIDE, STD, write_lab
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,9 @@ from support.lab import SIDE, write_lab
         ({"modles": []}, "modles: unknown key; did you mean `models`"),
         ({"input": {"side": SIDE, "mean": [0.1, 0.2]}}, r"input.mean: give one value, or 3 for rgb"),
         ({"input": None}, r"models.0.input: missing"),
+        ({"input": 32}, r"input: has keys of its own, such as `side: 32`"),
+        ({"input": {"side": SIDE, "mean": [123.7, 116.3, 103.5]}}, r"input.mean: .* say `largest: 255`"),
+        ({"input": {"side": SIDE, "largest": 255, "mean": 0.5}}, r"input.mean: .* say `largest: 1`"),
     ],
 )
 def test_cards_with_wrong_keys(tmp_path, change, said):
@@ -39,6 +42,13 @@ def test_cards_with_wrong_keys(tmp_path, change, said):
         ({"network": "gone.py:own"}, r"names files that are not there: .*gone\.py"),
         ({"answers_only": True}, "models.0.answers_only: goes with a function of your own"),
         ({"accuracy": 101}, "models.0.accuracy"),
+        ({"accuracy": 0.815}, r"models.0.accuracy: is in percent; write 81.5 instead of 0.815 \(model `birds`\)"),
+        ({"name": "ResNet-18"}, "models.0.name: begins with a lower-case letter"),
+        ({"classes": [True, False, "b", "c", "d"]}, "models.0.classes.0: is a truth value to YAML.* in quotes"),
+        ({"classes": ["crane", "crane", "b", "c", "d"]}, "lists crane more than once; .* rename one"),
+        ({"features": ""}, "models.0.features"),
+        ({"input": {"channels": "bgr"}}, "models.0.input.mean: missing; with other `channels` than the zoo's"),
+        ({"input": {"largest": 255, "mean": 0}}, "models.0.input.std: missing; with other `largest` than the zoo's"),
     ],
 )
 def test_cards_with_wrong_models(tmp_path, change, said):
@@ -49,6 +59,33 @@ def test_cards_with_wrong_models(tmp_path, change, said):
     with pytest.raises(DataError, match=said) as error:
         read_card(path)
     assert "card.yaml" in str(error.value)
+
+
+def test_what_a_model_says_of_its_input_is_laid_over_the_zoos(tmp_path):
+    path = write_lab(tmp_path)
+    card = yaml.safe_load(path.read_text())
+    card["models"][0] |= {"input": {"side": 48}, "classes": [0, 1, 2, 3, 4]}
+    card["models"][1] |= {"input": {"channels": "bgr", "mean": 0.5, "std": [0.1, 0.2, 0.3]}}
+    path.write_text(yaml.safe_dump(card))
+    read = read_card(path)
+    first, second = (read.input_of(model) for model in read.models[:2])
+    assert (first.side, list(first.mean), list(first.std)) == (48, MEAN, STD)
+    assert read.models[0].classes == ("0", "1", "2", "3", "4")
+    assert (second.side, second.channels, second.mean, second.std) == (SIDE, "bgr", (0.5,), (0.1, 0.2, 0.3))
+
+
+@pytest.mark.parametrize("network", ["timm:resnet50.a1_in1k", "timm:vit_tiny_patch16_224"])
+def test_names_of_timm_may_have_dots(tmp_path, network):
+    path = write_lab(tmp_path)
+    card = yaml.safe_load(path.read_text())
+    card["models"][0] |= {"network": network}
+    path.write_text(yaml.safe_dump(card))
+    assert read_card(path).models[0].library == "timm"
+
+
+def test_a_folder_is_no_card(tmp_path):
+    with pytest.raises(DataError, match="is a folder; name the card in it"):
+        read_card(tmp_path)
 
 
 def test_a_wrong_model_does_not_make_its_list_too_short(tmp_path):

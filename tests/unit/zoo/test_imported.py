@@ -4,6 +4,7 @@ import pytest
 import torch
 import torchvision
 from safetensors import safe_open
+from torch import nn
 
 from dfml.artefacts.imported_zoo import ImportedZooManifest
 from dfml.artefacts.zoo import MANIFEST
@@ -11,6 +12,8 @@ from dfml.errors import DataError
 from dfml.files import tensors
 from dfml.imaging.pixels import resized
 from dfml.zoo.access import AccessError
+from dfml.zoo.imported.building import function_of, program_of
+from dfml.zoo.imported.card import read_card
 from dfml.zoo.imported.inputs import InputCard
 from dfml.zoo.imported.store import load_imported
 from support.lab import (
@@ -185,6 +188,43 @@ def test_a_program_for_small_batches_alone(tmp_path):
     entry = program(tmp_path, "sealed", module("own", 5), largest=8, classes=classes(5))
     with pytest.raises(DataError, match=r"model `sealed`: its program takes at most 8 images at once.*dynamic_shapes"):
         taken(write_card(tmp_path, [entry]), tmp_path / "zoo")
+
+
+def test_a_program_takes_what_it_makes_of_its_own_to_another_device(tmp_path):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.answer = nn.Linear(3, 5)
+            self.register_buffer("mean", torch.ones(3, 1, 1), persistent=False)
+
+        def forward(self, images):
+            places = torch.arange(5)
+            return self.answer((images - self.mean).mean((2, 3))) + places + torch.tensor([0.5])
+
+    entry = program(tmp_path, "sealed", Own(), classes=classes(5))
+    content = (tmp_path / entry["weights"]).read_bytes()
+    elsewhere = torch.device("meta")
+    answers = program_of(content, elsewhere, "sealed")(torch.zeros(4, 3, SIDE, SIDE, device=elsewhere))
+    assert (answers.device, answers.shape) == (elsewhere, (4, 5))
+
+
+def test_a_service_is_asked_on_the_cpu_and_answers_where_the_images_are(tmp_path):
+    class Elsewhere(torch.Tensor):
+        def cpu(self):
+            return torch.Tensor(self.detach().numpy())
+
+    write_networks(tmp_path)
+    with (tmp_path / "nets.py").open("a") as file:
+        file.write(
+            "\n\ndef strict():\n"
+            "    return lambda images: images.mean((2, 3)) if type(images) is torch.Tensor else 1 / 0\n"
+        )
+    card = write_card(
+        tmp_path, [{"name": "remote", "network": "nets.py:strict", "answers_only": True, "classes": classes(3)}]
+    )
+    (model,) = read_card(card).models
+    answer = function_of(model, read_card(card).input_of(model), tmp_path)
+    assert answer(torch.rand(2, 3, SIDE, SIDE).as_subclass(Elsewhere)).shape == (2, 3)
 
 
 def test_a_buffer_of_whole_numbers_without_a_sign(tmp_path):

@@ -201,6 +201,7 @@ def test_shared_last_gives_no_network_to_a_model_of_another_side_or_number_of_cl
     shared = 0
     for draw in range(50):
         drawn = pool.sample(4, numpy_rng(draw), hetero="shared_last")
+        assert all("class_ids" in vars(model) for model in drawn)  # nobody has to wait for the device
         last = pool[drawn[-1].index]
         for model in drawn:
             own = pool[model.index]

@@ -187,6 +187,27 @@ def test_measuring_keeps_the_mode_and_the_statistics(task):
     assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
 
 
+def test_a_measurement_that_breaks_off_keeps_the_mode(task, monkeypatch):
+    network = build_network(SPEC).train()
+    with monkeypatch.context() as patched:
+        patched.setattr(network.head, "forward", lambda features: features.no_such_thing)
+        with pytest.raises(AttributeError):
+            accuracy(network, task.test.images, task.test.labels)
+    assert network.training
+
+
+def test_without_closed_forms_biases_that_batch_norm_takes_away_stay_too(task, monkeypatch):
+    adam = OptimiserSettings(learning_rate=0.01, weight_decay=0.0)
+    start, _ = trained(task, epochs=1, conv4=adam.model_copy(update={"learning_rate": 1e-30}))
+    closed, _ = trained(task, epochs=2, conv4=adam)
+    monkeypatch.setattr(training, "ClosedStep", lambda network: None)  # as on a GPU
+    by_autograd, _ = trained(task, epochs=2, conv4=adam)
+    for block in range(4):
+        name = f"blocks.{4 * block}.bias"
+        assert torch.equal(start[name], closed[name]) and torch.equal(start[name], by_autograd[name])
+    assert not torch.equal(start["head.bias"], by_autograd["head.bias"])
+
+
 def test_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing():
     settings = OptimiserSettings(learning_rate=0.5)
     rates = [learning_rate(settings, step, steps_per_epoch=10, epochs=10) for step in range(100)]

@@ -121,7 +121,9 @@ class BellSteps:
             inputs = self.views.inputs(model, images, crop_flips.to(images.device))
             with torch.no_grad():
                 teacher = model.network(inputs)
-            losses += self._step(inputs, teacher if classes is None else teacher[:, classes], *which)
+            # Models from elsewhere may have any side and number of classes; a recording of each would stay in memory.
+            step = self._distil if model.spec is None else self._step
+            losses += step(inputs, teacher if classes is None else teacher[:, classes], *which)
         return losses
 
     def _asked(self, item: Recovered, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export.passes import move_to_device_pass
 
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import DataError, DfmlError, without_log
@@ -119,6 +120,8 @@ def _with_plain_norms(network: nn.Module) -> nn.Module:
 def function_of(model: ModelCard, given: InputCard, folder: Path) -> Callable[[Tensor], Any]:
     """The function that answers for a model that gives nothing else; its answers, float32, carry no gradient.
 
+    It gets images on the CPU, and its answers go where the images were.
+
     Whatever stands behind it may fail at any call: each is looked at, as :func:`answered` does.
 
     Raises:
@@ -129,7 +132,7 @@ def function_of(model: ModelCard, given: InputCard, folder: Path) -> Callable[[T
         raise refused(model, f"{model.network} gives a {type(made).__name__}, not a function of images")
 
     def ask(images: Tensor) -> Any:
-        answers = made(images)
+        answers = made(images.cpu())
         plain = isinstance(answers, Tensor | np.ndarray | list)
         return torch.as_tensor(answers, dtype=torch.float32, device=images.device) if plain else answers
 
@@ -177,6 +180,8 @@ def program_of(content: bytes, device: torch.device, name: str, *, least: int = 
     try:
         with without_log("torch.export"):  # a traceback of what is told in one line
             program = torch.export.load(io.BytesIO(content))
+            if device.type != "cpu":  # what its graph makes or holds of its own has to go there, too
+                program = move_to_device_pass(program, str(device))
             module, most = program.module(), _largest_batch(program)
     except Exception as error:  # its reader trusts the file
         raise DataError(f"model `{name}`: its weights are no exported program ({said(error)})") from None
