@@ -11,7 +11,7 @@ from rich.table import Table
 
 from dfml.artefacts.imported_zoo import FeatureLayer, ImportedZooManifest, load_any_zoo
 from dfml.artefacts.zoo import MANIFEST, ZooManifest
-from dfml.errors import DfmlError
+from dfml.errors import DfmlError, some
 from dfml.jobs.progress import make_progress
 
 
@@ -36,7 +36,7 @@ def import_card(console: Console, card: Path, *, output: Path | None) -> int:
     job = Job("import_zoo", threads=1, gpu=0, progress=make_progress())
     with TemporaryDirectory() as nowhere:
         manifest = import_zoo(card, output or Path(nowhere), name=card.stem, job=job)
-    console.print(_of_imported(manifest))
+    _print_imported(console, manifest)
     return 0
 
 
@@ -47,15 +47,29 @@ def show(console: Console, folder: Path) -> int:
         FileFormatError: there is no zoo, or it is damaged.
     """
     zoo = load_any_zoo(folder / MANIFEST)
-    console.print(_of_imported(zoo) if isinstance(zoo, ImportedZooManifest) else _of_trained(zoo))
+    if isinstance(zoo, ImportedZooManifest):
+        _print_imported(console, zoo)
+    else:
+        console.print(_of_trained(zoo))
     return 0
+
+
+def _print_imported(console: Console, manifest: ImportedZooManifest) -> None:
+    """The table of its models, and how each of them has its pixels."""
+    console.print(_of_imported(manifest))
+    alike: dict[tuple[str, str], list[str]] = {}
+    for model in manifest.models:
+        mean, std = (" ".join(f"{value:.3g}" for value in values) for values in (model.mean, model.std))
+        alike.setdefault((mean, std), []).append(model.name)
+    for (mean, std), names in alike.items():
+        console.print(f"pixels of 0 to 1, less {mean}, by {std}: {some(names)}", soft_wrap=True)
 
 
 def _of_imported(manifest: ImportedZooManifest) -> Table:
     table = _table(
         f"{manifest.name}: {len(manifest.models)} models, {len(manifest.class_names)} classes, card {manifest.card}",
-        ("model", "kind", "takes", "less mean, by sd", "answers", "classes", "weights", "norms", "features", "own %"),
-        text=5,
+        ("model", "kind", "takes", "answers", "classes", "weights", "norms", "features", "own %"),
+        text=4,
     )
     for model in manifest.models:
         module = model.kind == "module"  # nothing is known of what is inside a program or a service
@@ -63,7 +77,6 @@ def _of_imported(manifest: ImportedZooManifest) -> Table:
             escape(model.name),
             model.kind,
             f"{model.side} {model.channels}",
-            _normalisation(model.mean, model.std),
             model.outputs,
             str(len(model.classes)),
             f"{model.parameters / 1e6:.2f} M" if module else "n/a",
@@ -72,13 +85,6 @@ def _of_imported(manifest: ImportedZooManifest) -> Table:
             "not told" if model.accuracy is None else f"{model.accuracy:.1f}",
         )
     return table
-
-
-def _normalisation(mean: list[float], std: list[float]) -> str:
-    """What is subtracted from red, green and blue of 0 to 1, and what they are divided by."""
-    if not any(mean) and all(value == 1 for value in std):
-        return "as it is"
-    return ", ".join(" ".join(f"{value:.3g}" for value in values) for values in (mean, std))
 
 
 def _features(features: FeatureLayer | None) -> str:
