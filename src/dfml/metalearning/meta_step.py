@@ -104,7 +104,7 @@ def make_outer_step(
     network: Classifier,
     parameters: Parameters,
     optimiser: Optimiser,
-    settings: OuterStepSettings,
+    settings: OuterStepSettings | None,
     *,
     ways: int,
 ) -> MetaStep | PrototypeStep:
@@ -115,12 +115,12 @@ def make_outer_step(
         network: gives the form; its own parameters are not used.
         parameters: moved in place; held by ``optimiser``.
         optimiser: of the parameters.
-        settings: inner loop of MAML and ANIL.
+        settings: inner loop of MAML and ANIL; a ProtoNet needs none.
         ways: classes of an episode.
     """
     if learner == "protonet":
         return PrototypeStep(network, parameters, optimiser, ways=ways)
-    if learner not in ("maml", "anil"):
+    if learner not in ("maml", "anil") or settings is None:
         raise ValueError(f"unknown learner {learner!r}")
     return MetaStep(
         network,

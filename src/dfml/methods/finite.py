@@ -22,12 +22,17 @@ def check_learner(
     if weights and not bool(torch.stack([weight.isfinite().all() for weight in weights]).all()):
         raise DfmlError(
             f"{context.method}: the learner diverged, its weights are not finite at iteration {iteration}; "
-            f"{f'lower {keys}' if keys else _remedy(context)}"
+            f"{remedy(context, keys)}"
         )
 
 
-def _remedy(context: Context) -> str:
-    """Which rates to lower; what their section is called only the catalogue knows, on which no learner depends."""
+def remedy(context: Context, keys: str | None = None) -> str:
+    """Which ``keys`` to lower, by default all rates of the method's section.
+
+    What that is called only the catalogue knows, on which no learner depends.
+    """
+    if keys:
+        return f"lower {keys}"
     rates = list(_rates("", context.options))
     if not rates:
         return "it has no learning rate of its own: look at the models that it is made of, or at its code"

@@ -11,7 +11,7 @@ from dfml.errors import DfmlError
 from dfml.jobs.loop import Loop
 from dfml.metalearning.inner_loop import Parameters, parameters_of
 from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
-from dfml.methods.finite import check_learner
+from dfml.methods.finite import check_learner, remedy
 from dfml.networks.classifier import Classifier
 
 COUNTED = ("teacher_passes", "train_episodes")
@@ -29,7 +29,7 @@ class LearnerLoop:
         learning_rate: of Adam.
         generator: source of every random choice (a CPU generator).
         stages: names of the timeline's stages.
-        remedy: which keys to lower when a loss or the learner is not finite.
+        remedy: which keys to lower when a loss or the learner is not finite; by default all rates of its section.
     """
 
     MOVES: tuple[str, ...] = ("parameters", "optimiser", "generator", *COUNTED)
@@ -42,7 +42,7 @@ class LearnerLoop:
         learning_rate: float,
         generator: torch.Generator,
         stages: tuple[str, ...],
-        remedy: str,
+        remedy: str | None = None,
     ) -> None:
         self.context, self.network, self.generator = context, network, generator
         self.parameters = parameters_of(network)
@@ -60,7 +60,7 @@ class LearnerLoop:
         """Wait for the device; raises DfmlError if a loss watched since the last call was not finite."""
         losses, self._losses = self._losses, []
         if losses and not torch.isfinite(torch.stack(losses)).all():
-            raise DfmlError(f"{self.context.method}: a loss is not finite; lower {self.remedy}")
+            raise DfmlError(f"{self.context.method}: a loss is not finite; {remedy(self.context, self.remedy)}")
 
 
 class Iterated(Protocol):

@@ -1,31 +1,17 @@
 """Training on real meta-train images: references outside the data-free wall (docs/method.md §8.5)."""
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
 from dfml.artefacts.images import MANIFEST, ImagesManifest
-from dfml.compute.optimisers import Adam, Optimiser
-from dfml.compute.seeds import derive_seed, numpy_rng
-from dfml.compute.timeline import Timeline
+from dfml.compute.seeds import derive_seed, numpy_rng, torch_generator
 from dfml.data.episodes import gather, sample_episodes
 from dfml.data.images import load_images
 from dfml.imaging.pixels import normalise
-from dfml.metalearning.inner_loop import Parameters, parameters_of
-from dfml.metalearning.meta_step import MetaStep
-from dfml.metalearning.prototypes import PrototypeStep
+from dfml.metalearning.meta_step import make_outer_step
 from dfml.methods.base import Context, Fitted, zero_head
 from dfml.methods.supervised.settings import SupervisedProtonetSettings, SupervisedSettings
-from dfml.methods.training import iterate
-from dfml.networks.classifier import Classifier
-
-
-class OuterStep(Protocol):
-    """One outer step: moves its parameters, returns loss and accuracy (a fraction) on the device."""
-
-    def __call__(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        """The episodes are class-major and normalised, ``[episodes, images, 3, side, side]``."""
+from dfml.methods.training import LearnerLoop, iterate
 
 
 def fit(context: Context) -> Fitted:
@@ -54,34 +40,18 @@ def fit(context: Context) -> Fitted:
     )
 
 
-def _make_step(context: Context, network: Classifier, parameters: Parameters, optimiser: Optimiser) -> OuterStep:
-    if context.adapts == "protonet":
-        return PrototypeStep(network, parameters, optimiser, ways=context.ways)
-    settings = context.own(SupervisedSettings)
-    return MetaStep(
-        network,
-        parameters,
-        optimiser,
-        ways=context.ways,
-        steps=settings.inner_steps,
-        learning_rate=settings.inner_learning_rate,
-        first_order=settings.first_order,
-        head_only=context.adapts == "anil",
-    )
-
-
-class _RealEpisodes:
+class _RealEpisodes(LearnerLoop):
     """Episodic training on real images; resumable at any iteration."""
 
     MOVES = ("parameters", "optimiser")  # the episodes depend on the iteration alone
 
     def __init__(self, context: Context) -> None:
         settings: SupervisedSettings | SupervisedProtonetSettings
+        inner = None
         if context.adapts == "protonet":
             settings = context.own(SupervisedProtonetSettings)
         else:
-            settings = context.own(SupervisedSettings)
-        self.context, self.settings = context, settings
+            settings = inner = context.own(SupervisedSettings)
         device = context.job.device
         self.domains = [load_images(folder / "meta_train.npz") for folder in context.images]
         self.packed = [(images.to(device), offsets) for images, offsets in (d.packed() for d in self.domains)]
@@ -91,19 +61,23 @@ class _RealEpisodes:
         network = context.new_learner(self.side)
         if settings.start == "zero_head":
             zero_head(network)
-        self.parameters = parameters_of(network)
-        self.optimiser = Adam([list(self.parameters.values())], [settings.learning_rate])
-        self.step = _make_step(context, network, self.parameters, self.optimiser)
-        self.timeline = Timeline(device, ("training",))
+        super().__init__(
+            context,
+            network,
+            learning_rate=settings.learning_rate,
+            generator=torch_generator(context.seed, "supervised"),
+            stages=("training",),
+        )
+        assert context.adapts is not None
+        self.settings = settings
+        self.step = make_outer_step(context.adapts, network, self.parameters, self.optimiser, inner, ways=context.ways)
 
     def iteration(self, iteration: int) -> dict[str, Tensor]:
         """One outer step."""
         with self.timeline.stage("training"):
             loss, accuracy = self.step(*self._episodes(iteration))
+        self.watch(loss)
         return {"replay_loss": loss, "replay_accuracy": 100 * accuracy}
-
-    def check(self) -> None:
-        """Nothing here is inverted, and so nothing can have become infinite unseen."""
 
     def _episodes(self, iteration: int) -> tuple[Tensor, Tensor]:
         """The normalised support and query images of an outer step; they depend on seed and iteration alone."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dfml.metalearning.settings import InnerLoopSettings
+from dfml.metalearning.settings import OuterStepSettings
 from dfml.methods.settings import MethodSettings
 
 
@@ -19,7 +19,7 @@ class SupervisedProtonetSettings(MethodSettings):
     snapshots: int = Field(5, ge=1, description="Iterates kept for the learning curve and `select: val_best`.")
 
 
-class SupervisedSettings(InnerLoopSettings, MethodSettings):
+class SupervisedSettings(OuterStepSettings, MethodSettings):
     """Supervised MAML or ANIL on the real meta-train images."""
 
     iterations: int = Field(300, ge=1, description="Outer steps.")

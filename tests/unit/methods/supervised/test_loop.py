@@ -56,7 +56,7 @@ def test_every_data_set_is_met_with_its_own_normalisation(tmp_path, monkeypatch)
         met.append("rows" if torch.equal(support[..., :1].expand_as(support), support) else "columns")
         return torch.zeros(()), torch.zeros(())
 
-    monkeypatch.setattr(loop, "_make_step", lambda *_: step)
+    monkeypatch.setattr(loop, "make_outer_step", lambda *_, **__: step)
     options = {"iterations": 20, "episodes": 2, "queries": 3, "snapshots": 1}
     folders = [tmp_path / name for name in greys]
     fitted = loop.fit(context("supervised_protonet", images=folders, options=options))
