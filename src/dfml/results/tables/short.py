@@ -1,4 +1,4 @@
-"""The short table: chance, the pool's models as they are, FREE, the methods with heads, and the supervised bound."""
+"""The short table: chance, the pool's models as they are, FREE, the methods with heads, and supervised learning."""
 
 from __future__ import annotations
 
