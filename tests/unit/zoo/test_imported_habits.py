@@ -236,6 +236,12 @@ def test_what_a_model_sets_for_all_of_torch_is_set_back(lab):
 PREFIXES = ["module.", "_orig_mod.", "module._orig_mod.", "model.", "net."]
 
 
+def holding_itself():
+    found = {}
+    found["model"] = found
+    return found
+
+
 def prefixed(prefix, state):
     return {prefix + key: tensor for key, tensor in state.items()}
 
@@ -283,6 +289,7 @@ def test_of_several_sets_of_weights_the_card_names_one(lab):
             lambda state: {"state_dict": state, "args": argparse.Namespace(lr=1)},
             r"holds no plain weights: there is a argparse\.Namespace in it",
         ),
+        (lambda state: holding_itself(), "no state dict of tensors; it has 'model'"),
         (lambda state: prefixed("body.", {"x": torch.ones(1)}), r"unknown body\.x, missing"),
     ],
 )

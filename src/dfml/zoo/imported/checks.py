@@ -28,7 +28,7 @@ def check_answers(
     Raises:
         DataError: it fails; its answers have another shape than the card says, are not finite, change from call to
             call, with the rest of the batch or when it is built again, are probabilities where the card says logits or
-            the reverse, or have no gradient; or it changes itself or the images while it answers.
+            the like, or have no gradient; or it changes itself or the images while it answers.
     """
     device = network.grey.device
     pixels = torch.rand(_BATCH, 3, given.side, given.side, generator=torch.Generator().manual_seed(_SEED)).to(device)
@@ -58,10 +58,10 @@ def check_answers(
         )
     if model.answers_only:  # whose questions may cost money
         _check_meaning(_undone(first, model.outputs), model)
-    else:
-        _check_meaning(_plain(network, normalise(torch.cat([pixels, _extremes(pixels)]), mean, std), model), model)
-    if not model.answers_only:
-        _check_gradient(network, images, model)
+        return
+    more = normalise(torch.cat([pixels, _extremes(pixels)]), mean, std)
+    _check_meaning(_plain(network, more, model), model)
+    _check_gradient(network, images, model)
 
 
 def stored_norms(network: nn.Module) -> int:
@@ -97,6 +97,7 @@ def _extremes(pixels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _plain(network: Imported, images: Tensor, model: ModelCard) -> Tensor:
+    """What a model itself answers."""
     return answered(network.own_answers, images, model)
 
 

@@ -17,6 +17,7 @@ State = dict[str, Tensor]
 
 # Where a checkpoint keeps a state dict.
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+_DEEPEST = 4  # a mapping of somebody else's may hold itself
 _POINTER = b"version https://git-lfs"
 _LONGEST = 240
 # What profilers leave in a module, and what batch norms count: neither is a weight.
@@ -44,7 +45,9 @@ def _state_in(path: Path, below: str | None) -> State:
         if not (isinstance(found, Mapping) and isinstance(found.get(below), Mapping)):
             raise DataError(f"{path} has nothing below {below!r}; {_has(found)}")
         found = found[below]
-    while isinstance(found, Mapping) and not _is_state(found):
+    for _ in range(_DEEPEST):
+        if not isinstance(found, Mapping) or _is_state(found):
+            break
         inside = [key for key in found if isinstance(found[key], Mapping) and _is_state(found[key])]
         if below is None and len(inside) > 1:
             raise DataError(f"{path} has several sets of weights, {', '.join(map(repr, inside))}; name one by `below`")
