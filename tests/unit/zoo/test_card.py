@@ -5,7 +5,7 @@ import yaml
 
 from dfml.errors import DataError
 from dfml.zoo.imported.card import read_card
-from support.lab import MEAN, SIDE, STD, write_lab
+from support.lab import MEAN, SIDE, STD, pool_of, taken, write_lab
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,45 @@ def test_what_a_model_says_of_its_input_is_laid_over_the_zoos(tmp_path):
     assert (first.side, list(first.mean), list(first.std)) == (48, MEAN, STD)
     assert read.models[0].classes == ("0", "1", "2", "3", "4")
     assert (second.side, second.channels, second.mean, second.std) == (SIDE, "bgr", (0.5,), (0.1, 0.2, 0.3))
+
+
+def test_classes_may_stand_in_a_file(tmp_path):
+    path = write_lab(tmp_path)
+    card = yaml.safe_load(path.read_text())
+    names = card["models"][0].pop("classes")
+    card["models"][0] |= {"classes_file": "names.txt"}
+    path.write_text(yaml.safe_dump(card))
+    (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*names, ""]).encode())
+    read = read_card(path)
+    assert list(read.models[0].classes) == names
+    assert tmp_path / "names.txt" in read.files(tmp_path)
+    folder = tmp_path / "zoo"
+    assert "names.txt" in taken(path, folder).files
+    (tmp_path / "names.txt").write_text("\n".join(reversed(names)))
+    with pytest.raises(DataError, match=r"is not as it was when .* was imported"):
+        pool_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "facts", "said"),
+    [
+        (None, {}, r"models.0.classes_file: no text with a name on each line \(.*names\.txt"),
+        (b"\xff\xfe\x00", {}, "models.0.classes_file: no text with a name on each line"),
+        (b"a\nb\n\nc\nd", {}, "models.0.classes.2: is empty; every output has a name"),
+        (b"a\nb\nc\nd\na", {}, "models.0.classes: lists a more than once"),
+        (b"a\nb", {"classes": ["a", "b"]}, "models.0.classes_file: `classes` has names as well"),
+    ],
+)
+def test_files_that_hold_no_classes(tmp_path, content, facts, said):
+    path = write_lab(tmp_path)
+    card = yaml.safe_load(path.read_text())
+    del card["models"][0]["classes"]
+    card["models"][0] |= {"classes_file": "names.txt"} | facts
+    path.write_text(yaml.safe_dump(card))
+    if content is not None:
+        (tmp_path / "names.txt").write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        read_card(path)
 
 
 @pytest.mark.parametrize("network", ["timm:resnet50.a1_in1k", "timm:vit_tiny_patch16_224"])

@@ -1,7 +1,7 @@
 """A card: what the owner of a zoo says of classifiers that were trained elsewhere. Imports no torch."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +19,7 @@ from pydantic import (
 
 from dfml.artefacts.base import Percent, Text
 from dfml.errors import ConfigError, DataError, some
-from dfml.files.reading import LONGEST_NAME
+from dfml.files.reading import LONGEST_NAME, MEBIBYTE, read_at_most
 from dfml.files.yaml_files import read_yaml
 from dfml.settings import DisagreementError, Name, Problem, Section
 from dfml.zoo.imported.faults import faults_of
@@ -37,6 +37,8 @@ _named: set[Path] = set()
 def _spelled(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("is a truth value to YAML, as no, yes, on and off are; put the name in quotes")
+    if value == "":
+        raise ValueError("is empty; every output has a name")
     return str(value) if isinstance(value, int) else value
 
 
@@ -69,6 +71,10 @@ class ModelCard(Section):
         None, description="Its weights, a path from the card's folder: safetensors, a state dict, or the program."
     )
     classes: tuple[ClassName, ...] = Field(min_length=2, strict=False, description="Class names in output order.")
+    classes_file: str | None = Field(
+        None,
+        description="A text file in the card's folder with a class name on each line, in the place of `classes`.",
+    )
     below: Text | None = Field(None, description="Key of a checkpoint that has the weights, if another than usual.")
     input: InputCard | None = Field(None, description="The keys in which it is other than the zoo's.")
     outputs: Literal["logits", "probabilities", "sigmoid"] = Field("logits", description="What it answers with.")
@@ -201,8 +207,8 @@ class ZooCard(Section):
         return tuple(sorted({self.input_of(model).side for model in self.models}))
 
     def files(self, folder: Path) -> list[Path]:
-        """Every file that the models are made of, each once: weights, and the user's own code."""
-        names = [name for model in self.models for name in (model.weights, model.source) if name]
+        """Every file that the models are made of, each once: weights, class names, and the user's own code."""
+        names = [name for one in self.models for name in (one.weights, one.classes_file, one.source) if name]
         return [folder / name for name in dict.fromkeys(names)]
 
 
@@ -219,7 +225,7 @@ def read_card(path: Path) -> ZooCard:
         raise DataError(f"there is no card {path}")
     values: Any = None
     try:
-        values = read_yaml(path)
+        values = _with_classes(read_yaml(path), path)
         card = ZooCard.model_validate(values)
     except ConfigError as error:
         raise DataError(str(error).replace("\n", "; ")) from None
@@ -230,6 +236,28 @@ def read_card(path: Path) -> ZooCard:
     if missing := [str(file) for file in card.files(path.parent) if not os.path.isfile(file)]:
         raise DataError(f"{path} names files that are not there: {some(missing, _SHOWN)}")
     return card
+
+
+def _with_classes(values: dict[str, Any], card: Path) -> dict[str, Any]:
+    """A card's values with the classes of those models that name a file of them."""
+    models = values.get("models")
+    if not isinstance(models, list):
+        return values
+    return {**values, "models": [_with_own(model, place, card) for place, model in enumerate(models)]}
+
+
+def _with_own(model: Any, place: int, card: Path) -> Any:
+    file = model.get("classes_file") if isinstance(model, Mapping) else None
+    if not isinstance(file, str):
+        return model
+    where = f"{card}: models.{place}.classes_file"
+    if "classes" in model:
+        raise DataError(f"{where}: `classes` has names as well; leave one of them out")
+    try:
+        lines = read_at_most(card.parent / file, MEBIBYTE).decode("utf-8-sig").rstrip().splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{where}: no text with a name on each line ({error})") from None
+    return {**model, "classes": [line.strip() for line in lines]}
 
 
 def register_cards(cards: Iterable[str | Path]) -> None:

@@ -218,7 +218,7 @@ def _parameters(network: nn.Module) -> int:
 
 
 def _code_digests(card: ZooCard, card_file: Path) -> dict[str, str]:
-    """The SHA-256 of the card and of the code beside it that it names, by path from its folder."""
-    sources: Sequence[str] = sorted({model.source for model in card.models if model.source})
+    """The SHA-256 of the card and of the code and class names beside it that it names, by path from its folder."""
+    sources = sorted({name for model in card.models for name in (model.source, model.classes_file) if name})
     folder = card_file.parent
     return {card_file.name: sha256_file(card_file)} | {name: sha256_file(folder / name) for name in sources}
