@@ -19,6 +19,8 @@ from dfml.files.atomic import atomic_write, before_each_write
 
 # Seconds by which a clock that is set may be apart from the one by which processes are dated.
 _CLOCK_ERROR = 2.0
+# Seconds after the last write from which a job on another machine is taken for dead: they write every minute or so.
+_SILENT = 24 * 3600.0
 
 
 def claim_path(log: Path, experiment: str) -> Path:
@@ -35,7 +37,10 @@ class RunningJob:
 
 
 def running_jobs(experiment: str) -> list[RunningJob]:
-    """The jobs of an experiment that hold a claim; those on other machines count, as nobody here can tell."""
+    """The jobs of an experiment that hold a claim.
+
+    Whether one on another machine is at work nobody here can tell: it counts for a day after its last write.
+    """
     folder, jobs = Path("results", experiment, "resume"), []
     for path in sorted(folder.rglob("*.claim")):
         node, _, rest = (_content(path) or b"").decode(errors="replace").partition(" ")
@@ -43,7 +48,8 @@ def running_jobs(experiment: str) -> list[RunningJob]:
         if not (pid.isdigit() and moment.isdigit()):
             continue
         since = int(moment) / 1e9
-        if node != platform.node() or _is_at_work(int(pid), since):
+        here = node == platform.node()
+        if _is_at_work(int(pid), since) if here else time.time() - path.stat().st_mtime < _SILENT:
             log = Path("logs", experiment, path.relative_to(folder)).with_suffix(".log")
             jobs.append(RunningJob(log, since))
     return jobs
@@ -71,6 +77,7 @@ def claimed(path: Path) -> Iterator[None]:
     def check() -> None:
         if _content(path) != own:
             raise DfmlError("this job was begun again by another process, which is to write its results; it ends here")
+        os.utime(path)
 
     atomic_write(path, own)
     try:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from pathlib import Path
 
 import psutil
@@ -47,6 +48,24 @@ def test_nothing_is_left_and_later_writes_are_free(tmp_path, claim):
 def test_every_job_has_its_own():
     log = Path("logs/demo/train_zoo/icons/conv4/seed0.log")
     assert claim_path(log, "demo") == Path("results/demo/resume/train_zoo/icons/conv4/seed0.claim")
+
+
+@pytest.mark.parametrize(("hours", "runs"), [(0.1, True), (23, True), (25, False)])
+def test_a_job_on_another_machine_counts_for_a_day_after_its_last_write(tmp_path, monkeypatch, hours, runs):
+    monkeypatch.chdir(tmp_path)
+    path = claim_path(Path("logs/demo/meta_learn/a.log"), "demo")
+    path.parent.mkdir(parents=True)
+    path.write_text(f"elsewhere 7 {10**18}\n")
+    moment = time.time() - 3600 * hours
+    os.utime(path, (moment, moment))
+    assert len(running_jobs("demo")) == runs
+
+
+def test_each_write_says_that_the_job_is_at_work(tmp_path, claim):
+    with claimed(claim):
+        os.utime(claim, (1e9, 1e9))
+        atomic_write(tmp_path / "result", b"one")
+        assert time.time() - claim.stat().st_mtime < 3600
 
 
 @pytest.mark.parametrize(("after", "runs"), [(5, True), (-3600, False)])
