@@ -77,7 +77,8 @@ def claimed(path: Path) -> Iterator[None]:
     def check() -> None:
         if _content(path) != own:
             raise DfmlError("this job was begun again by another process, which is to write its results; it ends here")
-        os.utime(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(path)
 
     atomic_write(path, own)
     try:
