@@ -25,6 +25,8 @@ from dfml.jobs.progress import NullProgress
 from dfml.metalearning.store import load_learner
 from dfml.methods.base import Context
 from dfml.methods.stage import fit_cell
+from dfml.networks.custom import register_networks
+from dfml.zoo.imported.card import register_cards
 
 SHOTS, SEED = 1, 0
 
@@ -32,6 +34,8 @@ SHOTS, SEED = 1, 0
 def main(zoo: Path, images: Path, method: str, learner: Path, *overlays: str) -> None:
     """Fit the method, keep the learner, print what it reaches on the fixed episodes."""
     config = load_config(["config/config.yaml", *overlays])
+    register_networks(config.custom_networks)
+    register_cards(zoo.card for zoo in config.zoos.values())
     facts, options = entry(method), config.options(method)
     if facts.needs_inversion(options) or config.base_of(method):
         raise DfmlError(f"{method} begins with what other jobs make; run it with snakemake")

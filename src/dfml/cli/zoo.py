@@ -62,7 +62,7 @@ def _print_imported(console: Console, manifest: ImportedZooManifest) -> None:
         mean, std = (" ".join(f"{value:.3g}" for value in values) for values in (model.mean, model.std))
         alike.setdefault((mean, std), []).append(model.name)
     for (mean, std), names in alike.items():
-        console.print(f"pixels of 0 to 1, less {mean}, by {std}: {some(names)}", soft_wrap=True)
+        console.print(f"pixels of 0 to 1, less {mean}, by {std}: {escape(some(names))}", soft_wrap=True)
 
 
 def _of_imported(manifest: ImportedZooManifest) -> Table:

@@ -101,11 +101,15 @@ def _has_kernels(index: int) -> bool:
     """Whether the installed torch was built for a GPU of this kind: for its generation, or to be compiled for it."""
     import torch
 
+    kinds = torch.cuda.get_arch_list()
+    if torch.version.cuda is None or not kinds:  # AMD's, or nothing is said
+        return True
     major, minor = torch.cuda.get_device_capability(index)
-    for built in torch.cuda.get_arch_list():
+    for built in kinds:
         kind, _, number = built.partition("_")
         made_for = divmod(int(number.rstrip("af")), 10)
-        if (kind == "sm" and made_for[0] == major and made_for[1] <= minor) or (
+        only = number.endswith("a")  # for exactly this one
+        if (kind == "sm" and made_for[0] == major and (made_for[1] == minor if only else made_for[1] <= minor)) or (
             kind == "compute" and made_for <= (major, minor)
         ):
             return True

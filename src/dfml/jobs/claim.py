@@ -49,10 +49,18 @@ def running_jobs(experiment: str) -> list[RunningJob]:
             continue
         since = int(moment) / 1e9
         here = node == platform.node()
-        if _is_at_work(int(pid), since) if here else time.time() - path.stat().st_mtime < _SILENT:
+        if _is_at_work(int(pid), since) if here else _has_written(path):
             log = Path("logs", experiment, path.relative_to(folder)).with_suffix(".log")
             jobs.append(RunningJob(log, since))
     return jobs
+
+
+def _has_written(path: Path) -> bool:
+    """Whether the job on another machine that holds this claim has written lately."""
+    try:
+        return time.time() - path.stat().st_mtime < _SILENT
+    except FileNotFoundError:
+        return False  # it has ended just now
 
 
 def _is_at_work(pid: int, since: float) -> bool:

@@ -108,7 +108,7 @@ def make_outer_step(
     *,
     ways: int,
 ) -> MetaStep | PrototypeStep:
-    """The step of a ``maml``, ``anil`` or ``protonet``; the last has no inner loop and ignores its settings.
+    """The step of a ``maml``, ``anil`` or ``protonet``; the last has no inner loop and needs no settings.
 
     Args:
         learner: its kind.
@@ -117,11 +117,16 @@ def make_outer_step(
         optimiser: of the parameters.
         settings: inner loop of MAML and ANIL; a ProtoNet needs none.
         ways: classes of an episode.
+
+    Raises:
+        ValueError: there is no such kind, or settings are missing.
     """
     if learner == "protonet":
         return PrototypeStep(network, parameters, optimiser, ways=ways)
-    if learner not in ("maml", "anil") or settings is None:
+    if learner not in ("maml", "anil"):
         raise ValueError(f"unknown learner {learner!r}")
+    if settings is None:
+        raise ValueError(f"{learner!r} needs settings of its inner loop")
     return MetaStep(
         network,
         parameters,

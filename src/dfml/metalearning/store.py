@@ -104,7 +104,7 @@ def _encoder(
         features = build_features(spec)
         own = features.imported.state_dict()
         features.imported.load_state_dict({name: tensors[f"encoder{encoder}/{name}"][snapshot] for name in own})
-        return to_device(features.eval(), device)
+        return features.eval().to(device)  # in torch's own memory format, as the pool asks it
     network = build_network(spec, episodic=True)
     network.load_state_dict(
         {name: tensors[f"encoder{encoder}/{name}"][snapshot] for name, _ in network.named_parameters()}

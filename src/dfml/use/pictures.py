@@ -175,14 +175,13 @@ def _in_unit_range(pixels: Tensor) -> Tensor:
     low, high = (float(value) for value in pixels.aminmax())
     if low >= -_ROUNDING and high <= 1 + _ROUNDING:
         return pixels.float().clamp(0, 1)
-    if not low >= 0 or not high <= 1:  # also what is not a number
+    if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
+        hint = "bring them into it, as resizing goes beyond it: images.clamp(0, 1)"
+    elif low >= 0 and high <= 255:
         hint = "are these values of 0 to 255? Divide by 255, or give them as uint8"
-        if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
-            hint = "bring them into it, as resizing goes beyond it: images.clamp(0, 1)"
-        elif not (low >= 0 and high <= 255):
-            hint = "give them as they were before any normalisation: the learner normalises by itself"
-        raise DataError(f"float pixels lie in [0, 1], these between {low:g} and {high:g}; {hint}")
-    return pixels.float()
+    else:  # also what is not a number
+        hint = "give them as they were before any normalisation: the learner normalises by itself"
+    raise DataError(f"float pixels lie in [0, 1], these between {low:g} and {high:g}; {hint}")
 
 
 def _as_float(pixels: np.ndarray) -> Tensor:

@@ -68,6 +68,9 @@ def test_no_gpu_asked_for_or_none_there_is_the_cpu(machine, caplog):
 @pytest.mark.parametrize(
     ("built", "usable"),
     [
+        ([], [0, 1, 2]),
+        (["sm_80a"], [1]),
+        (["sm_89a"], []),
         (["sm_75", "sm_80", "sm_90", "compute_90"], [1, 2]),
         (["sm_75", "sm_86"], []),
         (["sm_50", "compute_50"], [0, 1, 2]),

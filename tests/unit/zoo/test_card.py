@@ -15,6 +15,7 @@ from support.lab import MEAN, SIDE, STD, pool_of, taken, write_lab
         ({"modles": []}, "modles: unknown key; did you mean `models`"),
         ({"input": {"side": SIDE, "mean": [0.1, 0.2]}}, r"input.mean: give one value, or 3 for rgb"),
         ({"input": None}, r"models.0.input: missing"),
+        ({"models": [3]}, "models.0: has keys of its own, such as `name: birds`"),
         ({"input": 32}, r"input: has keys of its own, such as `side: 32`"),
         ({"input": {"side": SIDE, "mean": [123.7, 116.3, 103.5]}}, r"input.mean: .* say `largest: 255`"),
         ({"input": {"side": SIDE, "largest": 255, "mean": 0.5}}, r"input.mean: .* say `largest: 1`"),
@@ -45,6 +46,7 @@ def test_cards_with_wrong_keys(tmp_path, change, said):
         ({"accuracy": 0.815}, r"models.0.accuracy: is in percent; write 81.5 instead of 0.815 \(model `birds`\)"),
         ({"name": "ResNet-18"}, "models.0.name: begins with a lower-case letter"),
         ({"classes": [True, False, "b", "c", "d"]}, "models.0.classes.0: is a truth value to YAML.* in quotes"),
+        ({"classes": [1, 8, "b", "c", "d"]}, "models.0.classes.0: is a number to YAML, .* in quotes"),
         ({"classes": ["crane", "crane", "b", "c", "d"]}, "lists crane more than once; .* rename one"),
         ({"features": ""}, "models.0.features"),
         ({"input": {"channels": "bgr"}}, "models.0.input.mean: missing; with other `channels` than the zoo's"),
@@ -64,13 +66,12 @@ def test_cards_with_wrong_models(tmp_path, change, said):
 def test_what_a_model_says_of_its_input_is_laid_over_the_zoos(tmp_path):
     path = write_lab(tmp_path)
     card = yaml.safe_load(path.read_text())
-    card["models"][0] |= {"input": {"side": 48}, "classes": [0, 1, 2, 3, 4]}
+    card["models"][0] |= {"input": {"side": 48}}
     card["models"][1] |= {"input": {"channels": "bgr", "mean": 0.5, "std": [0.1, 0.2, 0.3]}}
     path.write_text(yaml.safe_dump(card))
     read = read_card(path)
     first, second = (read.input_of(model) for model in read.models[:2])
     assert (first.side, list(first.mean), list(first.std)) == (48, MEAN, STD)
-    assert read.models[0].classes == ("0", "1", "2", "3", "4")
     assert (second.side, second.channels, second.mean, second.std) == (SIDE, "bgr", (0.5,), (0.1, 0.2, 0.3))
 
 

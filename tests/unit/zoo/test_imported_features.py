@@ -228,9 +228,9 @@ def test_none_where_the_card_says_so_or_no_layer_shows(tmp_path):
     ("function", "named", "said"),
     [
         ("own", {"features": "body"}, "`features` names body, and its module has no such layer"),
-        ("Spare", {"features": "unused"}, "the output of layer unused is nothing for 2 images"),
+        ("Spare", {"features": "unused"}, "the output of layer unused is nothing for 8 images"),
         ("Functional", {}, "no linear layer or convolution answers for its 5 classes.*say `features: none`"),
-        ("Tokens", {}, r"the input of layer answer is \[2, 64, 6\] for 2 images.*or say `none`"),
+        ("Tokens", {}, r"the input of layer answer is \[8, 64, 6\] for 8 images.*or say `none`"),
     ],
 )
 def test_layers_that_give_no_features(tmp_path, function, named, said):

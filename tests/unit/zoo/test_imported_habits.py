@@ -1,14 +1,18 @@
 """Models as labs write and save them: what is taken as it is, and what is refused with the remedy."""
 
 import argparse
+import pickle
 
 import pytest
 import torch
 from torch import nn
 
 from dfml.errors import DataError
+from dfml.metalearning.store import load_learner
 from dfml.methods.heads.questions import ask
+from support.cells import fit_cell
 from support.lab import MEAN, SIDE, STD, classes, model, module, pool_of, taken, write_card, write_networks
+from support.zoo import CPU
 
 MORE = """
 
@@ -114,6 +118,47 @@ class Beside(Own):
         return answers
 
 
+class Tempered(Beside):
+    def forward(self, images):
+        return super().forward(images) / 3
+
+
+class Soft(Beside):
+    def forward(self, images):
+        return super().forward(images).softmax(1)
+
+
+class Wide(Own):
+    def __init__(self, outputs):
+        super().__init__(outputs, width=outputs)
+
+
+class Standardised(Own):
+    def forward(self, images):
+        return super().forward((images - images.mean((1, 2, 3), True)) / images.std((1, 2, 3), keepdim=True))
+
+
+class Wrapped(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.module = Own(outputs)
+        self.register_buffer("scale", torch.full((), 0.5))
+
+    def forward(self, images):
+        return self.module(images * self.scale)
+
+
+class Dense(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 6, 3, stride=4), nn.SyncBatchNorm(6), nn.ReLU())
+        self.second = nn.SyncBatchNorm(6)
+        self.answer = nn.Linear(6, outputs)
+
+    def forward(self, images):
+        return self.answer(self.second(self.first(images).mean((2, 3))))
+
+
 class Mean(nn.Module):
     def __init__(self, outputs):
         super().__init__()
@@ -157,7 +202,7 @@ def at_home(network):
         return network((IMAGES - mean) / std)
 
 
-@pytest.mark.parametrize("network", ["Viewing", "Flat", "synchronised", "Locked"])
+@pytest.mark.parametrize("network", ["Viewing", "Flat", "synchronised", "Locked", "Standardised", "Wrapped", "Dense"])
 def test_modules_as_people_write_them_answer_as_at_home(lab, network):
     _, built = lab(network)
     (model,) = pool_of(lab.folder)
@@ -179,6 +224,8 @@ def test_norms_that_processes_share_are_plain_ones(lab):
     manifest, built = lab("synchronised")
     assert isinstance(built.first[1], nn.SyncBatchNorm)
     assert manifest.models[0].norms == 1
+    assert lab("Dense")[0].models[0].norms == 1
+    lab("synchronised")
     (model,) = pool_of(lab.folder)
     images = (IMAGES * 255).byte()
     assert not torch.equal(*(ask([model], images, statistics=how) for how in ("stored", "batch")))
@@ -221,10 +268,13 @@ def test_an_owner_who_says_logits_is_believed(lab):
     torch.testing.assert_close(model.logits(IMAGES), at_home(built), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("network", "layer"), [("Beside", "answer"), ("own", "answer")])
-def test_features_are_of_the_layer_that_answers(lab, network, layer):
-    manifest, _ = lab(network)
-    assert (manifest.models[0].features.layer, manifest.models[0].features.of) == (layer, "input")
+@pytest.mark.parametrize(
+    ("network", "facts"),
+    [("Beside", {}), ("own", {}), ("Tempered", {}), ("Soft", {"outputs": "probabilities"}), ("Wide", {})],
+)
+def test_features_are_of_the_layer_that_answers(lab, network, facts):
+    manifest, _ = lab(network, **facts)
+    assert (manifest.models[0].features.layer, manifest.models[0].features.of) == ("answer", "input")
 
 
 def test_what_a_model_sets_for_all_of_torch_is_set_back(lab):
@@ -250,7 +300,7 @@ def prefixed(prefix, state):
     "saved",
     [
         *[lambda state, prefix=prefix: prefixed(prefix, state) for prefix in PREFIXES],
-        lambda state: {"state_dict": prefixed("model.", state) | {"criterion.weight": torch.ones(5)}, "epoch": 3},
+        lambda state: {"state_dict": prefixed("model.", state) | {"criterion.scale": torch.tensor(2.0)}, "epoch": 3},
         lambda state: prefixed("module.", state) | {"n_averaged": torch.tensor(7)},
         lambda state: {"net": state, "acc": 93.5},
         lambda state: {"model": {"state_dict": state}},
@@ -289,6 +339,11 @@ def test_of_several_sets_of_weights_the_card_names_one(lab):
             lambda state: {"state_dict": state, "args": argparse.Namespace(lr=1)},
             r"holds no plain weights: there is a argparse\.Namespace in it",
         ),
+        (lambda state: {"best": state, "epoch": 3}, r"it has 'best', 'epoch'\. If 'best' is it, say `below: best`"),
+        (
+            lambda state: prefixed("net.", state) | {"scale.weight": torch.ones(5, 5)},
+            r"beside net\., which fits its network, .*odd\.pt has scale\.weight; save",
+        ),
         (lambda state: holding_itself(), "no state dict of tensors; it has 'model'"),
         (lambda state: prefixed("body.", {"x": torch.ones(1)}), r"unknown body\.x, missing"),
     ],
@@ -298,6 +353,23 @@ def test_checkpoints_that_are_not_understood(lab, saved, said):
         lab("own", saved=saved)
     assert len(str(error.value)) < 700
     assert "weights_only" not in str(error.value)
+
+
+def test_of_a_file_of_another_kind_only_what_is_wrong_is_told(lab, tmp_path):
+    write_networks(tmp_path)
+    entry = model(tmp_path, "own", module("own", 5), "nets.py:own", options={"outputs": 5}, classes=classes(5))
+    (tmp_path / "own.pt").write_bytes(pickle.dumps({"a": torch.ones(2)}, protocol=4))
+    with pytest.raises(DataError, match=r"model `own`: .*own\.pt holds no plain weights") as error:
+        taken(write_card(tmp_path, [entry | {"weights": "own.pt"}]), tmp_path / "zoo")
+    assert "weights_only" not in str(error.value) and "likely succeed" not in str(error.value)
+
+
+def test_a_learner_of_the_features_of_a_module_that_views_its_images(lab, tmp_path):
+    lab("Viewing")
+    fit_cell(tmp_path / "learner", "zoo_features", {}, zoos=[lab.folder], resume=None)
+    _, (learner,) = load_learner(tmp_path / "learner", steps=1, learning_rate=0.1, device=CPU)
+    answers = learner.adapt(IMAGES[:4], torch.tensor([0, 0, 1, 1]))
+    assert answers(IMAGES[4:]).shape == (2, 2)
 
 
 def test_a_pointer_and_a_file_of_another_name(tmp_path):

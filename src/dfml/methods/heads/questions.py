@@ -115,7 +115,7 @@ def _asked(model: PoolModel, chunks: Sequence[Tensor], statistics: str, service:
         return at_once(model, chunks)
     network = model.module
     with _by_the_batch(network):
-        return at_once(model.carrying(network), chunks)
+        return at_once(model, chunks)  # the same network as long as it is held here
 
 
 @contextmanager

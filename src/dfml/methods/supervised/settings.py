@@ -30,5 +30,4 @@ class SupervisedSettings(OuterStepSettings, MethodSettings):
     )
     episodes: int = Field(4, ge=1, description="Episodes per outer step.")
     queries: int = Field(15, ge=1, description="Query images per class.")
-    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
     snapshots: int = Field(5, ge=1, description="Iterates kept for the learning curve and `select: val_best`.")

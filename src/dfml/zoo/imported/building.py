@@ -5,12 +5,13 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
+from torch.optim.swa_utils import AveragedModel
 
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.errors import DataError, DfmlError, without_log
@@ -21,6 +22,7 @@ from dfml.zoo.imported.inputs import InputCard
 
 # ITU-R BT.601, as Pillow makes grey of colours.
 _GREY = (0.299, 0.587, 0.114)
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 LARGEST_BATCH = 256
 """As many images as heads ask about at once."""
 
@@ -88,32 +90,47 @@ def build(model: ModelCard, given: InputCard, folder: Path) -> nn.Module:
     if not isinstance(made, nn.Module):
         what = f"a {type(made).__name__}"
         raise refused(model, f"{model.network} gives {what}, not a torch.nn.Module; see `answers_only`")
-    return _with_plain_norms(_unwrapped(made))
+    return _with_plain_norms(_unwrapped(made), given)
 
 
 def _unwrapped(network: nn.Module) -> nn.Module:
     """The module itself, without what training puts around it: `DataParallel` and its like, or `torch.compile`."""
-    for name in ("module", "_orig_mod"):
-        inner = getattr(network, name, None)
-        if isinstance(inner, nn.Module) and [*dict(network.named_children())] == [name]:
-            return _unwrapped(inner)
-    return network
+    while isinstance(network, _WRAPPERS):
+        network = network.module
+    inner: Any = network._orig_mod if type(network).__name__ == "OptimizedModule" else network
+    return cast(nn.Module, inner)
 
 
-def _with_plain_norms(network: nn.Module) -> nn.Module:
-    """Put plain batch norms in the place of those that several processes share; in evaluation they are the same."""
+@torch.no_grad()
+def _with_plain_norms(network: nn.Module, given: InputCard) -> nn.Module:
+    """Put plain batch norms in the place of those that several processes share; in evaluation they are the same.
+
+    Only of those over pictures, which inversion and statistics of a batch look at; they are seen by a picture.
+    """
+    shared = [one for one in network.modules() if type(one) is nn.SyncBatchNorm]
+    if not shared:
+        return network
+    over_pictures: dict[nn.Module, nn.BatchNorm2d] = {}
+
+    def note(norm: nn.Module, inputs: Any) -> None:
+        assert isinstance(norm, nn.SyncBatchNorm)
+        if inputs[0].dim() == 4:
+            plain = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+            plain.load_state_dict(norm.state_dict())
+            over_pictures[norm] = plain
+
+    hooks = [norm.register_forward_pre_hook(note) for norm in shared]
+    try:
+        network.eval()(torch.zeros(1, 1 if given.channels == "grey" else 3, given.side, given.side))
+    except Exception:
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
     for parent in list(network.modules()):
-        for name, norm in list(parent.named_children()):
-            if type(norm) is nn.SyncBatchNorm:
-                plain = nn.BatchNorm2d(
-                    norm.num_features,
-                    eps=norm.eps,
-                    momentum=norm.momentum,
-                    affine=norm.affine,
-                    track_running_stats=norm.track_running_stats,
-                )
-                plain.load_state_dict(norm.state_dict())
-                setattr(parent, name, plain)
+        for name, norm in list(parent._modules.items()):
+            if norm in over_pictures:
+                setattr(parent, name, over_pictures[norm])
     return network
 
 
@@ -239,7 +256,7 @@ def _call(model: ModelCard, given: InputCard, folder: Path) -> Any:
 
 @contextmanager
 def _own_state() -> Iterator[None]:
-    """What somebody's code sets for all of torch is set back."""
+    """What somebody's code sets for all of torch is set back: type, device and whether gradients are recorded."""
     dtype, device, graded = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
     try:
         yield

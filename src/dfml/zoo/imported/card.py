@@ -39,7 +39,9 @@ def _spelled(value: Any) -> Any:
         raise ValueError("is a truth value to YAML, as no, yes, on and off are; put the name in quotes")
     if value == "":
         raise ValueError("is empty; every output has a name")
-    return str(value) if isinstance(value, int) else value
+    if isinstance(value, int):
+        raise ValueError("is a number to YAML, to which 010 is 8; put the name in quotes")
+    return value
 
 
 # In Unicode's form NFC, as data sets have theirs: names of one class are to be equal.

@@ -11,8 +11,8 @@ from dfml.settings import DisagreementError, nearest
 # Instead of what pydantic says.
 _SAID = {
     "string_pattern_mismatch": "begins with a lower-case letter, and has nothing but these, digits and `_`",
-    "model_type": "has keys of its own, such as `side: 32`",
-    "model_attributes_type": "has keys of its own, such as `side: 32`",
+    "model_type": "has keys of its own, such as {such}",
+    "model_attributes_type": "has keys of its own, such as {such}",
 }
 
 
@@ -52,5 +52,6 @@ def _faults(detail: Any, known: Collection[str]) -> list[str]:
     if detail["type"] == "missing":
         return [f"{where}: missing"]
     if detail["type"] in _SAID:
-        return [f"{where}: {_SAID[detail['type']]}"]
+        such = "`side: 32`" if detail["loc"][-1:] == ("input",) else "`name: birds`"
+        return [f"{where}: {_SAID[detail['type']].format(such=such)}"]
     return [f"{where}: {fault or detail['msg'].replace('valid tuple', 'valid list')}"]

@@ -19,6 +19,8 @@ from dfml.zoo.imported.inputs import InputCard
 
 _PLAIN = (nn.BatchNorm2d, EpisodicBatchNorm2d)
 """Batch norms that do nothing else."""
+_PICTURES = 8
+"""So many that no other layer puts the classes of all of them into the order of the answers."""
 
 
 class ImportedEncoder(Classifier):
@@ -59,7 +61,8 @@ def find_features(network: Imported, model: ModelCard, given: InputCard) -> Feat
 
     Raises:
         DataError: the layer that the card names is not there or gives no features; or none is named and no linear
-            layer or convolution that was used has as many outputs as the model has classes; or a batch norm of a class
+            layer or convolution that was used has as many outputs as the model has classes, or several have and none is
+            in the order of the answers, or the one that is takes no more numbers than that; or a batch norm of a class
             of its own does something before it normalises.
     """
     if not model.gives_features:
@@ -74,7 +77,9 @@ def find_features(network: Imported, model: ModelCard, given: InputCard) -> Feat
 
 def _found_features(network: Imported, model: ModelCard, given: InputCard) -> FeatureLayer:
     _check_norms(network, model)
-    images = torch.randn(2, 3, given.side, given.side, generator=torch.Generator().manual_seed(0)).to(network.grey)
+    images = torch.randn(_PICTURES, 3, given.side, given.side, generator=torch.Generator().manual_seed(0)).to(
+        network.grey
+    )
     of: Literal["input", "output"] = "output"
     layer = model.features
     if layer is None:
@@ -90,7 +95,7 @@ def _found_features(network: Imported, model: ModelCard, given: InputCard) -> Fe
 
 @torch.no_grad()
 def _last_layer(network: Imported, model: ModelCard, images: Tensor) -> str:
-    """The layer that answers, by its name in the module: the last whose output is the answer, or else the only one.
+    """The layer that answers, by its name in the module: the last of the answers' order, or else the only one.
 
     The output of a convolution counts as what it is on the mean over the picture.
     """
@@ -104,6 +109,7 @@ def _last_layer(network: Imported, model: ModelCard, images: Tensor) -> str:
         return keep
 
     layers = [(name, one) for name, one in network.module.named_modules() if isinstance(one, nn.Linear | nn.Conv2d)]
+    linears = {name for name, layer in layers if isinstance(layer, nn.Linear)}
     hooks = [layer.register_forward_hook(note(name)) for name, layer in layers]
     try:
         answers = network.own_answers(images)
@@ -116,7 +122,11 @@ def _last_layer(network: Imported, model: ModelCard, images: Tensor) -> str:
             f"no linear layer or convolution answers for its {len(model.classes)} classes, so "
             "nothing says what its features are; name the layer that gives them by `features`, or say `features: none`",
         )
-    same = [name for name, output in used.items() if output.shape == answers.shape and torch.allclose(output, answers)]
+    if linear := {name: output for name, output in used.items() if name in linears}:
+        used = linear  # a convolution of as many channels is then inside
+    # In the order of the answers, as outputs are that become probabilities or are divided by a temperature.
+    order = answers.argsort(1)
+    same = [name for name, out in used.items() if out.shape == answers.shape and torch.equal(out.argsort(1), order)]
     if not same and len(used) > 1:
         raise refused(
             model,

@@ -1,6 +1,7 @@
 """Weights that somebody else saved: the state dict in a checkpoint, and its way into a module."""
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def _state_in(path: Path, below: str | None) -> State:
         if not (isinstance(found, Mapping) and isinstance(found.get(below), Mapping)):
             raise DataError(f"{path} has nothing below {below!r}; {_has(found)}")
         found = found[below]
+    inside: list[Any] = []
     for _ in range(_DEEPEST):
         if not isinstance(found, Mapping) or _is_state(found):
             break
@@ -56,7 +58,9 @@ def _state_in(path: Path, below: str | None) -> State:
             break
         found = found[usual]
     if not _is_state(found):
-        raise DataError(f"{path} holds no state dict of tensors; {_has(found)}. Save `model.state_dict()`")
+        named = inside[0] if below is None and inside else None
+        remedy = f"If {named!r} is it, say `below: {named}`" if named else "Save `model.state_dict()`"
+        raise DataError(f"{path} holds no state dict of tensors; {_has(found)}. {remedy}")
     return {str(name): value.float() if value.is_floating_point() else value for name, value in found.items()}
 
 
@@ -71,15 +75,19 @@ def _has(found: Any) -> str:
 
 
 def _read(path: Path) -> Any:
-    with path.open("rb") as file:
-        begins = file.read(max(len(_POINTER), 9))
-    if begins.startswith(_POINTER):
-        raise DataError(f"{path} is a pointer of Git LFS and holds no plain weights; fetch the file itself")
     try:
+        with path.open("rb") as file:
+            begins = file.read(max(len(_POINTER), 9))
+        if begins.startswith(_POINTER):
+            raise DataError(f"{path} is a pointer of Git LFS and holds no plain weights; fetch the file itself")
         # A length of eight bytes and a JSON object, whatever the file is called.
         if path.suffix == ".safetensors" or begins[8:9] == b"{":
             return safetensors.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it says of the file's kind is said here
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except DataError:
+        raise
     except Exception as error:  # damaged bytes make torch's reader raise almost anything
         raise DataError(f"{path} {_why(error)}; save `model.state_dict()` with safetensors or torch.save") from None
 
@@ -93,6 +101,9 @@ def _why(error: Exception) -> str:
         return f"holds no plain weights: there is a {strange[1]} in it, and nothing but tensors is read"
     if "TorchScript" in text:
         return "holds no plain weights but a program of TorchScript"
+    if "Weights only load failed" in text:
+        told = re.search(r"WeightsUnpickler error: (.*?)(?:\. | Check the documentation|$)", text)
+        text = told[1] if told else "it is no archive of tensors"
     return f"holds no plain weights ({text[:_LONGEST]}{'…' if len(text) > _LONGEST else ''})"
 
 
@@ -132,6 +143,13 @@ def _without_prefix(state: State, own: State, *, name: str, path: Path) -> State
         raise DataError(
             f"model `{name}`: {path} has several networks, {', '.join(fitting)}; save the state dict of one alone"
         )
+    if fitting:
+        beside = [key for key in state if not (key.startswith(fitting[0]) or _is_counter(key) or state[key].dim() == 0)]
+        if beside:
+            raise DataError(
+                f"model `{name}`: beside {fitting[0]}, which fits its network, {path} has {some(beside, 6)}; save the "
+                "state dict of the network alone"
+            )
     common = fitting[0] if fitting else _common_prefix(state)
     return {key.removeprefix(common): value for key, value in state.items() if key.startswith(common)}
 
