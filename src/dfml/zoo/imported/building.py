@@ -122,8 +122,8 @@ def _with_plain_norms(network: nn.Module, given: InputCard) -> nn.Module:
     hooks = [norm.register_forward_pre_hook(note) for norm in shared]
     try:
         network.eval()(torch.zeros(1, 1 if given.channels == "grey" else 3, given.side, given.side))
-    except Exception:
-        pass
+    except (Exception, SystemExit):
+        pass  # the user's own code: whoever asks it next says what is wrong
     finally:
         for hook in hooks:
             hook.remove()
