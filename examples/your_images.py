@@ -42,7 +42,7 @@ def settings_for(images: Path) -> dict[str, object]:
         "ways": ways,
         "shots": [SHOTS],
         "datasets": {"mine": dataset},
-        "pools": {"single": {"datasets": ["mine"]}, "multi_architecture": {"methods": []}},
+        "pools": {"single": {"datasets": ["mine"]}},
         "evaluation": {"queries": queries},
         "supervised_maml": {"queries": min(5, queries)},
     }

@@ -65,7 +65,7 @@ def settings_for(card_file: Path, images: Path | None) -> dict[str, Any]:
         "shots": [SHOTS],
         **measured_on(images),
         "zoos": {"lab": {"card": str(card_file)}},
-        "pools": {"single": {"methods": []}, "multi_architecture": {"methods": []}, "lab": pool},
+        "pools": {"single": {"methods": []}, "lab": pool},
         "methods": rows_of(card),
         **how,
     }

@@ -13,9 +13,10 @@ def fresh(tmp_path) -> Workflow:
 
 @pytest.fixture(scope="session")
 def done_once(tmp_path_factory) -> Workflow:
-    """The default experiment with two seeds, all outputs in place; not to be changed."""
+    """The default experiment with both of its pools and two seeds, all outputs in place; not to be changed."""
     workflow = Workflow.copied_to(tmp_path_factory.mktemp("done") / "workflow")
-    workflow.configure(seeds=[0, 1])
+    several = {"methods": ["random", "best", "zoo_features", "free_heads"]}
+    workflow.configure(seeds=[0, 1], pools={"multi_architecture": several})
     workflow.pretend_all_is_done()
     return workflow
 

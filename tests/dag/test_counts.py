@@ -65,7 +65,7 @@ def expected_jobs(config) -> dict[str, int]:
     } | dict.fromkeys(ONCE, 1)
 
 
-@pytest.mark.parametrize("name", ["smoke", "paper", "paper_cpu"])
+@pytest.mark.parametrize("name", ["config", "smoke", "paper", "paper_cpu"])
 def test_a_configuration_asks_for_its_grid(fresh, name):
     from dfml.config.load import load_config
 
@@ -74,11 +74,12 @@ def test_a_configuration_asks_for_its_grid(fresh, name):
     assert run.jobs == expected_jobs(config)
 
 
-def test_the_default_experiment(fresh):
+def test_the_default_experiment_and_its_pool_of_several_architectures(fresh):
     from dfml.config.load import load_config
 
+    fresh.configure(pools={"multi_architecture": {"methods": ["zoo_features", "free_heads"]}})  # which it leaves out
     run = fresh.dry_run("--quiet", "host", CUDA_VISIBLE_DEVICES="")
-    assert run.jobs == expected_jobs(load_config([ROOT / "config" / "config.yaml"]))
+    assert run.jobs == expected_jobs(load_config([fresh.folder / "config" / "config.yaml"]))
 
     jobs = list(run.listed())
     assert len(jobs) == run.jobs.total()

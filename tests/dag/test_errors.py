@@ -109,7 +109,7 @@ def folder(tmp_path):
 def test_a_folder_of_images_is_watched_and_checked_first(fresh, folder):
     fresh.configure(
         datasets={"mine": {"source": "folder", "path": str(folder)}},
-        pools={"single": {"datasets": ["mine"]}, "multi_architecture": {"methods": []}},
+        pools={"single": {"datasets": ["mine"]}},
         methods=["random"],
         seeds=[0],
     )
@@ -142,19 +142,11 @@ def test_a_folder_of_images_is_watched_and_checked_first(fresh, folder):
     [
         (["evaluation={queries: 19}"], "evaluation.queries"),
         (
-            [
-                "pools={multi_architecture: {methods: []}}",
-                "methods=[random,supervised_maml]",
-                "supervised_maml={queries: 19}",
-            ],
+            ["methods=[random,supervised_maml]", "supervised_maml={queries: 19}"],
             "supervised_maml.queries",
         ),
         (
-            [
-                "pools={multi_architecture: {methods: []}}",
-                "methods=[supervised_anil]",
-                "variants={supervised_anil-many: {queries: 19}}",
-            ],
+            ["methods=[supervised_anil]", "variants={supervised_anil-many: {queries: 19}}"],
             "variants.supervised_anil-many.queries",
         ),
     ],
@@ -198,7 +190,7 @@ def on_public(workflow, path):
     """Let the workflow run one method on a copy of CIFAR-FS."""
     workflow.configure(
         datasets={"mine": {"source": "cifar_fs", "path": str(path)}},
-        pools={"single": {"datasets": ["mine"]}, "multi_architecture": {"methods": []}},
+        pools={"single": {"datasets": ["mine"]}},
         methods=["random"],
         seeds=[0],
     )

@@ -62,9 +62,9 @@ def test_the_commands_print_what_the_page_says(tmp_path):
     shutil.copy(ROOT / "dvc.yaml", workflow.folder)
     play = [sys.executable, "examples/your_zoo/make_lab.py", home / "lab", "--epochs", "1"]
     subprocess.run(play, cwd=workflow.folder, env=workflow.environment(), check=True, capture_output=True)
-    # The smoke configuration has all methods, and another number of shots.
+    # The smoke configuration has all methods, another number of shots and a pool more.
     default = yaml.safe_load((workflow.folder / "config/config.yaml").read_text(encoding="utf-8"))
-    brief = {"methods": default["methods"], "shots": [1]}
+    brief = {"methods": default["methods"], "shots": [1], "pools": {"multi_architecture": {"methods": []}}}
     (workflow.folder / "config/brief.yaml").write_text(yaml.safe_dump(brief), encoding="utf-8")
     # What the example for a zoo writes takes many steps.
     few = {"questions": 60, "steps": 4}

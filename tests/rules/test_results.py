@@ -44,7 +44,8 @@ def make_up(results: Path) -> None:
 def test_tables_figures_and_report(tmp_path):
     workflow = Workflow.copied_to(tmp_path / "workflow")
     sealed = {"datasets": ["icons_colour"], "networks": ["conv4"], "access": "logits", "methods": ["free"]}
-    workflow.configure(seeds=[0], pools={"sealed": sealed})
+    several = {"methods": ["random", "best", "zoo_features", "free_heads"]}
+    workflow.configure(seeds=[0], pools={"sealed": sealed, "multi_architecture": several})
     workflow.pretend_all_is_done(
         "--until", "evaluate", "time_inversion", fill=lambda results: make_up(results / "demo")
     )
