@@ -81,8 +81,7 @@ def test_images_in_archives_are_not_read_and_those_of_a_zip_are_counted(reposito
 def test_what_holds_no_images_is_not_present(repository, capsys, files, path, told):
     write_files(repository / "mine", files)
     (repository / "mine.yaml").write_text(
-        f"datasets: {{mine: {{source: folder, path: mine{path}}}}}\n"
-        "pools: {single: {datasets: [mine]}}\n"
+        f"datasets: {{mine: {{source: folder, path: mine{path}}}}}\npools: {{single: {{datasets: [mine]}}}}\n"
     )
     assert main(["data", "status", "--configfile", "mine.yaml"]) == 1
     assert f"  mine: damaged: mine{path} {told}" in capsys.readouterr().out
@@ -114,8 +113,7 @@ def test_a_side_that_no_configuration_may_have_is_one_line(repository, capsys, s
 def test_a_folder_of_ones_own(repository, capsys):
     write_pictures(repository / "mine", {f"c{n}": 4 for n in range(10)})
     (repository / "mine.yaml").write_text(
-        "datasets: {mine: {source: folder, path: mine}}\n"
-        "pools: {single: {datasets: [mine]}}\n"
+        "datasets: {mine: {source: folder, path: mine}}\npools: {single: {datasets: [mine]}}\n"
     )
     assert main(["data", "status", "--configfile", "mine.yaml"]) == 0
     assert "mine: present, 40 images of 10 classes in mine" in capsys.readouterr().out
