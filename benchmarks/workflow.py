@@ -15,7 +15,7 @@ from benchmarks.report import run
 
 ROOT = Path(__file__).resolve().parents[1]
 # Of the default experiment: jobs that every seed adds.
-JOBS_PER_SEED = 28
+JOBS_PER_SEED = 18
 
 BARE = """
 rule all:

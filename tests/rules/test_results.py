@@ -19,9 +19,9 @@ from support.workflow import Workflow
 LIGHT = ("make_results", "build_report")
 
 
-def make_up(results: Path) -> None:
-    """Fill every file that tables, figures and report read, for the first seed of the default experiment."""
-    config = load_config([ROOT / "config" / "config.yaml"])
+def make_up(folder: Path) -> None:
+    """Fill every file that tables, figures and report read, for the first seed of a workflow's default experiment."""
+    config, results = load_config([folder / "config" / "config.yaml"]), folder / "results" / "demo"
     write_demo(
         results,
         seeds=(0,),
@@ -46,9 +46,7 @@ def test_tables_figures_and_report(tmp_path):
     sealed = {"datasets": ["icons_colour"], "networks": ["conv4"], "access": "logits", "methods": ["free"]}
     several = {"methods": ["random", "best", "zoo_features", "free_heads"]}
     workflow.configure(seeds=[0], pools={"sealed": sealed, "multi_architecture": several})
-    workflow.pretend_all_is_done(
-        "--until", "evaluate", "time_inversion", fill=lambda results: make_up(results / "demo")
-    )
+    workflow.pretend_all_is_done("--until", "evaluate", "time_inversion", fill=lambda _: make_up(workflow.folder))
     run = workflow.snakemake("--cores", "2")
     assert run.status == 0, run.output
     assert set(run.jobs) == {*LIGHT, "all"}
