@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.workflow import Workflow
+from support.workflow import SEVERAL_ARCHITECTURES, Workflow
 
 
 @pytest.fixture
@@ -15,8 +15,7 @@ def fresh(tmp_path) -> Workflow:
 def done_once(tmp_path_factory) -> Workflow:
     """The default experiment with both of its pools and two seeds, all outputs in place; not to be changed."""
     workflow = Workflow.copied_to(tmp_path_factory.mktemp("done") / "workflow")
-    several = {"methods": ["random", "best", "zoo_features", "free_heads"]}
-    workflow.configure(seeds=[0, 1], pools={"multi_architecture": several})
+    workflow.configure(seeds=[0, 1], pools=SEVERAL_ARCHITECTURES)
     workflow.pretend_all_is_done()
     return workflow
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from support.repository import ROOT
+from support.workflow import SEVERAL_ARCHITECTURES
 
 OF_THE_BANK = {"free", "free_heads", "bank_heads", "mixed_heads"}
 OWN_BANK = {"gen_ce", "gen_bn", "cmi", "deep_inversion", "fast"}
@@ -77,7 +78,7 @@ def test_a_configuration_asks_for_its_grid(fresh, name):
 def test_the_default_experiment_and_its_pool_of_several_architectures(fresh):
     from dfml.config.load import load_config
 
-    fresh.configure(pools={"multi_architecture": {"methods": ["zoo_features", "free_heads"]}})  # which it leaves out
+    fresh.configure(pools=SEVERAL_ARCHITECTURES)
     run = fresh.dry_run("--quiet", "host", CUDA_VISIBLE_DEVICES="")
     assert run.jobs == expected_jobs(load_config([fresh.folder / "config" / "config.yaml"]))
 

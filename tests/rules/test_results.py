@@ -14,7 +14,7 @@ from support.imports import Package, read_imports
 from support.manifests import inversion, speed, write, zoo
 from support.repository import ROOT
 from support.results import write_demo
-from support.workflow import Workflow
+from support.workflow import SEVERAL_ARCHITECTURES, Workflow
 
 LIGHT = ("make_results", "build_report")
 
@@ -44,8 +44,7 @@ def make_up(folder: Path) -> None:
 def test_tables_figures_and_report(tmp_path):
     workflow = Workflow.copied_to(tmp_path / "workflow")
     sealed = {"datasets": ["icons_colour"], "networks": ["conv4"], "access": "logits", "methods": ["free"]}
-    several = {"methods": ["random", "best", "zoo_features", "free_heads"]}
-    workflow.configure(seeds=[0], pools={"sealed": sealed, "multi_architecture": several})
+    workflow.configure(seeds=[0], pools={"sealed": sealed, **SEVERAL_ARCHITECTURES})
     workflow.pretend_all_is_done("--until", "evaluate", "time_inversion", fill=lambda _: make_up(workflow.folder))
     run = workflow.snakemake("--cores", "2")
     assert run.status == 0, run.output

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 NETWORK = {"family": "conv4", "width": 32, "ways": 5, "side": 32, "stem_relu": True, "options": {}, "code": None}
+NORMALISATION = {"mean": [0.5] * 3, "std": [0.25] * 3}
 
 
 def provenance(**changes) -> dict:
@@ -104,19 +105,10 @@ def zoo(**changes) -> dict:
         "version": 2,
         "dataset": "icons_colour",
         "architecture": "conv4",
-        "network": {
-            "family": "conv4",
-            "width": 32,
-            "ways": 5,
-            "side": 32,
-            "stem_relu": True,
-            "options": {},
-            "code": None,
-        },
+        "network": NETWORK,
         "seed": 0,
         "side": 32,
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.25, 0.25, 0.25],
+        **NORMALISATION,
         "class_names": ["ant", "bee", "cat", "dog", "elk"],
         "models": models(70.0, 80.0, 90.0),
         "weights_sha256": "0" * 64,
@@ -137,8 +129,7 @@ def imported_zoo(**changes) -> dict:
         "files": {"card.yaml": "0" * 64},
         "label_space": "global",
         "side": 32,
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.25, 0.25, 0.25],
+        **NORMALISATION,
         "class_names": ["ant", "bee"],
         "models": [
             {
@@ -148,8 +139,7 @@ def imported_zoo(**changes) -> dict:
                 "kind": "module",
                 "side": 32,
                 "channels": "rgb",
-                "mean": [0.5, 0.5, 0.5],
-                "std": [0.25, 0.25, 0.25],
+                **NORMALISATION,
                 "outputs": "logits",
                 "accuracy": None,
                 "parameters": 1000,
@@ -242,8 +232,7 @@ def learner(**changes) -> dict:
         "snapshots": [{"iteration": 0, "seconds": 0.0}, {"iteration": 5, "seconds": 1.5}],
         "finetune": True,
         "head_only": False,
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.25, 0.25, 0.25],
+        **NORMALISATION,
         "domains": {"icons_colour": {"mean": [0.4, 0.4, 0.4], "std": [0.2, 0.2, 0.2]}},
         "train_seconds": 1.5,
         "teacher_passes": 4,
@@ -282,7 +271,6 @@ def classifier(**changes) -> dict:
 
 def images(**changes) -> dict:
     """A valid manifest of prepared images."""
-    splits = ("meta_train", "meta_val", "meta_test")
     return {
         "format": "dfml.images",
         "version": 2,
@@ -291,13 +279,12 @@ def images(**changes) -> dict:
         "licence": "CC0-1.0",
         "side": 32,
         "channels": 3,
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.25, 0.25, 0.25],
+        **NORMALISATION,
         "normalisation": "measured",
         "copies": {"same_files": 1, "same_pixels": 2, "across_splits": 1, "dropped": {"meta_train": ["ant/1.png"]}},
         "splits": {
             split: {"file": f"{split}.npz", "sha256": "0" * 64, "names": ["ant", "bee"], "counts": [3, 2]}
-            for split in splits
+            for split in ("meta_train", "meta_val", "meta_test")
         },
     } | changes
 

@@ -59,6 +59,10 @@ class Run:
             )
 
 
+# The pool that the default experiment describes and leaves out, with some methods.
+SEVERAL_ARCHITECTURES = {"multi_architecture": {"methods": ["random", "best", "zoo_features", "free_heads"]}}
+
+
 @dataclass(frozen=True)
 class Workflow:
     """The workflow, its configuration and its package, copied into ``folder`` to be changed."""
