@@ -11,8 +11,9 @@ import platform
 import resource
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,6 +152,36 @@ def configure_torch(threads: int, device: torch.device, *, tf32: bool = False) -
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
+    _take_gradients_without_compiler()
+
+
+@cache
+def _take_gradients_without_compiler() -> None:
+    """Let `torch.func.grad` leave out the import of torch's compiler, over two seconds of one core.
+
+    All that it wants of it is to switch compiled autograd off, which nothing here has switched on. A torch that goes
+    another way stays as it is.
+    """
+    import torch
+    from torch._functorch import eager_transforms
+
+    usual = getattr(eager_transforms, "_autograd_grad", None)
+    if usual is None or "torch._dynamo" in sys.modules:
+        return
+
+    def gradients(
+        outputs: Sequence[torch.Tensor],
+        inputs: Sequence[torch.Tensor],
+        grad_outputs: Sequence[torch.Tensor] | None = None,
+        retain_graph: bool = False,
+        create_graph: bool = True,
+    ) -> tuple[torch.Tensor, ...]:
+        options = {"retain_graph": retain_graph, "create_graph": create_graph}
+        if "torch._dynamo" in sys.modules or not all(output.requires_grad for output in outputs):
+            return usual(outputs, inputs, grad_outputs, **options)
+        return torch.autograd.grad(outputs, inputs, grad_outputs, allow_unused=True, materialize_grads=True, **options)
+
+    eager_transforms._autograd_grad = gradients
 
 
 def describe_device(device: torch.device) -> str:

@@ -127,6 +127,36 @@ def test_torch_is_set_up_for_repeatable_runs(monkeypatch):
     assert module.os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
+# In a process of its own: in this one somebody may have imported the compiler before.
+FIRST_GRADIENTS = """
+import sys
+import torch
+from torch.func import grad, vmap
+from dfml.compute.device import configure_torch
+
+configure_torch(1, torch.device("cpu"))
+configure_torch(1, torch.device("cpu"))
+loss = lambda p, x: (p["used"] ** 3 * x).sum()
+cubes = lambda p, x: grad(lambda q: grad(loss)(q, x)["used"].sum())(p)
+for imported in (False, True):
+    parameters = {"used": torch.tensor([2.0, 3.0]), "unused": torch.ones(4)}
+    first = vmap(grad(loss), (None, 0))(parameters, torch.tensor([1.0, 10.0]))
+    second = vmap(cubes, (None, 0))(parameters, torch.tensor([1.0, 10.0]))
+    print([found[name].tolist() for found in (first, second) for name in ("used", "unused")])
+    assert ("torch._dynamo" in sys.modules) == imported
+    assert not grad(lambda p: torch.tensor(5.0))(torch.ones(2)).any()
+    import torch._dynamo
+"""
+
+
+def test_gradients_of_functions_need_no_compiler():
+    run = subprocess.run([sys.executable, "-c", FIRST_GRADIENTS], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    zeros = [[0.0] * 4] * 2
+    known = [[[12.0, 27.0], [120.0, 270.0]], zeros, [[12.0, 18.0], [120.0, 180.0]], zeros]
+    assert run.stdout.splitlines() == [str(known)] * 2
+
+
 def test_peak_memory_grows_with_what_is_held():
     code = """
 from dfml.compute.device import peak_memory_mb

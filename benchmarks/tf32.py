@@ -1,0 +1,89 @@
+"""What ``runtime.tf32`` does to numbers, on a machine without a GPU.
+
+A GPU with TF32 rounds what it multiplies in convolutions and matrix products to 10 bits of mantissa, and adds up in
+float32. :class:`AsTF32` does so to every such operation on a CPU. Python processes that find the folder
+``benchmarks/as_tf32`` in ``PYTHONPATH`` are inside it from their first line to their last, a workflow's jobs for
+example:
+
+    PYTHONPATH=benchmarks/as_tf32 ./run.sh snakemake --cores 2 --config experiment=demo_tf32
+
+A GPU adds up in another order and has kernels of its own: this shows what the rounding changes, not what a GPU gives.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dfml.compute import traced
+
+_aten = torch.ops.aten
+_MULTIPLYING = {
+    operation: count
+    for operation, count in (
+        (_aten.convolution.default, 2),
+        (_aten._convolution.default, 2),
+        (_aten.convolution_backward.default, 3),
+        (_aten.mm.default, 2),
+        (_aten.mm.out, 2),
+        (_aten.bmm.default, 2),
+        (_aten.bmm.out, 2),
+        (_aten.mv.default, 2),
+    )
+}
+_MULTIPLYING_AND_ADDING = {
+    _aten.addmm.default,
+    _aten.addmm.out,
+    _aten.addmm_.default,
+    _aten.baddbmm.default,
+    _aten.baddbmm_.default,
+}
+
+
+def rounded(x: Tensor) -> Tensor:
+    """``x`` with 10 bits of mantissa, the nearest such number; as it is unless it is float32."""
+    if x.dtype != torch.float32:
+        return x
+    # Half a unit of the last kept bit is added, and the 13 bits behind it are cut off.
+    return ((x.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+class AsTF32(TorchDispatchMode):
+    """While it is entered, in this thread, factors are rounded before they are multiplied."""
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Called by torch for every operation that it carries out."""
+        count, start = _MULTIPLYING.get(func, 0), 0
+        if func in _MULTIPLYING_AND_ADDING:
+            count, start = 2, 1
+        if count:
+            args = tuple(rounded(x) if start <= i < start + count else x for i, x in enumerate(args))
+        return func(*args, **(kwargs or {}))
+
+
+def enter_for_good() -> None:
+    """Put this thread, and every thread that begins later, inside :class:`AsTF32`.
+
+    Nothing is traced any more: TorchScript cannot run under such a mode.
+    """
+    traced.CALLS_BEFORE = sys.maxsize
+    run = threading.Thread.run
+
+    def inside(thread: threading.Thread) -> None:
+        with AsTF32():
+            run(thread)
+
+    threading.Thread.run = inside  # type: ignore[method-assign]
+    AsTF32().__enter__()
