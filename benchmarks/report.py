@@ -35,9 +35,10 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--device", default=default_device(), help="cpu or cuda; by default cuda where there is one")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads of each arm")
     parser.add_argument(
-        "--tf32",
-        action="store_true",
-        help="ours with `runtime.tf32: true`: like the reference, whose torch rounds so in convolutions on CUDA",
+        "--float32",
+        dest="tf32",
+        action="store_false",
+        help="ours with `runtime.tf32: false`; the reference's torch rounds in convolutions on CUDA all the same",
     )
     return parser
 
@@ -47,8 +48,7 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     options = parser.parse_args()
     if options.device != "cpu" and not torch.cuda.is_available():
         parser.error(f"--device {options.device}: no CUDA device was found; leave it out or say cpu")
-    if options.tf32 and options.device == "cpu":
-        parser.error("--tf32: a GPU's rounding; leave it out on a CPU")
+    options.tf32 = options.tf32 and options.device != "cpu"
     if options.threads < 1:
         parser.error("--threads: at least 1")
     if options.json and not options.json.absolute().parent.is_dir():

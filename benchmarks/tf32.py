@@ -24,25 +24,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dfml.compute import traced
 
 _aten = torch.ops.aten
-_MULTIPLYING = {
-    operation: count
-    for operation, count in (
-        (_aten.convolution.default, 2),
-        (_aten._convolution.default, 2),
-        (_aten.convolution_backward.default, 3),
-        (_aten.mm.default, 2),
-        (_aten.mm.out, 2),
-        (_aten.bmm.default, 2),
-        (_aten.bmm.out, 2),
-        (_aten.mv.default, 2),
-    )
-}
-_MULTIPLYING_AND_ADDING = {
-    _aten.addmm.default,
-    _aten.addmm.out,
-    _aten.addmm_.default,
-    _aten.baddbmm.default,
-    _aten.baddbmm_.default,
+# Where the factors stand among the arguments of what multiplies.
+_FACTORS: dict[Callable[..., Any], slice[int, int, None]] = {
+    _aten.convolution.default: slice(0, 2),
+    _aten._convolution.default: slice(0, 2),
+    _aten.convolution_backward.default: slice(0, 3),
+    _aten.mm.default: slice(0, 2),
+    _aten.mm.out: slice(0, 2),
+    _aten.bmm.default: slice(0, 2),
+    _aten.bmm.out: slice(0, 2),
+    _aten.mv.default: slice(0, 2),
+    _aten.addmm.default: slice(1, 3),
+    _aten.addmm.out: slice(1, 3),
+    _aten.addmm_.default: slice(1, 3),
+    _aten.baddbmm.default: slice(1, 3),
+    _aten.baddbmm_.default: slice(1, 3),
 }
 
 
@@ -65,11 +61,9 @@ class AsTF32(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Called by torch for every operation that it carries out."""
-        count, start = _MULTIPLYING.get(func, 0), 0
-        if func in _MULTIPLYING_AND_ADDING:
-            count, start = 2, 1
-        if count:
-            args = tuple(rounded(x) if start <= i < start + count else x for i, x in enumerate(args))
+        factors = _FACTORS.get(func)
+        if factors is not None:
+            args = (*args[: factors.start], *map(rounded, args[factors]), *args[factors.stop :])
         return func(*args, **(kwargs or {}))
 
 
@@ -85,5 +79,5 @@ def enter_for_good() -> None:
         with AsTF32():
             run(thread)
 
-    threading.Thread.run = inside  # type: ignore[method-assign]
+    threading.Thread.run = inside  # type: ignore[assignment, method-assign]
     AsTF32().__enter__()

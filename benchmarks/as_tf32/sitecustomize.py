@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2]))
 
-from benchmarks.tf32 import enter_for_good  # noqa: E402 - found by the path above
+from benchmarks.tf32 import enter_for_good
 
 enter_for_good()

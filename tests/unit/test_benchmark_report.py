@@ -69,7 +69,6 @@ def test_what_is_stopped_keeps_what_was_measured(tmp_path, monkeypatch):
     ("given", "message"),
     [
         (["--device", "cuda"], "no CUDA device was found"),
-        (["--tf32"], "leave it out on a CPU"),
         (["--threads", "0"], "at least 1"),
         (["--json", "nowhere/at/all.json"], "its folder does not exist"),
     ],
@@ -86,3 +85,14 @@ def test_what_cannot_be_run_or_written_is_refused_at_once(monkeypatch, capsys, g
 def test_the_page_shows_the_kept_results(kept):
     page = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
     assert to_markdown(json.loads(kept.read_text(encoding="utf-8"))) in page
+
+
+def test_on_a_gpu_ours_rounds_as_a_job_does_unless_told_not_to(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for given, tf32 in (
+        (["--device", "cuda"], True),
+        (["--device", "cuda", "--float32"], False),
+        (["--device", "cpu"], False),
+    ):
+        monkeypatch.setattr("sys.argv", ["benchmarks", *given])
+        assert parsed(arguments("a benchmark")).tf32 is tf32

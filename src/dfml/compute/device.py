@@ -128,7 +128,7 @@ def configure_torch(threads: int, device: torch.device, *, tf32: bool = False) -
     """Make torch use `threads` CPU threads, the wanted precision and repeatable algorithms.
 
     `tf32` lets a GPU round the inputs of convolutions and matrix products to 10 bits of mantissa;
-    without it they are in full float32.
+    without it, and on the CPU, they are in full float32.
 
     On the CPU an operation without a repeatable algorithm is an error, on CUDA a warning, as
     some operations have none there.
@@ -150,8 +150,8 @@ def configure_torch(threads: int, device: torch.device, *, tf32: bool = False) -
     # Filling each new tensor costs memory traffic and only serves to find unset values.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set by its module
     torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.allow_tf32 = tf32
+    # Not on a CPU, where the first of them would reach matrix products of some processors.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32 and device.type == "cuda"
     _take_gradients_without_compiler()
 
 

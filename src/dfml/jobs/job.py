@@ -43,7 +43,7 @@ class Terminated(BaseException):
 class Untracked:
     """What a job is told beside its parameters: none of it makes a finished job run again.
 
-    Only ``runtime.tf32`` changes results, and those slightly; a record says how it was set.
+    Only ``runtime.tf32`` changes results, on a GPU; a record says whether it was used.
 
     Attributes:
         experiment: Name of the experiment, and of its folders.
@@ -159,7 +159,7 @@ class Job:
             rule=self.rule,
             **circumstances(),
             device=None if self._device is None else describe_device(self._device),
-            tf32=self.runtime.tf32,
+            tf32=self.runtime.tf32 and self._device is not None and self._device.type == "cuda",
             settings=self.settings,
             inputs=self._input_digests,
         )

@@ -14,9 +14,9 @@ class RuntimeSettings(Section):
         description="Iterations between resume points of a long job, or a minute if that is less; changes no result.",
     )
     tf32: bool = Field(
-        False,
+        True,
         description="On a GPU, round the inputs of convolutions and matrix products to 10 bits of mantissa (TF32): "
-        "faster, with slightly other results. A change makes no finished job run again.",
+        "faster, with other results than in float32. A change makes no finished job run again.",
     )
     models_per_job: int | None = Field(
         None,

@@ -117,6 +117,9 @@ def test_torch_is_set_up_for_repeatable_runs(monkeypatch):
         torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
+    configure_torch(1, torch.device("cpu"), tf32=True)
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
     configure_torch(0, torch.device("cuda"), tf32=True)
     assert torch.backends.cudnn.allow_tf32
     assert torch.backends.cuda.matmul.allow_tf32

@@ -186,6 +186,7 @@ def test_a_job_knows_its_device_time_and_provenance(snakemake, monkeypatch):
     assert configured == [2]
     provenance = job.provenance()
     assert provenance.device.startswith("cpu")
+    assert job.runtime.tf32 and provenance.tf32 is False
     assert {"python", "torch", "numpy", "dfml"} <= set(provenance.versions)
     assert provenance.rule == "train_zoo"
     assert provenance.git_commit is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", provenance.git_commit)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
+from benchmarks.tf32 import AsTF32
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.metalearning import episode_forms
 from dfml.metalearning.episode_forms import (
@@ -33,6 +34,12 @@ FORMS = {
     "closed_mixed": EpisodeForm("closed", LIMIT),
     "streams_mixed": EpisodeForm("streams", LIMIT),
 }
+
+
+# How far the whole gradient may be from the plain loop's in float64, in the relative norm.
+TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
+# With factors of 10 bits, maxima and signs of activations turn over in the inner loop.
+WITH_TF32 = 0.1
 
 
 def network_of(side, *, width=4):
@@ -74,7 +81,7 @@ def flat(tensors):
 
 
 @pytest.mark.parametrize("first_order", [False, True], ids=["second", "first"])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)], ids=["32", "64"])
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES.items(), ids=["32", "64"])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_the_plain_loop(form, dtype, tolerance, first_order):
     """In the relative norm of the whole gradient."""
@@ -87,6 +94,23 @@ def test_every_form_is_the_plain_loop(form, dtype, tolerance, first_order):
     torch.testing.assert_close(found.loss, loss, rtol=tolerance, atol=0)
     torch.testing.assert_close(found.accuracy, accuracy.to(found.accuracy.dtype))
     assert list(found.gradients) == list(start) and not found.loss.requires_grad
+
+
+@pytest.mark.parametrize("first_order", [False, True], ids=["second", "first"])
+@pytest.mark.parametrize("form", [name for name in CANDIDATES if name != "streams"])
+def test_rounding_as_tf32_does_leaves_the_direction(form, first_order):
+    network = encoder()
+    support, query = episodes(3, 16)
+    with AsTF32():
+        found = meta_gradient(
+            network, parameters_of(network), support, query, first_order=first_order, form=FORMS[form], **META
+        )
+    network, gradient = network.double(), flat(found.gradients.values()).double()
+    exact = (support.double(), query.double())
+    expected = plain_meta_gradient(network, parameters_of(network), *exact, first_order=first_order)[2]
+    # Not rounded at all, it would be within the tolerance of float32.
+    assert 100 * TOLERANCES[torch.float32] < (gradient - expected).norm() / expected.norm() < WITH_TF32
+    assert F.cosine_similarity(gradient, expected, dim=0) > 1 - WITH_TF32**2
 
 
 @pytest.mark.parametrize(("own", "side"), [(22, 22), (None, 20)], ids=["with a remainder", "any side"])
@@ -154,11 +178,16 @@ def test_a_gpu_takes_what_was_measured_for_the_shape_and_no_other(monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("form", CANDIDATES)
-def test_on_a_gpu_every_candidate_is_the_plain_loop(form):
+def test_on_a_gpu_every_candidate_is_the_plain_loop(form, monkeypatch):
     network = encoder().double()
     support, query = (images.double() for images in episodes(3, 16))
     expected = plain_meta_gradient(network, parameters_of(network), support, query, first_order=False)[2]
-    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+    precisions = [(dtype, False, tolerance) for dtype, tolerance in TOLERANCES.items()] + [
+        (torch.float32, True, WITH_TF32)
+    ]
+    for dtype, tf32, tolerance in precisions:
+        monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", tf32)
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
         own = network.to("cuda", dtype)
         images = (support.to("cuda", dtype), query.to("cuda", dtype))
         one, two = (
