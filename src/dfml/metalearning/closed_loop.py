@@ -26,7 +26,7 @@ from dfml.networks.conv4_passes import (
     has_closed_forms,
     hessian_product,
 )
-from dfml.networks.pieces import affine, flattened, patches, statistics, to_convolve, turned
+from dfml.networks.pieces import affine, flattened, largest_of_four, patches, statistics, to_convolve, turned
 
 
 def can_loop(network: nn.Module, device: torch.device) -> bool:
@@ -186,7 +186,7 @@ def features_by_statistics(
     """
     kernel, scale, _ = turned(*weights[:2])
     z = F.conv2d(images, kernel, padding=1)
-    pooled = F.max_pool2d(z, 2)
+    pooled = largest_of_four(z)
     first = 0 if together else support
     by_support = _passed(pooled, statistics(z[:support]), scale, weights, support, pool)
     return by_support, _passed(pooled[first:], statistics(z[first:]), scale, weights, None, pool)
@@ -200,7 +200,7 @@ def _passed(
     for number in range(1, BLOCKS):
         kernel, scale, _ = turned(*weights[3 * number : 3 * number + 2])
         z = F.conv2d(x, kernel, padding=1)
-        x = _scaled(F.max_pool2d(z, 2), statistics(z[:support]), scale, weights[3 * number + 2])
+        x = _scaled(largest_of_four(z), statistics(z[:support]), scale, weights[3 * number + 2])
     return flattened(x, pool)
 
 

@@ -52,6 +52,13 @@ def signed(sign: Tensor, kernel: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]
     return kernel * sign.view(-1, 1, 1, 1), scale * sign
 
 
+def largest_of_four(z: Tensor) -> Tensor:
+    """``F.max_pool2d(z, 2)``, up to three times as fast, as it does not note where the largest was."""
+    height, width = (side // 2 * 2 for side in z.shape[2:])
+    rows = torch.maximum(z[..., 0:height:2, :], z[..., 1:height:2, :])
+    return torch.maximum(rows[..., 0:width:2], rows[..., 1:width:2])
+
+
 def flattened(x: Tensor, pool: bool) -> Tensor:
     """Features ``[B, feature_size]`` of the last block's output; ``pool``: its global maximum."""
     return (F.adaptive_max_pool2d(x, 1) if pool else x).flatten(1)

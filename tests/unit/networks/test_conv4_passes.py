@@ -129,3 +129,14 @@ def test_which_networks_have_closed_forms():
     assert not has_closed_forms(build_network(spec))
     resnet = NetworkSpec(family="resnet10", width=WIDTH, ways=WAYS, side=None)
     assert not has_closed_forms(build_network(resnet, episodic=True))
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 8, 8), (2, 3, 5, 7), (1, 2, 2, 3)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pooling_without_places_is_pooling(shape, layout):
+    z = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(memory_format=layout)
+    z[0, 0, 0, 0] = z[0, 0, 1, 1] = z.max() + 1
+    z[-1, -1, -2:, :2] = torch.nan
+    found = pieces.largest_of_four(z)
+    torch.testing.assert_close(found, F.max_pool2d(z, 2), rtol=0, atol=0, equal_nan=True)
+    assert found.is_contiguous(memory_format=layout)
