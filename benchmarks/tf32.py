@@ -5,7 +5,7 @@ float32. :class:`AsTF32` does so to every such operation on a CPU. Python proces
 ``benchmarks/as_tf32`` in ``PYTHONPATH`` are inside it from their first line to their last, a workflow's jobs for
 example:
 
-    PYTHONPATH=benchmarks/as_tf32 ./run.sh snakemake --cores 2 --config experiment=demo_tf32
+    ./run.sh env PYTHONPATH=benchmarks/as_tf32 snakemake --cores 2 --config experiment=demo_tf32
 
 A GPU adds up in another order and has kernels of its own: this shows what the rounding changes, not what a GPU gives.
 """
