@@ -8,6 +8,7 @@ example:
     ./run.sh env PYTHONPATH=benchmarks/as_tf32 snakemake --cores 2 --config experiment=demo_tf32
 
 A GPU adds up in another order and has kernels of its own: this shows what the rounding changes, not what a GPU gives.
+With ``MANTISSA_BITS=20`` beside ``PYTHONPATH`` hardly anything is rounded, which shows what any small change does.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfml.compute import traced
+
+TF32 = 10
 
 _aten = torch.ops.aten
 # Where the factors stand among the arguments of what multiplies.
@@ -42,16 +45,20 @@ _FACTORS: dict[Callable[..., Any], slice[int, int, None]] = {
 }
 
 
-def rounded(x: Tensor) -> Tensor:
-    """``x`` with 10 bits of mantissa, the nearest such number; as it is unless it is float32."""
+def rounded(x: Tensor, bits: int = TF32) -> Tensor:
+    """``x`` with so many bits of mantissa, below 23, the nearest such number; as it is unless it is float32."""
     if x.dtype != torch.float32:
         return x
-    # Half a unit of the last kept bit is added, and the 13 bits behind it are cut off.
-    return ((x.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+    unit = 1 << 23 - bits
+    return ((x.view(torch.int32) + unit // 2) & -unit).view(torch.float32)
 
 
 class AsTF32(TorchDispatchMode):
-    """While it is entered, in this thread, factors are rounded before they are multiplied."""
+    """While it is entered, in this thread, factors are rounded before they are multiplied; ``bits`` as above."""
+
+    def __init__(self, bits: int = TF32) -> None:
+        super().__init__()
+        self.bits = bits
 
     def __torch_dispatch__(
         self,
@@ -63,11 +70,11 @@ class AsTF32(TorchDispatchMode):
         """Called by torch for every operation that it carries out."""
         factors = _FACTORS.get(func)
         if factors is not None:
-            args = (*args[: factors.start], *map(rounded, args[factors]), *args[factors.stop :])
+            args = (*args[: factors.start], *(rounded(x, self.bits) for x in args[factors]), *args[factors.stop :])
         return func(*args, **(kwargs or {}))
 
 
-def enter_for_good() -> None:
+def enter_for_good(bits: int) -> None:
     """Put this thread, and every thread that begins later, inside :class:`AsTF32`.
 
     Nothing is traced any more: TorchScript cannot run under such a mode.
@@ -76,8 +83,8 @@ def enter_for_good() -> None:
     run = threading.Thread.run
 
     def inside(thread: threading.Thread) -> None:
-        with AsTF32():
+        with AsTF32(bits):
             run(thread)
 
     threading.Thread.run = inside  # type: ignore[assignment, method-assign]
-    AsTF32().__enter__()
+    AsTF32(bits).__enter__()

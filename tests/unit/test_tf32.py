@@ -20,6 +20,8 @@ def test_numbers_keep_ten_bits():
     known = torch.tensor([1 + STEP, 1.0, 1 + STEP, -1 - STEP, 2.0, 0.0, float("inf")])
     assert torch.equal(rounded(given), known)
     assert torch.equal(rounded(given.double()), given.double())
+    finer = torch.tensor([1 + 0.4 * STEP, 1 + 0.5 * STEP])
+    assert rounded(finer, 20).tolist() == [1 + round(0.4 * 2**10) * 2**-20, 1 + 0.5 * STEP]
 
 
 def test_rounding_errs_by_half_a_step_at_most_and_to_both_sides():
@@ -63,7 +65,8 @@ def test_so_are_those_of_gradients():
     torch.testing.assert_close(found[0], expected[0], rtol=0, atol=1e-5)
 
 
-def test_a_process_is_inside_from_beginning_to_end():
+@pytest.mark.parametrize(("bits", "known"), [({}, "1.0"), ({"MANTISSA_BITS": "20"}, str(1 + 210 * 2**-20))])
+def test_a_process_is_inside_from_beginning_to_end(bits, known):
     code = """
 import threading, torch
 product = lambda: print((torch.tensor([[1.0002]]) @ torch.tensor([[1.0]])).item())
@@ -75,9 +78,9 @@ thread.join()
     paths = os.pathsep.join([str(ROOT / "benchmarks" / "as_tf32"), str(ROOT / "src")])
     run = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": paths},
+        env=os.environ | {"PYTHONPATH": paths} | bits,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (run.returncode, run.stdout.split()) == (0, ["1.0", "1.0"]), run.stderr
+    assert (run.returncode, run.stdout.split()) == (0, [known, known]), run.stderr
