@@ -151,6 +151,9 @@ def _command(existing: Existing, words: list[str]) -> Iterator[str]:
     if words and words[0] == "./run.sh":
         yield from existing.missing("run.sh")
         words = words[1:]
+    if words and words[0] == "env":
+        yield from _command(existing, words[1:])
+        return
     if not words or words[0].isupper():  # a placeholder such as COMMAND
         return
     command, *arguments = words

@@ -116,6 +116,7 @@ WRONG = [
     ("```console\n$ snakemake --config experimnt=x\nok\n```", "no rule or config key experimnt"),
     ("```sh\nsnakemake \\\n  --configfile config/big.yaml\n```", "no such path: config/big.yaml"),
     ("```sh\ndfml adopt\n```", "dfml knows no adopt"),
+    ("```sh\n./run.sh env A=b dfml adopt\n```", "dfml knows no adopt"),
     ("```sh\ncd x && dvc repro\n```", "no such path: dvc.yaml"),
     ("```yaml\nzoo: {modles: 3}\n```", "no config key zoo.modles"),
     ("```yaml\npools: {mine: {nets: []}}\n```", "no config key pools.mine.nets"),
