@@ -157,7 +157,7 @@ def configure_torch(threads: int, device: torch.device, *, tf32: bool = False) -
 
 @cache
 def _take_gradients_without_compiler() -> None:
-    """Let `torch.func.grad` leave out the import of torch's compiler, over two seconds of one core.
+    """Let `torch.func.grad` leave out the import of torch's compiler, more than a second of one core.
 
     All that it wants of it is to switch compiled autograd off, which nothing here has switched on. A torch that goes
     another way stays as it is.
