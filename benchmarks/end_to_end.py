@@ -27,7 +27,7 @@ from dfml.methods.base import Context
 from dfml.methods.free.loop import FreeLoop
 from dfml.methods.free.settings import FreeOfficialSettings
 from dfml.networks.build import build_network
-from dfml.networks.settings import NetworkSettings
+from dfml.networks.settings import LearnerSettings
 
 MODELS, SEED, SHOTS = 20, 0, 1
 # Patience is used up after eleven outer steps of ten episodes at the earliest.
@@ -67,7 +67,7 @@ def free_loop(
         cell=Cell("benchmark", "free_official", SHOTS, SEED),
         ways=WAYS,
         label_space="global",
-        learner=NetworkSettings(family="conv4", width=width),
+        learner=LearnerSettings(family="conv4", width=width),
         access="weights",
         settings=settings,
         adapts=None,

@@ -25,14 +25,14 @@ from dfml.methods.free.settings import FreeHeadsSettings, FreeOfficialSettings, 
 from dfml.methods.settings import MethodSettings
 from dfml.methods.stage import load_settings
 from dfml.methods.supervised.settings import SupervisedSettings
-from dfml.networks.settings import NetworkSettings
+from dfml.networks.settings import LearnerSettings
 from dfml.zoo.model import PoolModel
 from dfml.zoo.pool import Pool
 from support import manifests
 from support.inversion import recovered
 from support.zoo import CPU, SIDE, WAYS, WIDTH, QuietJob
 
-LEARNER = NetworkSettings(family="conv4", width=WIDTH)
+LEARNER = LearnerSettings(family="conv4", width=WIDTH)
 INVERSION = InversionSettings(latent=8, width=2, images_per_class=6, crop_padding=1, slots=3)
 FIVE = {"warmup": 1, "models_per_iteration": 2, "steps": 2}
 REPLAY = {"max_outer": 2, "episodes": 2, "queries": 3, "inner_steps": 2}

@@ -30,11 +30,12 @@ class NetworkSpec(Closed):
     ways: int = Field(ge=1, le=100_000)
     side: int | None = Field(ge=16, le=1024)
     stem_relu: bool = True
+    grid: int = Field(1, ge=1, le=8, exclude_if=lambda grid: grid == 1, description="of a Conv4 for any side")
     options: dict[str, JsonValue] = Field(default_factory=dict, description="of a network of somebody's own")
     code: str | None = Field(None, description="digest of the files that such a network is in")
 
     def __hash__(self) -> int:
-        return hash((self.architecture, self.ways, self.side, self.code))
+        return hash((self.architecture, self.ways, self.side, self.grid, self.code))
 
     @property
     def architecture(self) -> Architecture:

@@ -11,7 +11,7 @@ from dfml.catalogue import METHODS
 from dfml.errors import DataError
 from dfml.jobs.code_digest import missing_imports
 from dfml.methods.settings import missing_file
-from dfml.networks.settings import LearnerSettings
+from dfml.networks.settings import ArchitectureSettings
 from dfml.settings import Problem, unknown
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def unknown_families(config: "Experiment") -> Iterator[Problem]:
             yield Problem(f"{key}.options", f"`{network.family}` has no options; they are of networks of your own")
 
 
-def _networks(config: "Experiment") -> Iterator[tuple[str, LearnerSettings]]:
+def _networks(config: "Experiment") -> Iterator[tuple[str, ArchitectureSettings]]:
     """Every network of the configuration by its key."""
     yield from ((f"networks.{name}", network) for name, network in config.networks.items())
     yield "learner", config.learner
@@ -108,9 +108,9 @@ def trials(config: "Experiment") -> dict[str, Any]:
     own = config.custom_networks
     found: dict[tuple[str, int | None], dict[str, Any]] = {}
 
-    def add(key: str, network: LearnerSettings, side: int | None, sides: list[int]) -> None:
+    def add(key: str, network: ArchitectureSettings, side: int | None, sides: list[int]) -> None:
         if network.family in own:
-            plain = network.model_dump(include=set(LearnerSettings.model_fields))
+            plain = network.model_dump(include=set(ArchitectureSettings.model_fields))
             trial = {"key": key, "network": plain, "ways": config.ways, "side": side, "sides": sides}
             found.setdefault((key, side), trial)
 

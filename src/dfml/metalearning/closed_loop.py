@@ -34,9 +34,9 @@ def can_loop(network: nn.Module, device: torch.device) -> bool:
     return device.type == "cpu" and has_closed_forms(network)
 
 
-def any_side(network: nn.Module) -> bool:
-    """Whether the network ends in a global maximum and so takes any resolution."""
-    return isinstance(network, Conv4) and network.side is None
+def grid_of(network: nn.Module) -> int:
+    """To how many rows and columns a network for any resolution max-pools its last map; 0 of one for a single side."""
+    return network.grid if isinstance(network, Conv4) else 0
 
 
 def fine_tuned(
@@ -46,7 +46,7 @@ def fine_tuned(
     *,
     steps: int,
     learning_rate: float,
-    pool: bool,
+    grid: int,
     products: int | None = None,
 ) -> Weights:
     """The weights after gradient steps on a support set.
@@ -56,14 +56,14 @@ def fine_tuned(
         labels: ``[ways · shots]``.
         weights: where the steps start; unchanged.
         steps, learning_rate: of the inner loop.
-        pool: see :func:`any_side`.
+        grid: see :func:`grid_of`.
         products: as in :func:`dfml.networks.pieces.to_convolve`. Given, nothing is traced: inside ``vmap`` nothing can
             be, and on a GPU a recorded CUDA graph does as much.
     """
     given = _support_given(images, products)
     for _ in range(steps):
         weights = _as(_stepped, stepped, products)(
-            images, given, labels, weights, learning_rate=learning_rate, pool=pool
+            images, given, labels, weights, learning_rate=learning_rate, grid=grid
         )
     return weights
 
@@ -78,7 +78,7 @@ def episode_gradient(
     steps: int,
     learning_rate: float,
     first_order: bool,
-    pool: bool,
+    grid: int,
     products: int | None = None,
 ) -> tuple[Tensor, Tensor, Weights]:
     """Query loss and accuracy (a fraction) after fine-tuning, and the gradient of the former at ``weights``.
@@ -86,12 +86,12 @@ def episode_gradient(
     Args:
         support, query: normalised images ``[ways · shots, 3, side, side]`` and ``[ways · queries, …]``, channels last.
         support_labels, query_labels: of each of them.
-        weights, steps, learning_rate, pool: as in :func:`fine_tuned`.
+        weights, steps, learning_rate, grid: as in :func:`fine_tuned`.
         first_order: leave the second derivatives out (F43).
         products: as in :func:`fine_tuned`.
     """
     taken: list[tuple[Weights, Step]] = []
-    inner: dict[str, Any] = {"learning_rate": learning_rate, "pool": pool}
+    inner: dict[str, Any] = {"learning_rate": learning_rate, "grid": grid}
     if first_order:
         weights = fine_tuned(support, support_labels, weights, steps=steps, products=products, **inner)
     else:
@@ -100,7 +100,7 @@ def episode_gradient(
             step = _as(_step, one_step, products)(support, given, support_labels, weights, **inner)
             taken.append((weights, step))
             weights = step[0]
-    loss, accuracy, gradient = _as(_judged, judged, products)(query, query_labels, weights, pool=pool)
+    loss, accuracy, gradient = _as(_judged, judged, products)(query, query_labels, weights, grid=grid)
     for before, step in reversed(taken):
         gradient = _as(_step_back, step_back, products)(step, before, gradient, **inner)
     return loss, accuracy, gradient
@@ -131,12 +131,12 @@ def one_step(
     weights: Weights,
     *,
     learning_rate: float,
-    pool: bool,
+    grid: int,
     products: int | None = None,
 ) -> Step:
     """One gradient step on the mean cross-entropy; ``given``: the images or their patches."""
-    state = forward(images, given, weights, pool=pool, products=products)
-    back = backward(state, labels, weights, pool=pool, products=products)
+    state = forward(images, given, weights, grid=grid, products=products)
+    back = backward(state, labels, weights, grid=grid, products=products)
     return Step(_moved(weights, back.gradient, learning_rate), state, back)
 
 
@@ -146,21 +146,21 @@ def stepped(images: Tensor, given: Tensor, labels: Tensor, weights: Weights, **o
 
 
 def step_back(
-    step: Step, before: Weights, gradient: Weights, *, learning_rate: float, pool: bool, products: int | None = None
+    step: Step, before: Weights, gradient: Weights, *, learning_rate: float, grid: int, products: int | None = None
 ) -> Weights:
     """From the gradient with respect to the weights after a step that with respect to those ``before``."""
     _, state, back = step
-    product = hessian_product(state, back, before, gradient, pool=pool, products=products)
+    product = hessian_product(state, back, before, gradient, grid=grid, products=products)
     return _moved(gradient, product, learning_rate)
 
 
 def judged(
-    images: Tensor, labels: Tensor, weights: Weights, *, pool: bool, products: int | None = None
+    images: Tensor, labels: Tensor, weights: Weights, *, grid: int, products: int | None = None
 ) -> tuple[Tensor, Tensor, Weights]:
     """Mean cross-entropy and accuracy, scalars, and the gradient of the former."""
     given = images if products is None else to_convolve(images, products)
-    state = forward(images, given, weights, pool=pool, products=products)
-    back = backward(state, labels, weights, pool=pool, products=products)
+    state = forward(images, given, weights, grid=grid, products=products)
+    back = backward(state, labels, weights, grid=grid, products=products)
     return back.loss, (state.logits.argmax(1) == labels).float().mean(), back.gradient
 
 
@@ -169,7 +169,7 @@ def _moved(weights: Weights, direction: Weights, rate: float) -> Weights:
 
 
 def features_by_statistics(
-    images: Tensor, weights: Weights, *, support: int, together: bool, pool: bool
+    images: Tensor, weights: Weights, *, support: int, together: bool, grid: int
 ) -> tuple[Tensor, Tensor]:
     """Features of support and query images under the two sources of statistics (F21); the first convolution is shared.
 
@@ -178,7 +178,7 @@ def features_by_statistics(
         weights: of the network.
         support: how many they are.
         together: the other statistics are those of all images; otherwise of the queries alone.
-        pool: see :func:`any_side`.
+        grid: see :func:`grid_of`.
 
     Returns:
         Features of all images under the statistics of the support set, and of all images or of the queries under those
@@ -188,12 +188,12 @@ def features_by_statistics(
     z = F.conv2d(images, kernel, padding=1)
     pooled = largest_of_four(z)
     first = 0 if together else support
-    by_support = _passed(pooled, statistics(z[:support]), scale, weights, support, pool)
-    return by_support, _passed(pooled[first:], statistics(z[first:]), scale, weights, None, pool)
+    by_support = _passed(pooled, statistics(z[:support]), scale, weights, support, grid)
+    return by_support, _passed(pooled[first:], statistics(z[first:]), scale, weights, None, grid)
 
 
 def _passed(
-    pooled: Tensor, own: tuple[Tensor, Tensor], scale: Tensor, weights: Weights, support: int | None, pool: bool
+    pooled: Tensor, own: tuple[Tensor, Tensor], scale: Tensor, weights: Weights, support: int | None, grid: int
 ) -> Tensor:
     """Features, from the first convolution pooled and its statistics; ``support``: the images that later ones use."""
     x = _scaled(pooled, own, scale, weights[2])
@@ -201,7 +201,7 @@ def _passed(
         kernel, scale, _ = turned(*weights[3 * number : 3 * number + 2])
         z = F.conv2d(x, kernel, padding=1)
         x = _scaled(largest_of_four(z), statistics(z[:support]), scale, weights[3 * number + 2])
-    return flattened(x, pool)
+    return flattened(x, grid)
 
 
 def _scaled(pooled: Tensor, own: tuple[Tensor, Tensor], scale: Tensor, shift: Tensor) -> Tensor:

@@ -71,9 +71,9 @@ def fine_tuned(
     """What :func:`adapt` gives, as values that nothing is differentiated through; arguments as there."""
     start = {name: p.detach() for name, p in parameters.items()}
     if closed_loop.can_loop(network, images.device):
-        pool = closed_loop.any_side(network)
+        grid = closed_loop.grid_of(network)
         weights = closed_loop.fine_tuned(
-            images, labels, weights_of(start), steps=steps, learning_rate=learning_rate, pool=pool
+            images, labels, weights_of(start), steps=steps, learning_rate=learning_rate, grid=grid
         )
         return start | dict(zip(NAMES, weights, strict=True))
     with torch.enable_grad():

@@ -167,17 +167,17 @@ class Learner:
         """As :meth:`all_scores`; the first convolution serves both batch-norm modes."""
         network, first = self.encoders[0], len(support)
         support, queries = _at(support, self.sides[0]), _at(queries, self.sides[0])
-        images, pool = _join(support, queries, in_transform=False), closed_loop.any_side(network)
+        images, grid = _join(support, queries, in_transform=False), closed_loop.grid_of(network)
         scores: dict[tuple[str, str], Tensor] = {}
         own = weights_of(dict(network.named_parameters()))
-        by_support, transductive = closed_loop.both_features(images, own, support=first, together=True, pool=pool)
+        by_support, transductive = closed_loop.both_features(images, own, support=first, together=True, grid=grid)
         for mode, features in (("transductive", transductive), ("support", by_support)):
             for rule in CENTROID_RULES:
                 scores[rule, mode] = centroid_scores(features[:first], features[first:], labels, ways, rule)
         if "finetune" in self.rules:
             adapted = self.finetuned(support, labels)
             by_support, transductive = closed_loop.both_features(
-                images, weights_of(adapted), support=first, together=False, pool=pool
+                images, weights_of(adapted), support=first, together=False, grid=grid
             )
             for mode, features in (("transductive", transductive), ("support", by_support[first:])):
                 scores["finetune", mode] = F.linear(features, adapted["head.weight"], adapted["head.bias"])

@@ -138,7 +138,7 @@ class _Episode:
             steps=self.steps,
             learning_rate=self.learning_rate,
             first_order=self.first_order,
-            pool=closed_loop.any_side(self.network),
+            grid=closed_loop.grid_of(self.network),
             products=products,
         )
         known = dict(zip(NAMES, found, strict=True))

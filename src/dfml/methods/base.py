@@ -122,7 +122,8 @@ class Context:
 
     def learner_spec(self, side: int | None) -> NetworkSpec:
         """The meta-learner's network for images of ``side`` pixels; None for any resolution."""
-        return describe(self.learner, ways=self.ways, side=side)
+        grid = 1 if side else self.learner.grid
+        return describe(self.learner, ways=self.ways, side=side, grid=grid)
 
     def new_learner(self, side: int | None) -> Classifier:
         """A freshly initialised meta-learner; the same weights for every method at one seed."""

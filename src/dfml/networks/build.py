@@ -40,7 +40,7 @@ def build_network(spec: NetworkSpec, *, generator: torch.Generator | None = None
     """Build a classifier with ``features(images)``, ``head`` and ``feature_size``.
 
     Args:
-        spec: family, width, ways and side; ``side=None`` is Conv4's any-resolution form.
+        spec: family, width, ways, side and grid; ``side=None`` is Conv4's any-resolution form.
         generator: source of the initial weights; without it the weights are about to be loaded.
         episodic: batch norms use each batch's own statistics (see :class:`EpisodicBatchNorm2d`).
 
@@ -53,7 +53,7 @@ def build_network(spec: NetworkSpec, *, generator: torch.Generator | None = None
     with torch.random.fork_rng(devices=[]):
         network: Classifier
         if spec.family == "conv4":
-            network = Conv4(ways=spec.ways, width=spec.width, side=spec.side, episodic=episodic)
+            network = Conv4(ways=spec.ways, width=spec.width, side=spec.side, grid=spec.grid, episodic=episodic)
         else:
             blocks = BLOCKS_PER_STAGE[spec.family]
             network = ResNet(

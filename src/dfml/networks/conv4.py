@@ -10,11 +10,14 @@ from dfml.networks.classifier import Classifier
 class Conv4(Classifier):
     """Four blocks of convolution, batch norm, max pool and ReLU, then a linear head.
 
-    Images ``[B, 3, side, side]`` to logits ``[B, ways]``. With ``side=None`` a global max pool takes any resolution.
+    Images ``[B, 3, side, side]`` to logits ``[B, ways]``. With ``side=None`` images of any side are taken: the last
+    block's output is max-pooled to ``grid`` x ``grid`` places, 1 as published.
     Pooling comes before the ReLU: the two commute, and the ReLU then touches a quarter of the values.
     """
 
-    def __init__(self, *, ways: int, width: int = 32, side: int | None = 32, episodic: bool = False) -> None:
+    def __init__(
+        self, *, ways: int, width: int = 32, side: int | None = 32, grid: int = 1, episodic: bool = False
+    ) -> None:
         super().__init__()
         blocks = []
         for channels in (3, width, width, width):
@@ -26,8 +29,9 @@ class Conv4(Classifier):
             ]
         self.blocks = nn.Sequential(*blocks)
         self.side = side
-        self.pool = nn.AdaptiveMaxPool2d(1) if side is None else nn.Identity()
-        self.feature_size = width if side is None else width * (side // 16) ** 2
+        self.grid = grid if side is None else 0
+        self.pool = nn.Identity() if side else nn.AdaptiveMaxPool2d(grid)
+        self.feature_size = width * (side // 16 if side else grid) ** 2
         self.head = nn.Linear(self.feature_size, ways)
 
     def features(self, images: Tensor) -> Tensor:

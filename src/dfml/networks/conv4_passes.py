@@ -135,16 +135,14 @@ class Backward(NamedTuple):
     blocks: tuple[BlockGradient, ...]
 
 
-def forward(
-    images: Tensor, given: Tensor, weights: Weights, *, pool: bool = False, products: int | None = None
-) -> Forward:
+def forward(images: Tensor, given: Tensor, weights: Weights, *, grid: int = 0, products: int | None = None) -> Forward:
     """One pass over images.
 
     Args:
         images: normalised.
         given: the images once more, or their :func:`patches`, which pay where many passes are over the same ones.
         weights: of the network.
-        pool: the network takes any resolution, by a global maximum at its end.
+        grid: the network takes any resolution, as it max-pools to so many rows and columns at its end; 0: it does not.
         products: see :func:`to_convolve`; the same in all passes of a step.
     """
     blocks: list[Block] = []
@@ -154,7 +152,7 @@ def forward(
             given = to_convolve(x, products)
         blocks.append(_block(x, given, *weights[3 * number : 3 * number + 3]))
         x = blocks[-1].out
-    features = flattened(x, pool)
+    features = flattened(x, grid)
     return Forward(torch.addmm(weights[-1], features, weights[-2].T), features, tuple(blocks))
 
 
@@ -169,7 +167,7 @@ def _block(x: Tensor, given: Tensor, kernel: Tensor, scale: Tensor, shift: Tenso
 
 
 def backward(
-    state: Forward, labels: Tensor, weights: Weights, *, pool: bool = False, products: int | None = None
+    state: Forward, labels: Tensor, weights: Weights, *, grid: int = 0, products: int | None = None
 ) -> Backward:
     """Mean cross-entropy of the answers and its gradient; ``labels`` ``[B]``, the rest as given to :func:`forward`."""
     state = Forward(*state)
@@ -178,18 +176,18 @@ def backward(
     loss = -(log_softmax * one_hot).sum() / len(labels)
     softmax = log_softmax.exp()
     error = (softmax - one_hot) / len(labels)
-    gradient, blocks = backward_from(state, error, weights, pool=pool, products=products)
+    gradient, blocks = backward_from(state, error, weights, grid=grid, products=products)
     return Backward(loss, gradient, softmax, error, blocks)
 
 
 def backward_from(
-    state: Forward, error: Tensor, weights: Weights, *, pool: bool = False, products: int | None = None
+    state: Forward, error: Tensor, weights: Weights, *, grid: int = 0, products: int | None = None
 ) -> tuple[Weights, tuple[BlockGradient, ...]]:
     """The gradient of a loss with respect to the weights, from ``error``, that with respect to the logits."""
     state = Forward(*state)
     found: list[Tensor] = []
     blocks: list[BlockGradient] = []
-    g = _to_images(error @ weights[-2], state, pool)
+    g = _to_images(error @ weights[-2], state, grid)
     for number in reversed(range(BLOCKS)):
         block = Block(*state.blocks[number])
         g = _aten.threshold_backward(g, block.out, 0)
@@ -227,7 +225,7 @@ def hessian_product(
     weights: Weights,
     direction: Weights,
     *,
-    pool: bool = False,
+    grid: int = 0,
     products: int | None = None,
 ) -> Weights:
     """The Hessian of the mean cross-entropy with respect to the weights, times ``direction``."""
@@ -252,12 +250,12 @@ def hessian_product(
         kept.append(_Moved(kernel, scale, None if x is None else given, z, m, q, normal, of_normal))
         x = _aten.threshold_backward(out, block.out, 0)
     assert x is not None
-    features = _features_along(x, state, pool)
+    features = _features_along(x, state, grid)
     logits = torch.addmm(direction[-1], state.features, direction[-2].T).addmm_(features, weights[-2].T)
     error = back.softmax * (logits - (back.softmax * logits).sum(1, keepdim=True)) / len(logits)
     to_head = error.T @ state.features + back.error.T @ features
     found: list[Tensor] = []
-    g = _to_images(error @ weights[-2] + back.error @ direction[-2], state, pool)
+    g = _to_images(error @ weights[-2] + back.error @ direction[-2], state, grid)
     for number in reversed(range(BLOCKS)):
         block, gradient, own = Block(*state.blocks[number]), BlockGradient(*back.blocks[number]), kept[number]
         g = _aten.threshold_backward(g, block.out, 0)
@@ -280,21 +278,20 @@ def hessian_product(
     return (*found, to_head, error.sum(0))
 
 
-def _features_along(x: Tensor, state: Forward, pool: bool) -> Tensor:
+def _features_along(x: Tensor, state: Forward, grid: int) -> Tensor:
     """The derivative of the features, from that of the last block's output."""
-    if not pool:
-        return x.flatten(1)
-    return x.flatten(2).gather(2, _largest(state)).squeeze(2)
+    return gathered(x, _largest(state, grid)).flatten(1) if grid else x.flatten(1)
 
 
-def _to_images(features: Tensor, state: Forward, pool: bool) -> Tensor:
+def _to_images(features: Tensor, state: Forward, grid: int) -> Tensor:
     """Gradients by feature ``[B, feature_size]`` at the output of the last block."""
     last = Block(*state.blocks[-1]).out
-    if pool:
-        features = torch.zeros_like(last.flatten(2)).scatter(2, _largest(state), features[:, :, None])
+    if grid:
+        place = _largest(state, grid).flatten(2)  # of two cells that overlap it may be one place
+        features = torch.zeros_like(last.flatten(2)).scatter_add(2, place, features.view(place.shape))
     return features.view(last.shape).contiguous(memory_format=torch.channels_last)
 
 
-def _largest(state: Forward) -> Tensor:
-    """Where the global maximum of the last block's output is, ``[B, C, 1]``."""
-    return Block(*state.blocks[-1]).out.flatten(2).max(2, keepdim=True).indices
+def _largest(state: Forward, grid: int) -> Tensor:
+    """Where the maxima of the last block's output are, ``[B, C, grid, grid]``."""
+    return F.adaptive_max_pool2d(Block(*state.blocks[-1]).out, grid, return_indices=True)[1]

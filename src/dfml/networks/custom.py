@@ -17,7 +17,7 @@ from dfml.errors import DfmlError
 from dfml.files.user_code import load_file, said
 from dfml.jobs.code_digest import file_digest
 from dfml.networks.classifier import Classifier
-from dfml.networks.settings import LearnerSettings
+from dfml.networks.settings import ArchitectureSettings
 
 # Which files this process was told of: no other is ever run, whatever a manifest says.
 _files: dict[str, Path] = {}
@@ -34,7 +34,9 @@ def register_networks(files: Mapping[str, str]) -> None:
     _files.update({family: Path(file).expanduser() for family, file in files.items()})
 
 
-def describe(network: LearnerSettings, *, ways: int, side: int | None, stem_relu: bool = True) -> NetworkSpec:
+def describe(
+    network: ArchitectureSettings, *, ways: int, side: int | None, stem_relu: bool = True, grid: int = 1
+) -> NetworkSpec:
     """The description of a network with these settings.
 
     Args:
@@ -42,6 +44,7 @@ def describe(network: LearnerSettings, *, ways: int, side: int | None, stem_relu
         ways: outputs.
         side: of the images in pixels; None for any.
         stem_relu: of a ResNet.
+        grid: of a Conv4 for any side.
 
     Raises:
         DfmlError: it is of a family that nobody knows.
@@ -52,6 +55,7 @@ def describe(network: LearnerSettings, *, ways: int, side: int | None, stem_relu
         ways=ways,
         side=side,
         stem_relu=stem_relu or network.family not in RESNETS,
+        grid=grid,
         options=network.options,
         code=None if network.family in FAMILIES else _code(network.family),
     )

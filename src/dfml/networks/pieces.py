@@ -59,9 +59,9 @@ def largest_of_four(z: Tensor) -> Tensor:
     return torch.maximum(rows[..., 0:width:2], rows[..., 1:width:2])
 
 
-def flattened(x: Tensor, pool: bool) -> Tensor:
-    """Features ``[B, feature_size]`` of the last block's output; ``pool``: its global maximum."""
-    return (F.adaptive_max_pool2d(x, 1) if pool else x).flatten(1)
+def flattened(x: Tensor, grid: int) -> Tensor:
+    """Features ``[B, feature_size]`` of the last block's output, max-pooled to ``grid`` x ``grid`` places unless 0."""
+    return (F.adaptive_max_pool2d(x, grid) if grid else x).flatten(1)
 
 
 def patches(images: Tensor) -> Tensor:

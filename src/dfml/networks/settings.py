@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dfml.artefacts.zoo import FAMILIES, Architecture, architecture
 from dfml.settings import Name, Section
 
 
-class LearnerSettings(Section):
-    """The network that is meta-learned."""
+class ArchitectureSettings(Section):
+    """A network family at one width."""
 
     family: Name = Field(
         "conv4",
@@ -30,8 +30,26 @@ class LearnerSettings(Section):
         return architecture(self.family, self.width, self.options, stem_relu=stem_relu)
 
 
-class NetworkSettings(LearnerSettings):
-    """A network family at one width; its name in `networks` is the architecture in paths and tables."""
+class LearnerSettings(ArchitectureSettings):
+    """The network that is meta-learned."""
+
+    grid: int = Field(
+        1,
+        ge=1,
+        le=8,
+        description="A Conv4 for images of several sides keeps the maximum of each channel in so many rows and "
+        "columns; 1 as published.",
+    )
+
+    @model_validator(mode="after")
+    def _pools(self) -> "LearnerSettings":
+        if self.grid > 1 and self.family != "conv4":
+            raise ValueError(f"grid: a {self.family} pools in its own way; leave grid at 1")
+        return self
+
+
+class NetworkSettings(ArchitectureSettings):
+    """The same of a zoo; its name in `networks` is the architecture in paths and tables."""
 
     models: int | None = Field(
         None, ge=1, le=10_000, description="Models of this network in a zoo; null takes `zoo.models`."

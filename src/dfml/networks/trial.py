@@ -21,7 +21,7 @@ from dfml.networks.batch_norm import EpisodicBatchNorm2d, statistics_of_first
 from dfml.networks.build import build_network, outline
 from dfml.networks.classifier import Classifier
 from dfml.networks.custom import describe, register_networks
-from dfml.networks.settings import LearnerSettings
+from dfml.networks.settings import ArchitectureSettings
 
 IMAGES = 6
 
@@ -150,7 +150,7 @@ def main() -> int:
     register_networks(told["files"])
     for one in told["networks"]:
         try:
-            settings = LearnerSettings.model_validate(one["network"])
+            settings = ArchitectureSettings.model_validate(one["network"])
             check_network(describe(settings, ways=one["ways"], side=one["side"]), one["sides"])
         except DfmlError as error:
             side = "any side" if one["side"] is None else f"side {one['side']}"

@@ -35,7 +35,7 @@ class ClosedStep:
             labels: ``[B]``.
         """
         weights = weights_of(self._parameters)
-        gradients, statistics = _lesson(images, labels, weights, pool=self.network.side is None)
+        gradients, statistics = _lesson(images, labels, weights, grid=self.network.grid)
         for block, (mean, variance) in enumerate(statistics):
             bias, norm = self._state[f"blocks.{4 * block}.bias"], f"blocks.{4 * block + 1}"
             self._state[f"{norm}.running_mean"].lerp_(mean + bias, MOMENTUM)
@@ -46,15 +46,15 @@ class ClosedStep:
 
 
 def lesson(
-    images: Tensor, labels: Tensor, weights: Weights, *, pool: bool
+    images: Tensor, labels: Tensor, weights: Weights, *, grid: int
 ) -> tuple[Weights, tuple[tuple[Tensor, Tensor], ...]]:
     """Gradients of the mean cross-entropy, and of each block the mean and unbiased variance of its convolution."""
-    state = forward(images, images, weights, pool=pool)
+    state = forward(images, images, weights, grid=grid)
     statistics = []
     for block in state.blocks:
         count = values_of_a_channel(block.z)  # traced, the quotient of two of them would be of single precision
         statistics.append((block.mean * block.sign, (block.rstd**-2 - EPS) * count / (count - 1)))
-    return backward(state, labels, weights, pool=pool).gradient, tuple(statistics)
+    return backward(state, labels, weights, grid=grid).gradient, tuple(statistics)
 
 
 _lesson = Traced(lesson)

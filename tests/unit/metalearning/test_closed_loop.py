@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from dfml.compute import traced
-from dfml.metalearning import closed_loop
-from dfml.metalearning.closed_loop import any_side, both_features, can_loop
+from dfml.metalearning.closed_loop import both_features, can_loop, grid_of
 from dfml.metalearning.inner_loop import adapt, fine_tuned, fine_tuned_head, parameters_of
 from dfml.metalearning.meta_gradient import meta_gradient
 from dfml.networks.batch_norm import statistics_of_first
@@ -22,9 +21,9 @@ def soon(monkeypatch):
     monkeypatch.setattr(traced, "CALLS_BEFORE", 2)
 
 
-@pytest.fixture(params=[SIDE, None], ids=["own side", "any side"])
+@pytest.fixture(params=[{}, {"side": None}, {"side": None, "grid": 2}], ids=["own side", "any side", "a grid of four"])
 def form(request):
-    return encoder(spec=SPEC.model_copy(update={"side": request.param})).double()
+    return encoder(spec=SPEC.model_copy(update=request.param)).double()
 
 
 def images(count, seed=1):
@@ -75,7 +74,7 @@ def test_features_are_the_networks_under_both_sources_of_statistics(form, togeth
         with statistics_of_first(form, support):
             by_support = form.features(all_images)
     for _ in range(4):
-        found = both_features(all_images, weights, support=support, together=together, pool=any_side(form))
+        found = both_features(all_images, weights, support=support, together=together, grid=grid_of(form))
         torch.testing.assert_close(found[0], by_support, rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(found[1], transductive, rtol=1e-10, atol=1e-10)
 
@@ -83,4 +82,4 @@ def test_features_are_the_networks_under_both_sources_of_statistics(form, togeth
 def test_a_gpu_and_other_networks_do_without():
     assert can_loop(encoder(), torch.device("cpu")) and not can_loop(encoder(), torch.device("cuda"))
     assert not can_loop(torch.nn.Linear(2, 2), torch.device("cpu"))
-    assert closed_loop.any_side(encoder(spec=SPEC.model_copy(update={"side": None}))) and not any_side(encoder())
+    assert grid_of(encoder()) == 0 and grid_of(encoder(spec=SPEC.model_copy(update={"side": None, "grid": 2}))) == 2

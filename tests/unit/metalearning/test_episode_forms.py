@@ -42,9 +42,9 @@ TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
 WITH_TF32 = 0.1
 
 
-def network_of(side, *, width=4):
+def network_of(side, *, width=4, grid=1):
     """A Conv4 whose batch norms have scales of both signs."""
-    spec = NetworkSpec(family="conv4", width=width, ways=WAYS, side=side)
+    spec = NetworkSpec(family="conv4", width=width, ways=WAYS, side=side, grid=grid)
     network = build_network(spec, generator=generator(0), episodic=True)
     with torch.no_grad():
         for block in range(4):
@@ -113,10 +113,12 @@ def test_rounding_as_tf32_does_leaves_the_direction(form, first_order):
     assert F.cosine_similarity(gradient, expected, dim=0) > 1 - WITH_TF32**2
 
 
-@pytest.mark.parametrize(("own", "side"), [(22, 22), (None, 20)], ids=["with a remainder", "any side"])
+@pytest.mark.parametrize(
+    ("own", "side", "grid"), [(22, 22, 1), (None, 20, 1), (None, 48, 2)], ids=["with a remainder", "any side", "a grid"]
+)
 @pytest.mark.parametrize("form", FORMS)
-def test_so_it_is_at_other_sides_and_with_scales_of_both_signs(form, own, side):
-    network = network_of(own).double()
+def test_so_it_is_at_other_sides_and_with_scales_of_both_signs(form, own, side, grid):
+    network = network_of(own, grid=grid).double()
     support, query = (images.double() for images in episodes(2, side))
     start = parameters_of(network)
     loss, _, gradient = plain_meta_gradient(network, start, support, query, first_order=False)

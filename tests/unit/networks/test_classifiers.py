@@ -49,12 +49,27 @@ def test_the_head_answers_from_the_features(family, side):
     assert torch.equal(network(images), network.head(features))
 
 
-def test_any_resolution_form_takes_small_and_large_images():
-    network = built(side=None).eval()
-    for side in (32, 84):
+@pytest.mark.parametrize("grid", [1, 2])
+def test_any_resolution_form_takes_small_and_large_images(grid):
+    network = built(side=None, grid=grid).eval()
+    assert network.feature_size == 4 * grid**2
+    for side in (16, 32, 84):
         logits = network(torch.rand(2, 3, side, side))
         assert logits.shape == (2, 3)
         assert logits.isfinite().all()
+
+
+def test_a_grid_as_fine_as_the_last_map_keeps_all_of_it():
+    """Two places a row are all that four halvings leave of 32 pixels."""
+    own, of_any_side = built(side=32).eval(), built(side=None, grid=2).eval()
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(own(images), of_any_side(images))
+
+
+def test_a_description_names_a_grid_only_where_there_is_one():
+    """So files of networks without one are, to the byte, those of before."""
+    assert "grid" not in spec(side=None).model_dump()
+    assert NetworkSpec(**spec(side=None, grid=2).model_dump()).grid == 2
 
 
 def test_a_fixed_head_names_the_side_it_wants():

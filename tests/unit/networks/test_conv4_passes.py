@@ -22,12 +22,12 @@ from support.learners import generator
 
 WAYS, WIDTH, IMAGES = 3, 4, 6
 # Sides that pooling halves without a remainder and with one, and the form for any side.
-FORMS = [(16, False), (22, False), (20, True)]
+FORMS = [(16, 0), (22, 0), (20, 1), (36, 2), (84, 2), (48, 3)]
 
 
-def network(side, pool, *, family="conv4"):
+def network(side, grid, *, family="conv4"):
     """An episodic network in float64; scales of both signs."""
-    spec = NetworkSpec(family=family, width=WIDTH, ways=WAYS, side=None if pool else side)
+    spec = NetworkSpec(family=family, width=WIDTH, ways=WAYS, side=None if grid else side, grid=grid or 1)
     built = build_network(spec, generator=generator(0), episodic=True).double()
     draws = generator(1)
     with torch.no_grad():
@@ -69,32 +69,32 @@ def as_products(request, monkeypatch):
     return request.param > 0
 
 
-@pytest.mark.parametrize(("side", "pool"), FORMS)
-def test_answers_are_the_networks(side, pool):
-    built, (images, _) = network(side, pool), data(side)
+@pytest.mark.parametrize(("side", "grid"), FORMS)
+def test_answers_are_the_networks(side, grid):
+    built, (images, _) = network(side, grid), data(side)
     for given in (images, pieces.patches(images)):
-        found = forward(images, given, weights_of(dict(built.named_parameters())), pool=pool)
+        found = forward(images, given, weights_of(dict(built.named_parameters())), grid=grid)
         torch.testing.assert_close(found.logits, built(images).detach(), rtol=1e-11, atol=1e-11)
         torch.testing.assert_close(found.features, built.features(images).detach(), rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize(("side", "pool"), FORMS)
-def test_gradients_and_products_with_the_hessian_are_those_of_autograd(side, pool):
-    built, (images, labels) = network(side, pool), data(side)
+@pytest.mark.parametrize(("side", "grid"), FORMS)
+def test_gradients_and_products_with_the_hessian_are_those_of_autograd(side, grid):
+    built, (images, labels) = network(side, grid), data(side)
     weights = weights_of(dict(built.named_parameters()))
     loss = loss_of(built, images, labels)
     draws = generator(3)
     direction = tuple(torch.randn(w.shape, dtype=w.dtype, generator=draws) for w in weights)
-    state = forward(images, images, weights, pool=pool)
-    back = backward(state, labels, weights, pool=pool)
+    state = forward(images, images, weights, grid=grid)
+    back = backward(state, labels, weights, grid=grid)
     torch.testing.assert_close(back.loss, loss(*weights))
     close(back.gradient, torch.autograd.functional.vjp(loss, weights)[1])
-    found = hessian_product(state, back, weights, direction, pool=pool)
+    found = hessian_product(state, back, weights, direction, grid=grid)
     close(found, torch.autograd.functional.hvp(loss, weights, direction)[1])
 
 
 def test_the_bias_of_a_convolution_is_rightly_left_out():
-    built, (images, labels) = network(16, False), data(16)
+    built, (images, labels) = network(16, 0), data(16)
     gradients = torch.autograd.grad(F.cross_entropy(built(images), labels), list(built.parameters()))
     left_out = {name: g for (name, _), g in zip(built.named_parameters(), gradients, strict=True) if name not in NAMES}
     assert {name.split(".")[2] for name in left_out} == {"bias"} and len(left_out) == 4
@@ -102,7 +102,7 @@ def test_the_bias_of_a_convolution_is_rightly_left_out():
 
 
 def test_a_scale_of_zero_gives_finite_numbers():
-    built, (images, labels) = network(16, False), data(16)
+    built, (images, labels) = network(16, 0), data(16)
     with torch.no_grad():
         built.blocks[1].weight[0] = 0
     weights = weights_of(dict(built.named_parameters()))
@@ -114,7 +114,7 @@ def test_a_scale_of_zero_gives_finite_numbers():
 
 def test_states_survive_as_plain_tuples():
     """As which a traced function returns them."""
-    built, (images, labels) = network(16, False), data(16)
+    built, (images, labels) = network(16, 0), data(16)
     weights = weights_of(dict(built.named_parameters()))
     state = forward(images, images, weights)
     plain = (state.logits, state.features, tuple(tuple(block) for block in state.blocks))
@@ -125,7 +125,7 @@ def test_states_survive_as_plain_tuples():
 
 def test_which_networks_have_closed_forms():
     spec = NetworkSpec(family="conv4", width=WIDTH, ways=WAYS, side=16)
-    assert has_closed_forms(network(16, False)) and has_closed_forms(network(16, True))
+    assert has_closed_forms(network(16, 0)) and has_closed_forms(network(16, 1))
     assert not has_closed_forms(build_network(spec))
     resnet = NetworkSpec(family="resnet10", width=WIDTH, ways=WAYS, side=None)
     assert not has_closed_forms(build_network(resnet, episodic=True))

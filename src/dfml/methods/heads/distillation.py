@@ -16,7 +16,7 @@ from dfml.compute.optimisers import Adam
 from dfml.compute.placement import channels_last, send
 from dfml.compute.traced import Traced
 from dfml.imaging.pixels import normalise
-from dfml.metalearning.closed_loop import any_side, can_loop
+from dfml.metalearning.closed_loop import can_loop, grid_of
 from dfml.metalearning.distillation import draw_heads
 from dfml.methods.heads.questions import ABSENT, Questions
 from dfml.methods.heads.settings import HeadsSettings
@@ -125,8 +125,8 @@ class HeadsDistillation:
         parameters = dict(self.backbone.named_parameters())
         moved = [*(parameters[name] for name in NAMES[:-2]), self.weights, self.biases]
         weights = tuple(p.detach() for p in moved)
-        pool, temperature = any_side(self.backbone), self.settings.temperature
-        loss, gradients = _lesson(inputs, targets, weighting, weights, temperature=temperature, pool=pool)
+        grid, temperature = grid_of(self.backbone), self.settings.temperature
+        loss, gradients = _lesson(inputs, targets, weighting, weights, temperature=temperature, grid=grid)
         return loss, zip(moved, gradients, strict=True)
 
     @torch.no_grad()
@@ -157,12 +157,12 @@ def _divergence(logits: Tensor, targets: Tensor, weighting: Tensor, temperature:
 
 
 def lesson(
-    inputs: Tensor, targets: Tensor, weighting: Tensor, weights: Weights, *, temperature: float, pool: bool
+    inputs: Tensor, targets: Tensor, weighting: Tensor, weights: Weights, *, temperature: float, grid: int
 ) -> tuple[Tensor, Weights]:
     """The loss of a step on a Conv4 and its gradient, without autograd; ``weights`` end with those of the heads."""
-    state = forward(inputs, inputs, weights, pool=pool)
+    state = forward(inputs, inputs, weights, grid=grid)
     loss, error = _divergence(state.logits, targets, weighting, temperature)
-    gradient, _ = backward_from(state, error, weights, pool=pool)
+    gradient, _ = backward_from(state, error, weights, grid=grid)
     return loss, gradient
 
 

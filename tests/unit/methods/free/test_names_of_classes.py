@@ -12,7 +12,7 @@ from dfml.evaluation.settings import EvaluationSettings
 from dfml.inversion.settings import InversionSettings
 from dfml.metalearning.store import load_learner
 from dfml.methods.free.settings import FreeSettings
-from dfml.networks.settings import NetworkSettings
+from dfml.networks.settings import LearnerSettings
 from support import lab
 from support.cells import fit_cell, write_inversion
 from support.repository import ROOT
@@ -58,7 +58,7 @@ def learner_of(folder, icons, shown, called):
     inversion = write_inversion(folder / "inversion", pool, settings=INVERSION, side=lab.SIDE, images=images)
     inputs = {"zoos": [folder / "zoo"], "inversion": inversion, "inversion_settings": INVERSION, "ways": WAYS}
     options = FreeSettings(**OPTIONS, replay=REPLAY).resolved(INVERSION).model_dump(mode="json")
-    made = fit_cell(folder / "learner", "free", options, learner=NetworkSettings(family="conv4", width=8), **inputs)
+    made = fit_cell(folder / "learner", "free", options, learner=LearnerSettings(family="conv4", width=8), **inputs)
     return load_learner(made, steps=10, learning_rate=0.03, device=CPU)[1][-1]
 
 
