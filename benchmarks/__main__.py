@@ -13,6 +13,7 @@ BENCHMARKS = {
     "use": ("Use of a learner", use.cases),
     "inversion": ("Inversion", inversion.cases),
     "zoo": ("Zoo training", zoo.cases),
+    "zoo_bfloat16": ("Zoo training in bfloat16 beside float32", zoo.bfloat16_cases),
     "end_to_end": ("FREE end to end", end_to_end.cases),
     "workflow": ("Planning", workflow.cases),
     "forms": ("Forms of the meta-step", forms.cases),

@@ -35,11 +35,29 @@ def case(side: int, *, models: int, epochs: int, images: int = 2400, rounds: int
     )
 
 
+def bfloat16_case(width: int, *, models: int, images: int) -> Case:
+    """Training steps of ResNet-18 in bfloat16 beside the same in float32."""
+    options = {"side": 32, "models": models, "epochs": 1, "images": images, "family": "resnet18", "width": width}
+    return Case(
+        f"zoo, {models} ResNet-18-{width} 32 px, bfloat16 beside float32 (per model)",
+        Arm("benchmarks.zoo:ours", options | {"bfloat16": True}),
+        Arm("benchmarks.zoo:ours", options),
+        units=models,
+        rounds=3,
+    )
+
+
 def cases(device: str) -> Sequence[Case]:
     """Enough models to fill the machine; on a GPU a hundred, on a CPU a few."""
     if device == "cpu":
         return [case(32, models=4, epochs=2), case(84, models=2, epochs=1, images=1200)]
     return [case(32, models=100, epochs=3), case(84, models=100, epochs=2)]
+
+
+def bfloat16_cases(device: str) -> Sequence[Case]:
+    """ResNets of the width of `config/paper_cpu.yaml` and of the published one."""
+    images = 640 if device == "cpu" else 2400
+    return [bfloat16_case(width, models=2 if device == "cpu" else 16, images=images) for width in (16, 64)]
 
 
 def _task(index: int, side: int, images: int, device: torch.device) -> ModelTask:
@@ -53,11 +71,23 @@ def _task(index: int, side: int, images: int, device: torch.device) -> ModelTask
     return ModelTask(part(images), part(images // 4), part(1))
 
 
-def ours(*, device: torch.device, side: int, models: int, epochs: int, images: int) -> Callable[[], None]:
+def ours(
+    *,
+    device: torch.device,
+    side: int,
+    models: int,
+    epochs: int,
+    images: int,
+    family: str = "conv4",
+    width: int = WIDTH,
+    bfloat16: bool = False,
+) -> Callable[[], None]:
     """Dfml's training."""
-    adam = {"optimiser": "adam", "learning_rate": 0.01, "schedule": "multistep", "milestones": [70], "gamma": 0.2}
-    settings = ZooSettings.model_validate({"epochs": epochs, "batch_size": 128, "augment": "none", "conv4": adam})
-    spec = NetworkSpec(family="conv4", width=WIDTH, ways=WAYS, side=side)
+    recipe = {"learning_rate": 0.01, "schedule": "multistep", "milestones": [70], "gamma": 0.2, "bfloat16": bfloat16}
+    settings = ZooSettings.model_validate(
+        {"epochs": epochs, "batch_size": 128, "augment": "none", "conv4": recipe, "resnet": recipe}
+    )
+    spec = NetworkSpec(family=family, width=width, ways=WAYS, side=side)
     half = torch.full((3,), 0.5, device=device)
     tasks = [_task(index, side, images, device) for index in range(min(models, 8))]
 

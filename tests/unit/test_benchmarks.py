@@ -105,6 +105,10 @@ def test_an_arm_that_fails_ends_the_benchmark(capfd):
     ("target", "options"),
     [
         ("benchmarks.zoo:ours", {"side": 16, "models": 2, "epochs": 1, "images": 300}),
+        (
+            "benchmarks.zoo:ours",
+            {"side": 16, "models": 1, "epochs": 1, "images": 150, "family": "resnet18", "width": 2, "bfloat16": True},
+        ),
         ("benchmarks.zoo:reference", {"side": 16, "models": 2, "epochs": 1, "images": 300}),
         ("benchmarks.growth:loading", {"models": 2}),
         ("benchmarks.growth:inverting", {"models": 4}),

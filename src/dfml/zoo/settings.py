@@ -94,6 +94,11 @@ class OptimiserSettings(Section):
         (70,), strict=False, description="Epochs of decay (multistep only)."
     )
     gamma: float = Field(0.2, gt=0, le=1, description="Decay factor at a milestone (multistep only).")
+    bfloat16: bool = Field(
+        False,
+        description="Training steps compute in bfloat16 what PyTorch's autocast does in it; weights and measurements "
+        "stay float32. For ResNets, on a processor or GPU that has it.",
+    )
 
     _no_repetition = field_validator("milestones")(distinct)
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -170,7 +171,12 @@ class ModelTraining:
             type(self.network) is Conv4 and name.removesuffix(".bias") in convolutions
             for name, _ in self.network.named_parameters()
         ]
-        self._closed = ClosedStep(self.network) if device.type == "cpu" and type(self.network) is Conv4 else None
+        self._closed = None
+        if device.type == "cpu" and type(self.network) is Conv4 and not recipe.bfloat16:
+            self._closed = ClosedStep(self.network)
+        self._autocast = partial(
+            torch.autocast, device.type, torch.bfloat16, enabled=recipe.bfloat16, cache_enabled=False
+        )
         self.optimiser = _optimiser(self.parameters, recipe)
         total = self.epochs * self.steps
         rates = [learning_rate(recipe, i, steps_per_epoch=self.steps, epochs=self.epochs) for i in range(total)]
@@ -217,7 +223,9 @@ class ModelTraining:
         """Those of the mean cross-entropy, parameter by parameter; the network's running statistics follow."""
         if self._closed is not None:
             return self._closed.gradients(images, labels)
-        found = torch.autograd.grad(F.cross_entropy(self.network(images), labels), self.parameters)
+        with self._autocast():
+            loss = F.cross_entropy(self.network(images), labels)
+        found = torch.autograd.grad(loss, self.parameters)
         # Batch norm takes a convolution's bias away. What rounding leaves of its gradient would make Adam walk.
         return [
             torch.zeros_like(one) if normed else one for one, normed in zip(found, self._normed_biases, strict=True)

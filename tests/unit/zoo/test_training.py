@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from dfml.artefacts.zoo import NetworkSpec
+from dfml.compute.seeds import torch_generator
 from dfml.errors import DataError
 from dfml.imaging.pixels import normalise
 from dfml.networks.build import build_network
@@ -32,6 +33,10 @@ def train_one(task, *, seed=0, spec=SPEC, **settings):
     one = ModelTraining(task.train, task.selection, spec, zoo_settings(**settings), mean=mean, std=std, seed=seed)
     train_together([one])
     return one
+
+
+def flat_of(tensors):
+    return torch.cat([t.detach().flatten().clone() for t in tensors])
 
 
 def trained(task, **options):
@@ -141,6 +146,23 @@ def test_resnets_follow_their_own_recipe(task, family):
     start, _ = trained(task, spec=spec, epochs=1, resnet=frozen, conv4=OptimiserSettings(learning_rate=9.0))
     assert torch.equal(state["head.weight"], start["head.weight"])
     assert not torch.equal(state["head.weight"], moved["head.weight"])
+
+
+@pytest.mark.parametrize("family", ["conv4", "resnet10"])
+def test_steps_in_bfloat16_go_where_those_in_float32_go(task, family):
+    spec, section = SPEC.model_copy(update={"family": family}), "conv4" if family == "conv4" else "resnet"
+    start = flat_of(build_network(spec, generator=torch_generator(0, "weights")).parameters())
+
+    def walked(bfloat16):
+        recipe = {"epochs": 1, "optimiser": "sgd", "learning_rate": 0.1, "bfloat16": bfloat16}
+        one = train_one(task, spec=spec, batch_size=len(task.train), **{section: recipe})
+        assert {p.dtype for p in one.network.state_dict().values()} == {torch.float32, torch.int64}
+        return flat_of(one.network.parameters()) - start
+
+    own, exact = walked(bfloat16=True), walked(bfloat16=False)
+    assert torch.equal(own, walked(bfloat16=True))
+    # Eight bits of a factor: more than float32 would round, and the same direction.
+    assert 1e-4 < (own - exact).norm() / exact.norm() < 0.2
 
 
 def test_a_family_may_have_epochs_of_its_own(task):
