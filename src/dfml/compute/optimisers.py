@@ -5,7 +5,7 @@ which costs a job more than four seconds of CPU time; a workflow of many short j
 state, learning rates included, stays at one place on the device, so that steps can be recorded and replayed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -73,9 +73,16 @@ class Optimiser:
 
 
 class Adam(Optimiser):
-    """Adam (Kingma and Ba, 2015) with L2 weight decay, by torch's fused kernel."""
+    """Adam (Kingma and Ba, 2015) with L2 weight decay, by torch's fused kernel.
 
-    MOVES = ("_first", "_second", "_steps")
+    Args:
+        groups, rates: as of any optimiser.
+        betas, weight_decay: as in the paper.
+        averaging: keep a running average of the parameters, in which a step counts as its number to this power
+            (polynomial-decay averaging, Shamir and Zhang, 2013); without it none is kept.
+    """
+
+    MOVES = ("_first", "_second", "_steps", "_averages", "_averaged")
 
     def __init__(
         self,
@@ -84,12 +91,20 @@ class Adam(Optimiser):
         *,
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 0.0,
+        averaging: float | None = None,
     ) -> None:
         super().__init__(groups, rates)
         self.betas, self.weight_decay = betas, weight_decay
         self._first = [[torch.zeros_like(p) for p in group] for group in self.groups]
         self._second = [[torch.zeros_like(p) for p in group] for group in self.groups]
         self._steps = [[torch.zeros((), dtype=torch.float32, device=p.device) for p in group] for group in self.groups]
+        self.averaging = averaging
+        self._averages = [] if averaging is None else [p.detach().clone() for p in self._all]
+        self._averaged = torch.zeros((), dtype=torch.float32, device=self._all[0].device)
+
+    @property
+    def _all(self) -> list[Tensor]:
+        return [p for group in self.groups for p in group]
 
     def _kinds(self) -> dict[str, list[list[Tensor]]]:
         return {"first": self._first, "second": self._second, "steps": self._steps}
@@ -116,6 +131,22 @@ class Adam(Optimiser):
                 amsgrad=False,
                 maximize=False,
             )
+        self._average()
+
+    def averaged(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same parameters, each of this optimiser's as the average of what it has been, if one is kept."""
+        averages = {id(p): average for p, average in zip(self._all, self._averages, strict=False)}
+        return {name: averages.get(id(p), p) for name, p in parameters.items()}
+
+    def _average(self) -> None:
+        """Take the parameters into their averages; after each step."""
+        if self.averaging is None:
+            return
+        self._averaged += 1
+        weight = (self.averaging + 1) / (self._averaged + self.averaging)
+        moved = torch._foreach_sub([p.detach() for p in self._all], self._averages)
+        torch._foreach_mul_(moved, weight)
+        torch._foreach_add_(self._averages, moved)
 
 
 def _in_format_of(parameter: Tensor) -> Tensor:

@@ -46,11 +46,22 @@ class InnerLoopSettings(Section):
     first_order: bool = Field(False, description="Drop second derivatives (F43).")
 
 
-class OuterStepSettings(InnerLoopSettings):
+class OuterAdamSettings(Section):
+    """How a learner's weights move in its outer steps, and what of them is kept."""
+
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
+    averaging: float | None = Field(
+        None,
+        ge=0,
+        description="Keep, in place of the learner's weights, their running average over the outer steps, in which a "
+        "step counts as its number to this power. Null: the weights themselves, as published.",
+    )
+
+
+class OuterStepSettings(InnerLoopSettings, OuterAdamSettings):
     """A step of the learner on a batch of episodes. ProtoNet takes the mean over episodes."""
 
     episodes: int = Field(10, ge=1, description="Episodes per outer step.")
-    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
     reduce: Literal["sum", "mean"] = Field("mean", description="How the episodes' losses are combined (F27).")
 
 

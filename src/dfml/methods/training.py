@@ -10,6 +10,7 @@ from dfml.compute.timeline import Timeline
 from dfml.errors import DfmlError
 from dfml.jobs.loop import Loop
 from dfml.metalearning.inner_loop import Parameters, parameters_of
+from dfml.metalearning.settings import OuterAdamSettings
 from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
 from dfml.methods.finite import check_learner, remedy
 from dfml.networks.classifier import Classifier
@@ -26,7 +27,7 @@ class LearnerLoop:
     Args:
         context: the cell.
         network: the learner at first; its parameters are copied.
-        learning_rate: of Adam.
+        outer: of Adam.
         generator: source of every random choice (a CPU generator).
         stages: names of the timeline's stages.
         remedy: which keys to lower when a loss or the learner is not finite; by default all rates of its section.
@@ -39,14 +40,14 @@ class LearnerLoop:
         context: Context,
         network: Classifier,
         *,
-        learning_rate: float,
+        outer: OuterAdamSettings,
         generator: torch.Generator,
         stages: tuple[str, ...],
         remedy: str | None = None,
     ) -> None:
         self.context, self.network, self.generator = context, network, generator
         self.parameters = parameters_of(network)
-        self.optimiser = Adam([list(self.parameters.values())], [learning_rate])
+        self.optimiser = Adam([list(self.parameters.values())], [outer.learning_rate], averaging=outer.averaging)
         self.timeline = Timeline(context.job.device, stages)
         self.teacher_passes = self.train_episodes = 0
         self.remedy = remedy
@@ -67,6 +68,7 @@ class Iterated(Protocol):
     """What is trained: a meta-learner and all that moves with it."""
 
     parameters: Parameters
+    optimiser: Adam
     timeline: Timeline
 
     def iteration(self, iteration: int) -> dict[str, Tensor]:
@@ -86,8 +88,8 @@ class _Kept:
         self._trained, self._warmup = trained, warmup
 
     def add(self, done: int, seconds: float) -> None:
-        """Keep the learner as it is."""
-        states = [cpu_state(self._trained.parameters)]
+        """Keep the learner as it is, or the average of what it has been."""
+        states = [cpu_state(self._trained.optimiser.averaged(self._trained.parameters))]
         self.iterates.append({"iteration": done - self._warmup, "seconds": seconds, "states": states})
 
 

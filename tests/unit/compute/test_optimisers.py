@@ -98,3 +98,40 @@ def test_memory_by_name_is_all_that_a_second_one_needs_to_go_on(case):
     walk(first, ours, range(3, 5))
     walk(second, theirs, range(3, 5))
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize(("power", "counts"), [(0, [1, 1, 1, 1]), (1, [1, 2, 3, 4]), (2, [2, 6, 12, 20])])
+def test_the_average_weighs_steps_by_their_number_to_a_power(power, counts):
+    """Of the second power t (t + 1), which comes to t² as steps grow many."""
+    tensors, plain = parameters(), parameters()
+    optimiser, other = Adam([tensors], [0.01], averaging=power), Adam([plain], [0.01])
+    visited = []
+    for step in range(4):
+        walk(optimiser, tensors, [step])
+        visited.append([p.detach().clone() for p in tensors])
+    walk(other, plain, range(4))
+    assert all(torch.equal(a, b) for a, b in zip(tensors, plain, strict=True))
+    elsewhere = torch.zeros(1)
+    found = optimiser.averaged({"a": tensors[0], "b": tensors[1], "c": tensors[2], "d": elsewhere})
+    for index, name in enumerate("abc"):
+        expected = sum(count * own[index] for count, own in zip(counts, visited, strict=True)) / sum(counts)
+        torch.testing.assert_close(found[name], expected, rtol=1e-6, atol=1e-7)
+    assert found["d"] is elsewhere
+    assert other.averaged({"a": plain[0]})["a"] is plain[0]
+
+
+def test_an_average_outlives_a_reset_and_an_interruption():
+    def averages(interrupted):
+        tensors = parameters()
+        first = Adam([tensors], [0.01], averaging=3.0)
+        walk(first, tensors, range(2))
+        if interrupted:
+            second = Adam([tensors], [0.01], averaging=3.0)
+            restore(second, collect(first))
+            first = second
+        first.reset()
+        walk(first, tensors, range(2, 4))
+        return first.averaged(dict(zip("abc", tensors, strict=True)))
+
+    straight, broken = averages(interrupted=False), averages(interrupted=True)
+    assert all(torch.equal(own, broken[name]) for name, own in straight.items())

@@ -60,7 +60,7 @@ class BidfMkdLoop(LearnerLoop):
         super().__init__(
             context,
             context.starting_learner(settings.start),
-            learning_rate=settings.learning_rate,
+            outer=settings,
             generator=torch_generator(context.seed, "bidf_mkd", context.shots),
             stages=("inversion", "distillation", "replay"),
             remedy=f"`{name}.learning_rate`, `{name}.inner_learning_rate` or `{name}.replay.inner_learning_rate`",

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dfml.metalearning.settings import BankReplaySettings, Start
+from dfml.metalearning.settings import BankReplaySettings, OuterAdamSettings, Start
 from dfml.methods.settings import MethodSettings, Surroundings
 from dfml.settings import Problem, Section
 
@@ -38,7 +38,7 @@ class BlackBoxAdversarySettings(BidfAdversarySettings):
     )
 
 
-class BidfMkdSettings(MethodSettings):
+class BidfMkdSettings(OuterAdamSettings, MethodSettings):
     """BiDf-MKD: bi-level distillation from recovered support and query sets, with replay between them."""
 
     iterations: int = Field(1000, ge=1, description="Outer steps.")
@@ -63,7 +63,6 @@ class BidfMkdSettings(MethodSettings):
     inner_steps: int = Field(10, ge=1, description="Distillation steps on the support set.")
     inner_learning_rate: float = Field(0.01, gt=0, description="Learning rate of these steps.")
     first_order: bool = Field(False, description="Drop second derivatives of the distillation steps.")
-    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
     adversary: BidfAdversarySettings = Field(
         BidfAdversarySettings(), description="The adversarial term of the query set."
     )

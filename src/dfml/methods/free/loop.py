@@ -89,7 +89,11 @@ class FreeLoop:
         self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
         self.bell = self._bell()
         heads = self.bell.heads if self.bell else {}
-        self.optimiser = Adam([[*self.parameters.values(), *heads.values()]], [settings.replay.learning_rate])
+        self.optimiser = Adam(
+            [[*self.parameters.values(), *heads.values()]],
+            [settings.replay.learning_rate],
+            averaging=settings.replay.averaging,
+        )
         self.sampler = ModelSampler(
             pool, self.five_settings, context.seed, hetero=settings.hetero_sampling, stream="free"
         )

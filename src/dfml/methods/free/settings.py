@@ -109,6 +109,7 @@ OFFICIAL_FREE: dict[str, Any] = {
         "inner_learning_rate": 0.01,
         "first_order": False,
         "learning_rate": 1e-3,
+        "averaging": None,
         "reduce": "sum",
     },
 }

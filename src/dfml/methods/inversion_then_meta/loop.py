@@ -38,7 +38,7 @@ class StaticBankLoop(LearnerLoop):
         super().__init__(
             context,
             context.starting_learner(settings.start),
-            learning_rate=settings.replay.learning_rate,
+            outer=settings.replay,
             generator=torch_generator(context.seed, "inversion_then_meta", context.shots),
             stages=("replay",),
             remedy=f"`{section}.learning_rate` or `{section}.inner_learning_rate`",

@@ -52,7 +52,7 @@ class PurerLoop(LearnerLoop):
         super().__init__(
             context,
             _start(context, settings),
-            learning_rate=settings.learning_rate,
+            outer=settings,
             generator=torch_generator(context.seed, "purer", context.shots),
             stages=("inversion", "meta_learning"),
             remedy="`purer.image_learning_rate`, `purer.learning_rate` or `purer.adversarial_weight`, or keep "

@@ -64,7 +64,7 @@ class _RealEpisodes(LearnerLoop):
         super().__init__(
             context,
             network,
-            learning_rate=settings.learning_rate,
+            outer=settings,
             generator=torch_generator(context.seed, "supervised"),
             stages=("training",),
         )

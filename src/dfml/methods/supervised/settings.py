@@ -4,18 +4,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from dfml.metalearning.settings import OuterStepSettings
+from dfml.metalearning.settings import OuterAdamSettings, OuterStepSettings
 from dfml.methods.settings import MethodSettings
 
 
-class SupervisedProtonetSettings(MethodSettings):
+class SupervisedProtonetSettings(OuterAdamSettings, MethodSettings):
     """Supervised ProtoNet on the real meta-train images."""
 
     iterations: int = Field(300, ge=1, description="Outer steps.")
     start: Literal["random", "zero_head"] = Field("random", description="Initial weights; the head is not used.")
     episodes: int = Field(4, ge=1, description="Episodes per outer step.")
     queries: int = Field(15, ge=1, description="Query images per class.")
-    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
     snapshots: int = Field(5, ge=1, description="Iterates kept for the learning curve and `select: val_best`.")
 
 

@@ -55,7 +55,7 @@ class TgrLoop(LearnerLoop):
         super().__init__(
             context,
             context.starting_learner(settings.start),
-            learning_rate=settings.replay.learning_rate,
+            outer=settings.replay,
             generator=torch_generator(context.seed, "tgr", context.shots),
             stages=("inversion", "regularisation", "replay"),
             remedy="`tgr.displacement`, `tgr.replay.learning_rate` or `tgr.replay.inner_learning_rate`",
