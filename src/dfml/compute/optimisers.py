@@ -6,9 +6,12 @@ state, learning rates included, stays at one place on the device, so that steps 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+K = TypeVar("K")
 
 
 class Optimiser:
@@ -133,7 +136,7 @@ class Adam(Optimiser):
             )
         self._average()
 
-    def averaged(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def averaged(self, parameters: Mapping[K, Tensor]) -> dict[K, Tensor]:
         """The same parameters, each of this optimiser's as the average of what it has been, if one is kept."""
         averages = {id(p): average for p, average in zip(self._all, self._averages, strict=False)}
         return {name: averages.get(id(p), p) for name, p in parameters.items()}

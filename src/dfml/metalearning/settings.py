@@ -46,16 +46,21 @@ class InnerLoopSettings(Section):
     first_order: bool = Field(False, description="Drop second derivatives (F43).")
 
 
-class OuterAdamSettings(Section):
-    """How a learner's weights move in its outer steps, and what of them is kept."""
+class AveragingSettings(Section):
+    """What of a learner's weights is kept."""
 
-    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
     averaging: float | None = Field(
         None,
         ge=0,
-        description="Keep, in place of the learner's weights, their running average over the outer steps, in which a "
+        description="Keep, in place of the learner's weights, their running average over the steps of Adam, in which a "
         "step counts as its number to this power. Null: the weights themselves, as published.",
     )
+
+
+class OuterAdamSettings(AveragingSettings):
+    """How a learner's weights move in its outer steps."""
+
+    learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the outer Adam.")
 
 
 class OuterStepSettings(InnerLoopSettings, OuterAdamSettings):

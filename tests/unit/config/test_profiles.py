@@ -106,11 +106,12 @@ def test_five_is_that_of_the_inversion_unless_it_is_given():
 
 def test_nothing_is_left_to_look_up():
     config = Config()
-    # Here null means something by itself: whatever an episode takes, and every model.
+    # Here null means something by itself: whatever an episode takes, every model, and no average.
     own = {"purer": {"images_per_class", "models_per_iteration"}}
     for kind in ("bank", "procedural", "mixed", "noise", "unlabelled"):
         own[f"{kind}_heads"] = {"models_per_question"}
     for method in locate(("methods", 0))["enum"]:
         nulls = {key for key, value in flat(config.options(method)).items() if value is None}
+        nulls -= {"averaging", "replay.averaging"}
         assert nulls == own.get(section_key(method), set())
     assert config.options("random") == {}

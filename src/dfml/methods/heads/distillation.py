@@ -44,7 +44,7 @@ class HeadsDistillation:
         generator: source of every random choice (a CPU generator).
     """
 
-    MOVES = ("body", "weights", "biases", "average", "optimiser", "generator", "steps_done")
+    MOVES = ("body", "weights", "biases", "optimiser", "generator", "steps_done")
 
     def __init__(
         self,
@@ -71,8 +71,9 @@ class HeadsDistillation:
         self.weights = weights.to(device).requires_grad_()
         self.biases = biases.to(device).requires_grad_()
         self.body: list[Tensor] = [p for name, p in backbone.named_parameters() if not name.startswith("head.")]
-        self.average = [p.detach().clone() for p in self.body]
-        self.optimiser = Adam([[*self.body, self.weights, self.biases]], [settings.learning_rate])
+        self.optimiser = Adam(
+            [[*self.body, self.weights, self.biases]], [settings.learning_rate], averaging=settings.averaging
+        )
         # One row for all questions, or where their models differ one for each.
         lacks = (answers == ABSENT).all(1)[None] if who is None else (answers == ABSENT).transpose(0, 1)
         self._absent = ABSENT * lacks.to(answers.dtype) if lacks.any() else None
@@ -98,9 +99,6 @@ class HeadsDistillation:
             parameter.grad = gradient
         self.optimiser.step()
         self.optimiser.zero_grad()
-        if self.settings.averaging:
-            with torch.no_grad():
-                torch._foreach_lerp_(self.average, self.body, 1 - self.settings.averaging)
         return (loss,)
 
     def _by_autograd(
@@ -132,8 +130,8 @@ class HeadsDistillation:
     @torch.no_grad()
     def finish(self) -> None:
         """Leave in the backbone what the distillation ends with."""
-        if self.settings.averaging:
-            torch._foreach_copy_(self.body, self.average)
+        kept = self.optimiser.averaged(dict(enumerate(self.body)))
+        torch._foreach_copy_(self.body, list(kept.values()))
 
     def _rate(self) -> float:
         done = self.steps_done / self.settings.steps

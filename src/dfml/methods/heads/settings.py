@@ -4,10 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from dfml.metalearning.settings import AveragingSettings
 from dfml.methods.settings import MethodSettings, PoolFacts
 
 
-class HeadsSettings(MethodSettings):
+class HeadsSettings(AveragingSettings, MethodSettings):
     """Distillation with one head per zoo model on a shared backbone."""
 
     start: Literal["best_model", "random"] = Field(
@@ -39,12 +40,6 @@ class HeadsSettings(MethodSettings):
     temperature: float = Field(1.0, gt=0, description="Temperature of the softmax of models and heads.")
     balance: bool = Field(
         False, description="Weigh each question for a model so that all of its answers count alike in sum."
-    )
-    averaging: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="The learner is a moving average over the steps' weights with this factor; 0: none.",
     )
     steps: int = Field(1500, ge=1, description="Gradient steps.")
     batch_size: int = Field(64, ge=2, description="Questions per step; every model's answers teach at once.")

@@ -205,7 +205,7 @@ def test_all_but_unlabelled_images_learn_behind_the_wall(zoo, inputs, images, tm
 @pytest.mark.parametrize("done", [1, 4])
 @pytest.mark.parametrize("some", [None, 2])
 def test_an_interrupted_run_ends_in_the_same_bits(zoo, inputs, tmp_path, method, done, some):
-    changes = {"averaging": 0.5, "models_per_question": some}
+    changes = {"averaging": 2.0, "models_per_question": some}
     whole = run(tmp_path / "whole", method, zoo, inputs, **changes)
     with pytest.raises(InterruptedJobError):
         run(tmp_path / "resumed", method, zoo, inputs, **changes, progress=InterruptedProgress(done))

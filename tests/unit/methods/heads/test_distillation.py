@@ -15,7 +15,7 @@ from support.zoo import SIDE, WAYS
 
 MODELS, QUESTIONS = 3, 24
 CONVOLUTIONS = [f"blocks.{4 * block}" for block in range(4)]
-AVERAGED = {"averaging": 0.9}
+AVERAGED = {"averaging": 8.0}
 
 
 def make(*, backbone=None, settings=None, mean=None, std=None, answers=None, **among):
@@ -80,11 +80,12 @@ def test_balance_gives_every_answer_of_a_model_the_same_weight_in_sum():
 
 
 def test_averaging_ends_with_the_moving_average_of_the_weights():
-    distillation, _ = make(settings={"averaging": 0.75, "learning_rate": 0.01})
-    average = [p.detach().clone() for p in distillation.body]
+    distillation, _ = make(settings={"averaging": 1.0, "learning_rate": 0.01})
+    visited = []
     for _ in range(5):
         distillation.step()
-        average = [0.75 * a + 0.25 * p.detach() for a, p in zip(average, distillation.body, strict=True)]
+        visited.append([p.detach().clone() for p in distillation.body])
+    average = [sum(k * p for k, p in enumerate(own, 1)) / 15 for own in zip(*visited, strict=True)]
     last = [p.detach().clone() for p in distillation.body]
     distillation.finish()
     for own, expected in zip(distillation.body, average, strict=True):
