@@ -42,13 +42,15 @@ def test_the_recorded_step_is_the_step_on_the_cpu():
     for device in ("cpu", "cuda"):
         network = encoder().to(device)
         parameters = parameters_of(network)
-        step = MetaStep(network, parameters, Adam([list(parameters.values())], [1e-3]), ways=WAYS, **INNER)
+        optimiser = Adam([list(parameters.values())], [1e-3], averaging=1.0)
+        step = MetaStep(network, parameters, optimiser, ways=WAYS, **INNER)
         losses = [step(*batch)[0].item() for batch in batches(WARM_UP + 4, device)]
-        ends[device] = losses, {name: p.detach().cpu() for name, p in parameters.items()}
+        averages = {f"average of {name}": p for name, p in optimiser.averaged(parameters).items()}
+        ends[device] = losses, {name: p.detach().cpu() for name, p in (parameters | averages).items()}
     assert ends["cuda"][0] == pytest.approx(ends["cpu"][0], rel=1e-3)
     for name, p in ends["cpu"][1].items():
         # A bias in front of a batch norm has no gradient but rounding errors, and Adam makes whole steps of them.
-        if name not in CONVOLUTION_BIASES:
+        if name.removeprefix("average of ") not in CONVOLUTION_BIASES:
             torch.testing.assert_close(ends["cuda"][1][name], p, rtol=1e-2, atol=2e-3)
 
 
