@@ -158,6 +158,11 @@ sync_packages() {
 
 install() {
   had=$(cat "$stamp" 2>/dev/null) || had=
+  # Its entry points name the folder that it was made for, and that one would be left without.
+  if [ -h .venv ] && [ -n "$had" ] && [ "$(printf '%s\n' "$had" | head -n 1)" != "$root" ]; then
+    fail ".venv is a link to the environment of $(printf '%s\n' "$had" | head -n 1); remove the link, so that this \
+folder gets one of its own."
+  fi
   if [ ! -x .uv/bin/uv ]; then
     "$python" -m venv --clear .uv
     run_pip install -qq --only-binary :all: --require-hashes -r installer.lock

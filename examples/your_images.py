@@ -27,12 +27,13 @@ def settings_for(images: Path) -> dict[str, object]:
         sizes = [len(names) for names in layout.parts.values()]
     else:
         sizes = [len(layout.classes) // 4 if len(layout.classes) < FEW else len(layout.classes) * 16 // 100]
-    smallest = min((len(files) for files in layout.classes.values()), default=0)
+    layout.warn()
+    smallest, fewest = min(((len(files), name) for name, files in layout.classes.items()), default=(0, ""))
     ways, queries = min(WAYS, *sizes), min(QUERIES, smallest - SHOTS)
     if ways < 2 or queries < 1:
         raise DfmlError(
-            f"{images}: {len(layout.classes)} classes of {smallest} images or more; at least 8 classes of "
-            f"{SHOTS + 1} are needed: two for each of meta-val and meta-test, and an image to ask for"
+            f"{images}: {len(layout.classes)} classes, {fewest or 'none'} with the fewest images, {smallest}; at least "
+            f"8 classes of {SHOTS + 1} are needed: two for each of meta-val and meta-test, and an image to ask for"
         )
     dataset: dict[str, object] = {"source": "folder", "path": str(images), "side": 32}
     if not layout.parts and len(layout.classes) < FEW:

@@ -14,7 +14,7 @@ SEEDS = 2
 def test_nothing_is_to_be_done_twice(done):
     # Neither after remarks in the package, nor after a checkout that writes every script anew, nor with
     # results that were restored in any order.
-    done.append("src/dfml/zoo/train.py", "# a remark")
+    done.append("src/dfml/zoo/training.py", "# a remark")
     done.append("src/dfml/metalearning/inner_loop.py", '"""A remark."""')
     for script in (done.folder / "workflow" / "scripts").glob("*.py"):
         script.touch()
@@ -105,6 +105,8 @@ def test_a_further_seed_leaves_the_others_alone(done):
 @pytest.mark.parametrize(
     ("module", "spared", "reached"),
     [
+        ("data/packing.py", set(), {"prepare_images"}),
+        ("zoo/training.py", {"prepare_images"}, {"train_zoo"}),
         (
             "metalearning/inner_loop.py",
             {"prepare_images", "train_zoo", "invert", "time_inversion"},

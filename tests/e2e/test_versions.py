@@ -150,7 +150,7 @@ def test_a_clone_of_other_settings_or_code_is_refused_before_anything_is_fetched
     assert "config/config.yaml: zoo" in run.stderr
     assert not (clone.folder / "results/demo").exists()
     clone.git("checkout", "-q", "config")
-    clone.append("src/dfml/labels.py", "OTHER = 1")
+    clone.append("src/dfml/use/labels.py", "OTHER = 1")
     run = clone.dfml("restore")
     assert run.returncode == 1 and "src/dfml (modified)" in run.stderr
     assert not (clone.folder / "results/demo").exists()

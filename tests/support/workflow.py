@@ -132,9 +132,9 @@ class Workflow:
         path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
     def append(self, path: str, text: str) -> None:
-        """Add a line to a file of the copy."""
-        with (self.folder / path).open("a", encoding="utf-8") as file:
-            file.write(f"\n{text}\n")
+        """Add a line to a file of the copy, which must be there."""
+        file = self.folder / path
+        file.write_text(f"{file.read_text(encoding='utf-8')}\n{text}\n", encoding="utf-8")
 
     def pretend_all_is_done(self, *arguments: str, fill: Callable[[Path], object] = lambda results: None) -> None:
         """Put a file where every output belongs and have Snakemake record all jobs as finished.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.house import UV
+from support.house import UV, House
 
 
 def test_installs_once_and_then_says_nothing(house):
@@ -33,6 +33,21 @@ def test_installs_again_only_what_changed(house):
     (house.folder / "requirements.lock").write_text("one==2\n")
     house.run("true")
     assert house.calls() == ["uv pip sync", "uv pip install"]
+
+
+def test_the_environment_of_another_checkout_is_not_taken_away(house, tmp_path):
+    assert house.run("true").returncode == 0
+    other = House(tmp_path / "other")
+    (other.folder / ".venv").symlink_to(house.folder / ".venv")
+    before = (house.folder / ".venv/.set-up-from").read_bytes()
+    run = other.run("true")
+    assert run.returncode == 1
+    assert f".venv is a link to the environment of {house.folder}; remove the link" in run.stderr
+    assert (house.folder / ".venv/.set-up-from").read_bytes() == before
+    (other.folder / ".venv").unlink()
+    (tmp_path / "disk").mkdir()
+    (other.folder / ".venv").symlink_to(tmp_path / "disk")  # one's own may lie on another disk
+    assert other.run("true").returncode == 0
 
 
 def test_a_moved_copy_and_a_lost_interpreter_get_a_new_environment(house, tmp_path):

@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 from pydantic import ValidationError
 from rich.console import Console
 
-from dfml.artefacts.images import MANIFEST, ImagesManifest
+from dfml.artefacts.images import MANIFEST, SPLITS, ImagesManifest
 from dfml.cli.tools import require_repository
 from dfml.config.load import load_config
 from dfml.data.known import KNOWN, KnownDataset
@@ -110,14 +110,15 @@ def _counted(store: Store, source: str, known: KnownDataset | None) -> str:
     return f"present, {images or len(layout.pile)} images of {len(layout.classes) or 'no'} classes in {store.where}"
 
 
-def check(console: Console, path: str, *, source: str, side: int | None) -> int:
+def check(console: Console, path: str, *, source: str, side: int | None, fractions: Sequence[float] | None) -> int:
     """Read every image as the rule ``prepare_images`` would, and say what it would make of them; nothing is kept.
 
     Raises:
         DataError: images or class split are missing, damaged or too few.
     """
     require_repository()
-    values = {"source": source, "path": path} | ({} if side is None else {"side": side})
+    given = {"source": source, "path": path, "side": side, "fractions": fractions}
+    values = {key: value for key, value in given.items() if value is not None}
     try:
         settings = DatasetSettings.model_validate(values)
     except ValidationError as error:
@@ -126,7 +127,8 @@ def check(console: Console, path: str, *, source: str, side: int | None) -> int:
 
     # Copies, what is left out and the like are warnings, which go to stderr.
     with tempfile.TemporaryDirectory() as folder:
-        prepare_images(source, settings, Path(folder), resources=Path(EMBEDDED), workers=2)
+        needed = [split for split, share in zip(SPLITS, settings.fractions, strict=True) if share]
+        prepare_images(source, settings, Path(folder), resources=Path(EMBEDDED), needed=needed, workers=2)
         manifest = ImagesManifest.load(Path(folder, MANIFEST))
     for split, entry in manifest.splits.items():
         _say(console, f"{split}: {sum(entry.counts)} images of {len(entry.names)} classes")

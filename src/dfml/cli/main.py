@@ -65,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"dfml {chosen.command}: {printable(fault)}\n")
         _drop_output()
         return 1
+    except MemoryError as error:
+        sys.stderr.write(f"dfml {chosen.command}: there is not enough memory ({error}); ask for less at a time\n")
+        return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 
@@ -80,11 +83,15 @@ def _drop_output() -> None:
 def _register(named: Sequence[str]) -> None:
     """Take networks given as NAME=FILE for known."""
     if named:
+        from dfml.methods.settings import missing_file
         from dfml.networks.custom import register_networks
 
         files = dict(one.partition("=")[::2] for one in named)
         if missing := [one for one in named if not one.partition("=")[2]]:
             raise DfmlError(f"--network {missing[0]}: give it as NAME=FILE")
+        for name, file in files.items():
+            if lacking := missing_file(file):
+                raise DfmlError(f"--network {name}={file}: {lacking}")
         register_networks(files)
 
 
@@ -201,7 +208,13 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     read.add_argument("path", metavar="PATH")
     read.add_argument("--source", choices=["folder", *KNOWN], default="folder", help="which data set it is a copy of")
     read.add_argument("--side", type=int, help="height and width in pixels; by default that of the data set")
-    read.set_defaults(run=lambda own, console: data.check(console, own.path, source=own.source, side=own.side))
+    text = "shares of the classes for meta-train, meta-val and meta-test, as in a configuration: 0 0 1 to measure only"
+    read.add_argument("--fractions", type=float, nargs=3, metavar=("TRAIN", "VAL", "TEST"), help=text)
+    read.set_defaults(
+        run=lambda own, console: data.check(
+            console, own.path, source=own.source, side=own.side, fractions=own.fractions
+        )
+    )
     got = actions.add_parser("get", help="download a public data set to data/NAME, where torchvision can")
     got.add_argument("name", metavar="NAME", help=f"one of {', '.join(data.DOWNLOADERS)}")
     got.set_defaults(run=lambda own, console: data.get(console, own.name))
@@ -224,7 +237,7 @@ def _add_uses(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     asked = add(
         "predict",
-        "Say what is in photos. Those that cannot be read are named, and the exit code is 3 then.",
+        "Say what is in photos. Those that cannot be read are named; the exit code is 3 then, and 1 if none can.",
         lambda own, console: predict.run(own.classifier, own.photos, as_csv=own.csv),
     )
     measured = add(

@@ -40,4 +40,6 @@ def run(classifier: Path, photos: Sequence[Path], *, as_csv: bool) -> int:
             sys.stdout.write(printable(f"{photo}  {answer.name}  {answer.probability:.2f}") + "\n")
     if unreadable:
         sys.stderr.write(f"dfml predict: {unreadable} of {len(photos)} photos could not be read\n")
+    if unreadable == len(photos):
+        return 1
     return SOME_UNREADABLE if unreadable else 0

@@ -31,7 +31,7 @@ def run(console: Console, *, remote: str | None) -> int:
         raise DfmlError(
             "dvc.lock records results of other settings or other code; nothing was fetched. These differ:\n"
             + "\n".join(f"  {name}" for name in differing)
-            + "\nCheck out the commit that recorded them, or run the workflow instead."
+            + "\nCheck out the commit that recorded them (`git log -1 dvc.lock`), or run the workflow instead."
         )
     console.print("Fetching what dvc.lock names.")
     dvc("pull", *(["--remote", remote] if remote else []))

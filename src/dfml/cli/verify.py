@@ -46,7 +46,10 @@ def verify(configuration: Sequence[str]) -> list[Finding]:
     outputs = planned_outputs(configuration)
     if not outputs:
         raise DfmlError("the configuration asks for nothing")
-    return examine(outputs, Path(*Path(outputs[0].path).parts[:2]))
+    shelf = Path(*Path(outputs[0].path).parts[:2])
+    if not shelf.is_dir():
+        raise DfmlError(f"there is no {shelf}: run the workflow with this configuration first, as ./run.sh does")
+    return examine(outputs, shelf)
 
 
 def examine(outputs: Sequence[Output], shelf: Path) -> list[Finding]:

@@ -137,7 +137,9 @@ class Adam(Optimiser):
         self._average()
 
     def averaged(self, parameters: Mapping[K, Tensor]) -> dict[K, Tensor]:
-        """The same parameters, each of this optimiser's as the average of what it has been, if one is kept."""
+        """The same parameters, each of this optimiser's as the average over its steps, if one is kept and began."""
+        if not self._averaged:
+            return dict(parameters)  # others may have moved them
         averages = {id(p): average for p, average in zip(self._all, self._averages, strict=False)}
         return {name: averages.get(id(p), p) for name, p in parameters.items()}
 

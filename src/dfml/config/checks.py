@@ -19,7 +19,7 @@ from dfml.data.known import KNOWN
 from dfml.data.settings import EMBEDDED, EMBEDDED_FILES
 from dfml.inversion.settings import InversionSettings
 from dfml.metalearning.settings import BankReplaySettings
-from dfml.methods.settings import MethodSettings, Surroundings
+from dfml.methods.settings import MethodSettings, Surroundings, too_few_models
 from dfml.settings import Problem, Section, unknown
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def disagreements(config: "Experiment") -> Iterator[Problem]:
     if not wrong_names:
         yield from _shares(config)
         yield from _unlabelled(config)
+        yield from _banks(config)
         yield from _something_runs(config)
 
 
@@ -107,18 +108,19 @@ def _names(config: "Experiment") -> Iterator[Problem]:
 
 
 def _paths(config: "Experiment") -> Iterator[Problem]:
-    """Paths of images that lead nowhere on any machine; whether something is there is seen when it is listed."""
+    """Splits that are not there, and paths that lead nowhere on any machine; images are looked for when listed."""
     used = {name for pool in config.pools if config.selected(pool) for name in config.pools[pool].read}
     for name in sorted(used & set(config.datasets)):
         for key, kind in (("path", "directory"), ("split", "file")):
-            path = getattr(config.datasets[name], key)
+            path, why = getattr(config.datasets[name], key), ""
             try:
-                _ = path and Path(path).expanduser().exists()
+                if path and not Path(path).expanduser().exists() and key == "split":
+                    why = "there is none"
             except (OSError, RuntimeError, ValueError) as error:
-                why = "there is no such home" if isinstance(error, RuntimeError) else error
-                yield Problem(
-                    f"datasets.{name}.{key}", f"`{path}` is not a {kind} ({why}); give its whole path", ("pools",)
-                )
+                why = "there is no such home" if isinstance(error, RuntimeError) else str(error)
+            if why:
+                message = f"`{path}` is not a {kind} ({why}); give its whole path"
+                yield Problem(f"datasets.{name}.{key}", message, ("pools",))
 
 
 def _variants(config: "Experiment") -> Iterator[Problem]:
@@ -237,6 +239,21 @@ def _unlabelled(config: "Experiment") -> Iterator[Problem]:
             if same := [own for own in config.pools[pool].datasets if _images_of(config, own) == asked]:
                 message = f"`{name}` is made of the images of `{same[0]}` in pool `{pool}`; name another data set"
                 yield Problem(f"{own_key(method)}.dataset", message, ("datasets", "pools"))
+
+
+def _banks(config: "Experiment") -> Iterator[Problem]:
+    """Banks of more models than their pool has, and one that would begin anew after its end."""
+    starting = [c for c in config.learners() if entry(c.method).needs_inversion(config.options(c.method))]
+    for (pool, bank), method in {(c.pool, config.bank_of(c.method)): c.method for c in reversed(starting)}.items():
+        inverter, inversion = bank.partition("-")[0], config.inversion_of(method)
+        part = "per_model" if inverter in ("gen_ce", "gen_bn") else inverter
+        key = _inversion_key(config, method, f"inversion.{part}.models")
+        yield from too_few_models(config.facts(pool), {key: getattr(getattr(inversion, part), "models", None)})
+        fast = inversion.fast
+        if inverter == "fast" and fast.restart_at is not None and fast.restart_at >= fast.iterations:
+            key = _inversion_key(config, method, "inversion.fast.restart_at")
+            message = f"the run ends after {fast.iterations} iterations, before the restart; lower it, or use null"
+            yield Problem(key, message, ("inversion.fast.iterations",))
 
 
 def _images_of(config: "Experiment", dataset: str) -> str:

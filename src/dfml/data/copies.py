@@ -58,6 +58,12 @@ def without_copies(packed: Packed, parts: Sequence[str]) -> tuple[Packed, Copies
     return _without(packed, shown), copies
 
 
+def warn_of_same_pixels(images: Iterable[np.ndarray], names: Sequence[str]) -> None:
+    """Say which images are equal in every pixel: a query that is a support image as well is no test of anything."""
+    same = _groups(blake2b(image.tobytes(), digest_size=16).digest() for image in images)
+    _say_same("images of the same pixels", same, names)
+
+
 def _groups(keys: Iterable[Hashable]) -> list[list[int]]:
     found: dict[Hashable, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
@@ -125,9 +131,13 @@ def _without(packed: Packed, left_out: dict[int, int]) -> Packed:
 
 
 def _say(paths: list[str], same_files: list[list[int]], same_pixels: list[list[int]], shown: dict[int, int]) -> None:
-    for what, groups in (("files of the same bytes", same_files), ("images of the same pixels", same_pixels)):
-        if groups:
-            named = some((" = ".join(paths[row] for row in group) for group in groups), between="; ")
-            _log.warning("%d groups of %s: %s", len(groups), what, named)
+    _say_same("files of the same bytes", same_files, paths)
+    _say_same("images of the same pixels", same_pixels, paths)
     for row, test in sorted(shown.items()):
         _log.warning("left out %s: meta-test shows the same in %s", paths[row], paths[test])
+
+
+def _say_same(what: str, groups: list[list[int]], names: Sequence[str]) -> None:
+    if groups:
+        named = some((" = ".join(names[row] for row in group) for group in groups), between="; ")
+        _log.warning("%d groups of %s: %s", len(groups), what, named)

@@ -11,6 +11,7 @@ from dfml.data.listing import find_pictures
 from dfml.data.packing import pack
 from dfml.data.settings import EMBEDDED_FILES, DatasetSettings
 from dfml.data.sources import embedded
+from dfml.data.sources.folder import EXTENSIONS
 from dfml.data.sources.layouts import Layout
 from dfml.data.sources.opening import open_store
 from dfml.data.sources.store import Store
@@ -181,12 +182,14 @@ def _check(
                 f"{name}: {part} has {classes} classes, but {minimum_classes} are needed; "
                 f"lower `ways`, add classes or change the class split{spare}"
             )
-    for least, those in ((minimum_images, parts), (1, SPLITS)):
-        names = [c for part in those for c in getattr(split, part)]
-        short = [f"{c} ({len(images[c])})" for c in names if len(images[c]) < least]
-        if not short:
-            continue
+    if empty := [c for c in split.names if len(images[c]) == 0]:  # arrays have no truth value
         raise DataError(
-            f"{name}: every class needs at least {least} image{'s' * (least > 1)}; too few in: {some(short)}; "
+            f"{name}: there is no image that can be used of {some(empty)}; add some "
+            f"({', '.join(sorted(EXTENSIONS))}), or remove these classes"
+        )
+    names = [c for part in parts for c in getattr(split, part)]
+    if short := [f"{c} ({len(images[c])})" for c in names if len(images[c]) < minimum_images]:
+        raise DataError(
+            f"{name}: every class needs at least {minimum_images} images; too few in: {some(short)}; "
             "lower `shots` or `evaluation.queries`, add images or take these classes out of the split"
         )

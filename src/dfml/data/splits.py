@@ -172,7 +172,7 @@ def seeded_split(names: Sequence[str], *, seed: int, fractions: Sequence[float])
         shared = sum(share > 0 for share in fractions)
         raise DataError(
             f"class split: {len(ordered)} classes cannot be shared out as {tuple(fractions)}; "
-            f"at least {shared} are needed, one for each split with a share"
+            f"at least {shared} are needed, one for each split with a share (`fractions: [0, 0, 1]`: all to meta-test)"
         )
     order = numpy_rng(seed, "class_split").permutation(len(ordered))
     drawn = [ordered[i] for i in order]

@@ -22,9 +22,9 @@ def interval95(values: Sequence[float] | np.ndarray) -> float:
 def combine_intervals(half_widths: Sequence[float] | np.ndarray) -> float:
     """Half-width of the interval of a mean of n independent means: √(Σ hᵢ²) / n.
 
-    Exact where the n estimates share no randomness (data sets with their own episodes). Seeds that are
-    evaluated on the same episodes share the episodes' difficulty; for them this is the lower end, and the
-    plain mean of the half-widths the upper end.
+    Exact where the n estimates share no randomness. Seeds that are evaluated on the same episodes share the episodes'
+    difficulty; for them this is the lower end, and the plain mean of the half-widths the upper end. Data sets of as
+    many classes get the same numbers of classes in their episodes, which correlates their answers slightly.
     """
     vector = _vector(half_widths)
     return float(np.sqrt(np.square(vector).sum()) / vector.size)

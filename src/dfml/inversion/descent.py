@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, where
 
 from dfml.compute.optimisers import SGD, Adam
+from dfml.compute.workers import still_wanted
 from dfml.inversion.settings import FiveSettings
 
 BETAS = (0.5, 0.999)
@@ -83,6 +84,7 @@ def descend(
     meta = [torch.zeros_like(p) for p in working] if settings.outer_rule == "fomaml_sum" else []
     curve = []
     for step in range(settings.steps):
+        still_wanted()
         images, loss, cross_entropy = ask(step)
         # Each model's loss depends on its own part of everything alone.
         *gradients, of_latents = torch.autograd.grad(loss.sum(), [*working, latents])

@@ -33,7 +33,11 @@ class FiveSettings(Section):
     keep: Literal["pre_last", "best", "final"] = Field("best", description="Which inner iterate is kept (F10).")
     ce_weight: float = Field(1.0, ge=0, description="Weight of the cross-entropy to the asked classes.")
     bn_weight: float = Field(0.1, ge=0, description="Weight of the batch-norm statistics term (F07).")
-    sample: Literal["with_replacement", "without"] = Field("without", description="Sampling of models (F25).")
+    sample: Literal["with_replacement", "without"] = Field(
+        "without",
+        description="Sampling of models: each anew, or walks through all in random order (F25). An iteration that ends "
+        "one walk and begins the next may meet a model twice.",
+    )
 
     @property
     def outer_rate(self) -> float:

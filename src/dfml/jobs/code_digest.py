@@ -84,8 +84,7 @@ def _digest(names: Iterable[str], root: Path | None, found: dict[str, str], besi
     waiting = list(names)
     while waiting:
         name = waiting.pop()
-        path = _find(name, root, beside)
-        if name in found or path is None:
+        if name in found or (path := _find(name, root, beside)) is None:
             continue
         status = path.stat()
         found[name], imports = _read(name, path, status.st_mtime_ns, status.st_size)

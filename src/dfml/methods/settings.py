@@ -89,4 +89,4 @@ def missing_file(file: str) -> str:
         found = Path(file).expanduser().is_file()
     except (OSError, RuntimeError, ValueError):  # too long; the home of a user who is not there; no path at all
         found = False
-    return "" if found else f"there is no file `{file}` (a path is taken from the folder that snakemake starts in)"
+    return "" if found else f"there is no file `{file}` (a path is taken from the folder that the command runs in)"

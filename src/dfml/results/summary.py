@@ -20,7 +20,8 @@ _MEAN = "mean of "
 def with_domain_means(frame: pd.DataFrame) -> pd.DataFrame:
     """Add, on pools evaluated on several data sets, the mean over them as one more data set.
 
-    The data sets have episodes of their own, so the interval of their mean is √(Σ ci²) / n. A cell that was
+    The data sets have images of their own, so the interval of their mean is √(Σ ci²) / n, nearly
+    (:func:`dfml.evaluation.intervals.combine_intervals`). A cell that was
     not evaluated on every data set of its pool gets no mean.
     """
     key = ["experiment", "pool", "method", "ways", "shots", "seed", "rule", "batch_norm"]

@@ -102,9 +102,14 @@ class AdaptedClassifier:
         """Write it as one safetensors file, with names and origin in the metadata.
 
         Raises:
-            DfmlError: the name does not end in ``.safetensors``, or the disk is full.
+            DfmlError: the name does not end in ``.safetensors``, a file of another kind has it, or the disk is full.
         """
         path = _with_ending(path, ".safetensors")
+        if os.path.lexists(path):
+            try:
+                read_metadata(path, KEY, remedy=_REMEDY)
+            except FileFormatError:
+                raise DfmlError(f"{path} is there and no adapted classifier; give another name") from None
         tensors = {name: tensor.contiguous() for name, tensor in self.module.state_dict().items()}
         metadata = {KEY: json.dumps(self.manifest.content(), ensure_ascii=False)}
         atomic_write(path, lambda partial: save_file(tensors, partial, metadata))

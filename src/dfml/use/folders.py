@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 from dfml.artefacts.accuracies import percent
+from dfml.data.copies import warn_of_same_pixels
 from dfml.data.images import ClassImages
 from dfml.data.prepare import FOLDER_LICENCE
-from dfml.data.sources.folder import Folder
+from dfml.data.sources.folder import EXTENSIONS, Folder
 from dfml.data.sources.layouts import find_classes
 from dfml.errors import DataError
 from dfml.evaluation.episodes import EpisodeSet, right_answers
@@ -50,7 +51,10 @@ def _in_parts(folder: Path) -> tuple[dict[str, list[Path]], tuple[str, ...]]:
     layout.warn()
     classes = {name: [folder / photo for photo in photos] for name, photos in layout.classes.items()}
     if empty := [name for name, photos in classes.items() if not photos]:
-        raise DataError(f"{folder}: there is no photo in {', '.join(empty)}; put some in, or remove the sub-folder")
+        raise DataError(
+            f"{folder}: there is no photo in {', '.join(empty)}; put some in ({', '.join(sorted(EXTENSIONS))}), or "
+            "remove the sub-folder"
+        )
     if len(classes) < 2:
         found = f"one sub-folder, {next(iter(classes))}" if classes else "photos and no sub-folder of them"
         raise DataError(f"{folder} has {found}; a classifier needs at least two classes")
@@ -110,7 +114,9 @@ def evaluate_folder(
     """
     classes = photos_of_classes(folder)
     _check_enough(folder, classes, ways, shots, settings.queries)
-    images = read_files([photo for photos in classes.values() for photo in photos], learner.side)
+    paths = [photo for photos in classes.values() for photo in photos]
+    images = read_files(paths, learner.side)
+    warn_of_same_pixels(images.numpy(), [str(path) for path in paths])
     drawn = ClassImages(
         folder.absolute().name,
         settings.split,

@@ -15,6 +15,7 @@ from dfml.artefacts.learner import MANIFEST, LearnerManifest
 from dfml.artefacts.record import Record
 from dfml.artefacts.zoo import NetworkSpec
 from dfml.compute.device import apart_from_caller, refuse_other_types
+from dfml.data.copies import warn_of_same_pixels
 from dfml.errors import DfmlError, FileFormatError
 from dfml.evaluation.settings import EvaluationSettings
 from dfml.files.reading import as_path
@@ -75,6 +76,8 @@ class FewShotLearner:
         chosen = self._offered(rule)
         pixels = read_pictures(images, self.side)
         names, places = read_labels(labels, len(pixels))
+        told = [f"image {index} ({names[place]})" for index, place in enumerate(places)]
+        warn_of_same_pixels(pixels.numpy(), told)
         own = self.manifest
         module = FrozenClassifier.of(self.learner, specs, pixels, torch.tensor(places), rule=chosen)
         heads = {"ways": len(names)} if chosen == "finetune" else {}

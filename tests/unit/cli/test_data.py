@@ -125,6 +125,16 @@ def test_a_folder_of_ones_own(repository, capsys):
     assert not (repository / "results").exists()
 
 
+def test_a_folder_to_measure_on_alone(repository, capsys):
+    write_pictures(repository / "mine", {"a": 4, "b": 4})
+    assert main(["data", "check", "mine"]) == 1
+    assert "`fractions: [0, 0, 1]`: all to meta-test" in capsys.readouterr().err
+    assert main(["data", "check", "mine", "--fractions", "0", "0", "1"]) == 0
+    assert "meta_test: 8 images of 2 classes" in capsys.readouterr().out
+    assert main(["data", "check", "mine", "--fractions", "0", "0", "2"]) == 1
+    assert capsys.readouterr().err.startswith("dfml data: fractions: ")
+
+
 def test_a_damaged_picture_is_named(repository, capsys):
     write_pictures(repository / "mine", {f"c{n}": 2 for n in range(6)})
     broken = next((repository / "mine/c3").iterdir())

@@ -70,6 +70,32 @@ def test_photos_that_cannot_be_read_are_named_and_the_others_answered(pets, fold
     assert said.out.startswith(f"{good}  ") and len(said.out.splitlines()) == 1
     assert all(f"dfml predict: {path}" in said.err for path in wrong)
     assert said.err.endswith("dfml predict: 3 of 4 photos could not be read\n")
+    assert main(["predict", str(pets), *map(str, wrong)]) == 1, "nothing was answered"
+
+
+def test_what_is_no_classifier_is_not_written_over(learner, folder, tmp_path, capsys):
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(b"weights of somebody's")
+    for path in (learner / "learner.safetensors", own):
+        before = path.read_bytes()
+        assert main(["adapt", str(learner), str(folder), "-o", str(path)]) == 1
+        assert path.read_bytes() == before
+        assert f"{path} is there and no adapted classifier; give another name" in capsys.readouterr().err
+
+
+def test_the_same_photo_under_two_names_is_told(learner, folder, tmp_path, caplog):
+    (folder / "bee/00.png").write_bytes((folder / "ant/00.png").read_bytes())
+    assert main(["adapt", str(learner), str(folder), "-o", str(tmp_path / "pets.safetensors")]) == 0
+    assert "1 groups of images of the same pixels: image 0 (ant) = image 12 (bee)" in caplog.text
+    caplog.clear()
+    assert main(["evaluate", str(learner), str(folder), "--queries", "4", "--episodes", "3"]) == 0
+    assert f"of the same pixels: {folder}/ant/00.png = {folder}/bee/00.png" in caplog.text
+
+
+def test_what_needs_more_memory_than_there_is_is_one_line(learner, folder, capsys):
+    options = ["--queries", "4", "--episodes", str(10**14)]
+    assert main(["evaluate", str(learner), str(folder), *options]) == 1
+    assert capsys.readouterr().err.startswith("dfml evaluate: there is not enough memory (")
 
 
 def test_what_pillow_remarks_on_a_picture_that_is_read_is_not_printed(pets, tmp_path):
@@ -107,6 +133,11 @@ def test_evaluate_has_the_defaults_of_the_experiment(learner, folder, capsys):
         (["adapt", "{learner}", "{photos}", "-o", "{out}", "--domain", "oil"], 1, "knows no images of 'oil'"),
         (["adapt", "{learner}", "{photos}", "-o", "{out}", "--side", "32"], 1, "sees images of 16 pixels, not 32"),
         (["adapt", "{learner}", "{photos}"], 2, "required: -o/--output"),
+        (
+            ["adapt", "{learner}", "{photos}", "-o", "{out}", "--network", "own=nowhere.py"],
+            1,
+            "--network own=nowhere.py: there is no file `nowhere.py`",
+        ),
         (["predict", "{learner}/learner.safetensors", "a.png"], 1, "another kind of file"),
         (["evaluate", "{learner}", "{photos}", "--episodes", "1"], 1, "--episodes: Input should be greater"),
         (["evaluate", "{learner}", "{photos}", "--seed", "-1"], 1, "--seed: Input should be greater"),

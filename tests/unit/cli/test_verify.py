@@ -11,6 +11,7 @@ from dfml.cli import verify as module
 from dfml.cli.main import main
 from dfml.cli.tools import Output
 from dfml.cli.verify import Finding, examine
+from dfml.errors import DfmlError
 from dfml.jobs.provenance import digests, write_receipt
 from support import manifests
 
@@ -93,6 +94,14 @@ def test_the_command_fails_only_when_results_are_wrong(monkeypatch, capsys, kind
     said = capsys.readouterr().out
     assert (f"{ZOO} (why)" in said) == bool(kind)
     assert ("up to date" in said) == (status == 0)
+
+
+def test_what_was_never_run_is_one_line(monkeypatch, tmp_path):
+    (tmp_path / "fresh").mkdir()
+    monkeypatch.chdir(tmp_path / "fresh")
+    monkeypatch.setattr(module, "planned_outputs", lambda configuration: outputs())
+    with pytest.raises(DfmlError, match="there is no results/demo: run the workflow"):
+        module.verify(())
 
 
 def test_outside_the_repository_it_says_so(capsys):

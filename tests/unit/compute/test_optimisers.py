@@ -120,6 +120,13 @@ def test_the_average_weighs_steps_by_their_number_to_a_power(power, counts):
     assert other.averaged({"a": plain[0]})["a"] is plain[0]
 
 
+def test_an_average_that_has_not_begun_is_what_it_is_of():
+    moved = torch.zeros(3)
+    optimiser = Adam([[moved]], [0.01], averaging=8.0)
+    moved += 1  # by others: BELL's own SGD, with no replay
+    assert torch.equal(optimiser.averaged({"a": moved})["a"], torch.ones(3))
+
+
 def test_an_average_outlives_a_reset_and_an_interruption():
     def averages(interrupted):
         tensors = parameters()

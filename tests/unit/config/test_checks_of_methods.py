@@ -16,6 +16,19 @@ def test_an_adversary_that_the_run_ends_before_is_told(method):
     assert validate_config({**short, method: {"iterations": 50, "adversary": {"after": 50, "weight": 0.0}}})
 
 
+def test_a_curriculum_that_the_run_ends_before_is_told():
+    short = {"methods": ["purer_maml"], "purer": {"iterations": 200, "curriculum_after": 200}}
+    [line] = problems(short)
+    assert line.startswith("purer.curriculum_after: the run ends after 200 meta-iterations")
+    for change in ({"adversarial_weight": 0.0}, {"curriculum_after": None}, {"curriculum_after": 199}):
+        assert validate_config({**short, "purer": {**short["purer"], **change}})
+
+
+def test_an_adversary_without_recovery_is_told():
+    [line] = problems({"methods": ["free"], "free": {"online": False, "adversary": {"weight": 1.0}}})
+    assert line.startswith("free.adversary.weight: nothing is recovered with `online: false`")
+
+
 class TestMethods:
     def test_something_must_run(self):
         (line,) = problems({"pools": {"single": {"methods": []}}})

@@ -180,12 +180,12 @@ def test_a_class_without_an_image_is_refused_in_any_split(tmp_path):
     root = write_files(tmp_path / "im", files)
     (root / "train" / "empty").mkdir()
     options = {"resources": RESOURCES, "needed": {"meta_test"}}
-    with pytest.raises(DataError, match=r"mine: every class needs at least 1 image; too few in: empty \(0\); "):
+    with pytest.raises(DataError, match="mine: there is no image that can be used of empty; add some "):
         prepare_images("mine", folder_settings(root), tmp_path / "out", **options)
     (root / "train" / "empty").rmdir()
     for n in "01":
         (root / "train" / "b" / f"{n}.png").write_bytes((root / "test" / "c" / f"{n}.png").read_bytes())
-    with pytest.raises(DataError, match=r"too few in: b \(0\)"):
+    with pytest.raises(DataError, match="no image that can be used of b; "):
         prepare_images("mine", folder_settings(root), tmp_path / "out", **options)
 
 

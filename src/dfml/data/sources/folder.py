@@ -95,7 +95,7 @@ def read_image(file: Path | BinaryIO, *, side: int) -> np.ndarray:
     try:
         opening = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:  # which names the address of what was given
-        raise ValueError(f"it is none of {', '.join(FORMATS)}") from None
+        raise ValueError(f"it is none of {', '.join(FORMATS)}; save it as one of these, a HEIC photo as JPEG") from None
     with opening as opened:
         if opened.width * opened.height > MOST_PIXELS:
             raise ValueError(f"{opened.width} x {opened.height} pixels are more than {MOST_PIXELS}")

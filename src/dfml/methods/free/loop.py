@@ -29,7 +29,7 @@ from dfml.zoo.model import PoolModel
 
 
 def fit(context: Context) -> Fitted:
-    """Meta-train a learner from random weights, or from the pool's best model if the setting ``start`` says so."""
+    """Meta-train a learner that begins as the setting ``start`` says: random, a zoo model, or another method's."""
     settings = context.own(FreeSettings)
     loop = FreeLoop(context, settings, parameters_of(context.starting_learner(settings.start)))
     snapshots, history = loop.run()

@@ -171,6 +171,9 @@ class FreeSettings(MethodSettings):
         if self.generator == "fresh" and not self.online:
             message = "a `fresh` generator starts with an empty bank, which only `online: true` fills; change one"
             raise DisagreementError([Problem("online", message, ("generator",))])
+        if self.adversary.weight and not self.online:
+            message = "nothing is recovered with `online: false`, so the adversarial term never acts; use weight 0"
+            raise DisagreementError([Problem("adversary.weight", message, ("online",))])
         return self
 
     def resolved(self, inversion: InversionSettings) -> Self:
@@ -179,7 +182,7 @@ class FreeSettings(MethodSettings):
         return self.model_copy(update={"five": five.model_copy(update={"outer_learning_rate": five.outer_rate})})
 
     def problems(self, key: str, around: Surroundings) -> Iterator[Problem]:
-        """A meta-generator that was not made, more models at once than there are."""
+        """A meta-generator that was not made, more different models in an iteration than there are."""
         inversion = around.inversion
         if inversion.inverter != "five" and self.online and self.generator == "inversion":
             message = (
@@ -196,10 +199,7 @@ class FreeSettings(MethodSettings):
                 )
                 involved = ("inversion.five.outer_optimiser", f"{key}.generator", f"{key}.online", "methods", "pools")
                 yield Problem(f"{key}.five.outer_optimiser", message, involved)
-        wanted = {
-            "inversion.speed.models": inversion.speed.models,
-            "inversion.per_model.models": inversion.per_model.models,
-        }
+        wanted: dict[str, int | None] = {"inversion.speed.models": inversion.speed.models}
         for where, five in (("inversion.five", inversion.five), (f"{key}.five", self.five)):
             if five is not None and five.sample == "without":
                 wanted[f"{where}.models_per_iteration"] = five.models_per_iteration

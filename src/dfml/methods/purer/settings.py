@@ -77,7 +77,7 @@ class PurerSettings(OuterStepSettings, EpisodeSettings, MethodSettings):
     snapshots: int = Field(5, ge=1, description="Iterates kept for the learning curve and `select: val_best`.")
 
     def problems(self, key: str, around: Surroundings) -> Iterator[Problem]:
-        """A set too small for an episode, heads that have no average, more models at once than there are."""
+        """A set too small for an episode, heads without an average, a curriculum too late, too many models at once."""
         held, needed = self.images_per_class, around.shots + self.queries
         if held is not None and held < needed:
             message = (
@@ -87,5 +87,12 @@ class PurerSettings(OuterStepSettings, EpisodeSettings, MethodSettings):
             yield Problem(f"{key}.images_per_class", message, ("shots", f"{key}.queries", "methods", "pools"))
         if self.start == "average":
             yield from heads_of_several_sides(key, self.head, around)
+        after = self.curriculum_after
+        if around.runs and self.adversarial_weight and after is not None and after >= self.iterations:
+            message = (
+                f"the run ends after {self.iterations} meta-iterations, so no step is ever adversarial; lower it, or "
+                "use null"
+            )
+            yield Problem(f"{key}.curriculum_after", message, (f"{key}.iterations", f"{key}.adversarial_weight"))
         for pool in around.pools:
             yield from too_few_models(pool, {f"{key}.models_per_iteration": self.models_per_iteration})

@@ -43,8 +43,6 @@ def fit(context: Context) -> Fitted:
 class _RealEpisodes(LearnerLoop):
     """Episodic training on real images; resumable at any iteration."""
 
-    MOVES = ("parameters", "optimiser")  # the episodes depend on the iteration alone
-
     def __init__(self, context: Context) -> None:
         settings: SupervisedSettings | SupervisedProtonetSettings
         inner = None

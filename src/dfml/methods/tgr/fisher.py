@@ -39,7 +39,8 @@ def fisher_diagonal(
         kind: ``per_sample`` averages the squared gradient of every image, the network being one fixed function;
             ``squared_mean`` squares the gradient of a batch's mean loss, batch norms in training mode, and averages
             over five batches, as published (T3).
-        stored: ``per_sample`` keeps the statistics of the batch norms; otherwise they become those of ``inputs``.
+        stored: ``per_sample`` keeps the statistics of the batch norms; otherwise they become averages over the
+            statistics of chunks of ``inputs``.
     """
     own = copy.deepcopy(network).requires_grad_(True)
     found = _squared_mean(own, inputs, targets) if kind == "squared_mean" else _per_sample(own, inputs, targets, stored)
