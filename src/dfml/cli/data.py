@@ -122,7 +122,8 @@ def check(console: Console, path: str, *, source: str, side: int | None, fractio
     try:
         settings = DatasetSettings.model_validate(values)
     except ValidationError as error:
-        raise DfmlError("; ".join(f"{(one['loc'] or ('path',))[-1]}: {one['msg']}" for one in error.errors())) from None
+        told = [": ".join([*map(str, one["loc"]), one["msg"]]) for one in error.errors()]
+        raise DfmlError("; ".join(told).replace("Value error, ", "")) from None
     from dfml.data.prepare import prepare_images  # imports torch
 
     # Copies, what is left out and the like are warnings, which go to stderr.
