@@ -61,5 +61,20 @@ def test_the_readme_shows_what_is_committed():
     assert block.strip() == readme_table(ROOT / "docs/results/demo/results.csv")
 
 
+def test_the_readmes_numbers_on_photographs_are_those_of_their_tables():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    heading, _, *found = rows(readme.split("percent by fine-tuning:")[1].split("\nPublished are")[0])
+    assert heading[1:] == ["best model", "FREE", "heads", "FREE + heads", "supervised MAML"]
+    for label, *shown in found:
+        frame = pd.read_csv(ROOT / re.search(r"\((.*)/main\.md\)", label)[1] / "results.csv")
+        own = frame[(frame["rule"] == "finetune") & (frame["batch_norm"] == "transductive") & (frame["shots"] == 1)]
+        if "one pool" in label:
+            own = own[own["pool"] == "multi_domain"]
+        assert own["pool"].nunique() == 1
+        means = own.groupby(["method", "dataset"])["accuracy"].mean().groupby("method").mean()
+        methods = ["best", "free", "mixed_heads", "free_heads", "supervised_maml"]
+        assert shown == [f"{means[name]:.1f}" if name in means else "–" for name in methods]
+
+
 def test_the_readme_is_short_enough_to_be_read():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
