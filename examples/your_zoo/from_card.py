@@ -19,14 +19,20 @@ from dfml.errors import DfmlError
 from dfml.zoo.imported.card import ZooCard, read_card
 
 WAYS, SHOTS, QUERIES = 5, 1, 15
+TOGETHER = 5  # models whose features stand side by side as one reference
 
 
 def rows_of(card: ZooCard) -> list[str]:
     """The methods that these models have what it takes for."""
     if card.answers_only:  # all of them, so that no image can be recovered
         return ["random", "procedural_heads"]
-    features = any(model.gives_features for model in card.models)
-    return ["random", *(["zoo_features"] if features else []), "procedural_heads", "mixed_heads"]
+    features = ["zoo_features", "zoo_ensemble"][: with_features(card)]
+    return ["random", *features, "procedural_heads", "mixed_heads"]
+
+
+def with_features(card: ZooCard) -> int:
+    """How many models give features."""
+    return sum(model.gives_features for model in card.models)
 
 
 def measured_on(images: Path | None) -> dict[str, object]:
@@ -60,6 +66,8 @@ def settings_for(card_file: Path, images: Path | None) -> dict[str, Any]:
     else:
         how = {row: heads | {"statistics": "batch"} for row in ("procedural_heads", "mixed_heads")}
         how |= {"inversion": {"five": {"steps": 30, "bn_weight": 0.0}}}
+    if with_features(card) > 1:
+        how |= {"zoo_ensemble": {"models": min(TOGETHER, with_features(card))}}
     return {
         "experiment": "lab",
         "shots": [SHOTS],

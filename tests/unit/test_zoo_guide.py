@@ -76,7 +76,7 @@ def pictures(folder, count, images):
 @pytest.mark.parametrize(
     ("lab", "rows", "access"),
     [
-        (write_lab, ["random", "zoo_features", "procedural_heads", "mixed_heads"], "weights"),
+        (write_lab, ["random", "zoo_features", "zoo_ensemble", "procedural_heads", "mixed_heads"], "weights"),
         (programs, ["random", "procedural_heads", "mixed_heads"], "weights"),
         (services, ["random", "procedural_heads"], "logits"),
     ],
