@@ -137,7 +137,7 @@ def test_changed_code_of_a_method_concerns_its_cells(done):
 
 def test_a_changed_script_or_caption_is_noticed(done):
     done.append("workflow/scripts/make_results.py", "CHANGED = 1")
-    done.append("workflow/report/main.rst", "One sentence more.")
+    done.append("workflow/report/tables/main.rst", "One sentence more.")
     assert set(done.dry_run().jobs) == RESULTS
 
 

@@ -55,8 +55,10 @@ def card_digest(zoo):
 
 def report_texts():
     """Digest of the report's captions and style, which Snakemake does not watch."""
-    texts = sorted(Path(workflow.basedir, "report").iterdir())
-    return digest_json({text.name: text.read_text(encoding="utf-8") for text in texts})
+    texts = sorted(Path(workflow.basedir, "report").rglob("*.*"))
+    return digest_json(
+        {str(text.relative_to(workflow.basedir)): text.read_text(encoding="utf-8") for text in texts}
+    )
 
 
 def try_networks():

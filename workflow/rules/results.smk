@@ -4,6 +4,29 @@
 # measured, quality.
 
 
+# What they are called in the report, which sorts by that.
+TABLES = {
+    "short": "0 accuracy, in short",
+    "main": "1 accuracy",
+    "difference": "2 difference to the best model",
+    "main_by_seed": "3 accuracy by seed",
+    "selection": "4 what choosing a moment adds",
+    "cost": "5 cost",
+    "zoo": "6 zoos",
+    "inversion": "7 recovered images",
+    "speed": "8 speed of inversion",
+    "published": "9 published numbers",
+}
+FIGURES = {
+    "main": "1 accuracy",
+    "learning_curves": "2 learning curves",
+    "accuracy_seconds": "3 accuracy against seconds",
+    "inner_steps": "4 inversion steps",
+    "bank_quality": "5 quality of recovered images",
+    "recovered": "6 recovered images",
+}
+
+
 localrules:
     make_results,
     describe_images,
@@ -27,118 +50,26 @@ rule make_results:
         bank_zoos=SHOWN_ZOOS,
         published="resources/published.yaml",
     output:
-        multiext("<results>/tables/main", ".csv", ".md", ".tex"),
-        report(
-            "<results>/tables/main.html",
-            caption="../report/main.rst",
-            category="Tables",
-            labels={"table": "1 accuracy"},
-        ),
-        multiext("<results>/tables/short", ".csv", ".md", ".tex"),
-        report(
-            "<results>/tables/short.html",
-            caption="../report/short.rst",
-            category="Tables",
-            labels={"table": "0 accuracy, in short"},
-        ),
-        multiext("<results>/tables/difference", ".csv", ".md", ".tex"),
-        report(
-            "<results>/tables/difference.html",
-            caption="../report/difference.rst",
-            category="Tables",
-            labels={"table": "2 difference to the best model"},
-        ),
-        multiext("<results>/tables/main_by_seed", ".csv", ".md", ".tex"),
-        report(
-            "<results>/tables/main_by_seed.html",
-            caption="../report/main_by_seed.rst",
-            category="Tables",
-            labels={"table": "3 accuracy by seed"},
-        ),
-        multiext("<results>/tables/selection", ".csv", ".md", ".tex"),
-        report(
-            "<results>/tables/selection.html",
-            caption="../report/selection.rst",
-            category="Tables",
-            labels={"table": "4 what choosing a moment adds"},
-        ),
-        multiext("<results>/tables/zoo", ".csv", ".md", ".tex"),
-        report(
-            "<results>/tables/zoo.html",
-            caption="../report/zoo.rst",
-            category="Tables",
-            labels={"table": "6 zoos"},
-        ),
-        multiext("<results>/tables/inversion", ".csv", ".md", ".tex"),
-        report(
-            "<results>/tables/inversion.html",
-            caption="../report/inversion.rst",
-            category="Tables",
-            labels={"table": "7 recovered images"},
-        ),
-        multiext("<results>/tables/speed", ".csv", ".md", ".tex"),
-        report(
-            "<results>/tables/speed.html",
-            caption="../report/speed.rst",
-            category="Tables",
-            labels={"table": "8 speed of inversion"},
-        ),
-        multiext("<results>/tables/cost", ".csv", ".md", ".tex"),
-        report(
-            "<results>/tables/cost.html",
-            caption="../report/cost.rst",
-            category="Tables",
-            labels={"table": "5 cost"},
-        ),
-        multiext("<results>/tables/published", ".csv", ".md", ".tex"),
-        report(
-            "<results>/tables/published.html",
-            caption="../report/published.rst",
-            category="Tables",
-            labels={"table": "9 published numbers"},
-        ),
-        report(
-            "<results>/figures/main.svg",
-            caption="../report/figure_main.rst",
-            category="Figures",
-            labels={"figure": "1 accuracy"},
-        ),
-        "<results>/figures/main.png",
-        report(
-            "<results>/figures/learning_curves.svg",
-            caption="../report/learning_curves.rst",
-            category="Figures",
-            labels={"figure": "2 learning curves"},
-        ),
-        "<results>/figures/learning_curves.png",
-        report(
-            "<results>/figures/accuracy_seconds.svg",
-            caption="../report/accuracy_seconds.rst",
-            category="Figures",
-            labels={"figure": "3 accuracy against seconds"},
-        ),
-        "<results>/figures/accuracy_seconds.png",
-        report(
-            "<results>/figures/inner_steps.svg",
-            caption="../report/inner_steps.rst",
-            category="Figures",
-            labels={"figure": "4 inversion steps"},
-        ),
-        "<results>/figures/inner_steps.png",
-        report(
-            "<results>/figures/bank_quality.svg",
-            caption="../report/bank_quality.rst",
-            category="Figures",
-            labels={"figure": "5 quality of recovered images"},
-        ),
-        "<results>/figures/bank_quality.png",
-        report(
-            "<results>/figures/recovered.svg",
-            caption="../report/recovered.rst",
-            category="Figures",
-            labels={"figure": "6 recovered images"},
-        ),
-        "<results>/figures/recovered.png",
+        [f"<results>/tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md", "tex")],
+        [
+            report(
+                f"<results>/tables/{name}.html",
+                caption=f"../report/tables/{name}.rst",
+                category="Tables",
+                labels={"table": label},
+            )
+            for name, label in TABLES.items()
+        ],
+        [f"<results>/figures/{name}.png" for name in FIGURES],
+        [
+            report(
+                f"<results>/figures/{name}.svg",
+                caption=f"../report/figures/{name}.rst",
+                category="Figures",
+                labels={"figure": label},
+            )
+            for name, label in FIGURES.items()
+        ],
         first_page="<results>/first_page.html",
         table=report(
             "<results>/results.csv",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import pandas as pd
 
 from dfml.artefacts.imported_zoo import load_any_zoo
 from dfml.artefacts.zoo import ZooManifest
@@ -17,7 +20,7 @@ from dfml.results.figures.recovered import recovered_figure
 from dfml.results.figures.seconds import accuracy_seconds_figure
 from dfml.results.figures.style import house_style, save_figure
 from dfml.results.first_page import write_first_page
-from dfml.results.grid import check_against_grid, read_grid
+from dfml.results.grid import GridCell, check_against_grid, read_grid
 from dfml.results.published import load_published
 from dfml.results.reading import read_imported_zoos, read_inversions, read_speeds, read_zoos
 from dfml.results.tables.accuracy import by_seed_table, main_table
@@ -32,6 +35,8 @@ from dfml.results.tables.table import Table
 from dfml.results.tables.writing import write_table
 from dfml.results.tables.zoo import zoo_table
 
+T = TypeVar("T")
+
 TABLES = (
     *("main", "short", "difference", "main_by_seed", "selection"),
     *("zoo", "inversion", "speed", "cost", "published"),
@@ -39,45 +44,86 @@ TABLES = (
 """Stems of the tables that ``make_tables`` writes, each as .csv, .md, .tex and .html."""
 
 
+@dataclass(frozen=True)
+class Measurements:
+    """What tables and figures are made of.
+
+    Attributes:
+        frame: results.csv.
+        curves: The learning curves of the records, as of :func:`dfml.results.figures.curves.curve_frame`.
+        grid: The rows of the tables in order.
+        ways, shots: Of the experiment.
+    """
+
+    frame: pd.DataFrame
+    curves: pd.DataFrame
+    grid: Sequence[GridCell]
+    ways: int
+    shots: Sequence[int]
+
+    @classmethod
+    def read(
+        cls,
+        results: Path,
+        records: Sequence[Path],
+        *,
+        grid: Iterable[Sequence[Any]],
+        ways: int,
+        shots: Sequence[int],
+        shared: Iterable[Sequence[Any]] = (),
+    ) -> Measurements:
+        """Read results.csv, and of the record.json files the curves.
+
+        ``grid`` as for :func:`dfml.results.grid.read_grid`, ``shared`` as for
+        :func:`dfml.results.collect.read_records`. Raises DfmlError when a file is malformed or holds a cell that the
+        grid does not run.
+        """
+        cells, frame = read_grid(grid), read_results_csv(results)
+        check_against_grid(frame, cells, ways=ways, shots=shots)
+        curves = curve_frame([record for _, record in read_records(records, shared)])
+        check_against_grid(curves, cells, ways=ways, shots=shots, source="a record")
+        return cls(frame, curves, cells, ways, shots)
+
+    @property
+    def pools(self) -> list[str]:
+        """The pools in the order of the tables."""
+        return list(dict.fromkeys(cell.pool for cell in self.grid))
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods in the order of the tables."""
+        return list(dict.fromkeys(cell.method for cell in self.grid))
+
+    def of_accuracies(self, make: Callable[..., T]) -> T:
+        """What ``make`` makes of the accuracies: a table or a figure."""
+        return make(self.frame, self.grid, ways=self.ways, shots=self.shots)
+
+
 def make_tables(
+    measured: Measurements,
     *,
-    results: Path,
-    records: Sequence[Path],
     zoos: Sequence[Path],
     imported: Sequence[Path],
     inversions: Sequence[Path],
     speeds: Sequence[Path],
     published: Path,
-    grid: Iterable[Sequence[Any]],
-    ways: int,
-    shots: Sequence[int],
     output: Path,
-    shared: Iterable[Sequence[Any]] = (),
 ) -> list[Path]:
-    """The whole rule: write every table of TABLES into the folder ``output``; returns the files.
+    """Write every table of TABLES into the folder ``output``; returns the files.
 
-    ``results`` is results.csv; ``records`` are the record.json files, read for their learning curves only
-    (``shared`` as in :func:`dfml.results.collect.read_records`); ``zoos``, those that are ``imported``,
-    ``inversions`` and ``speeds`` are zoo.json, inversion.json and speed.json files (none is fine, the table then
-    says so); ``published`` is resources/published.yaml; ``grid`` has the rows of the tables in order
-    (:func:`dfml.results.grid.read_grid`). Raises DfmlError when a file is malformed or results.csv holds a cell
-    that the grid does not run.
+    ``zoos``, those that are ``imported``, ``inversions`` and ``speeds`` are zoo.json, inversion.json and speed.json
+    files (none is fine, the table then says so); ``published`` is resources/published.yaml. Raises DfmlError when a
+    file is malformed.
     """
-    cells, frame = read_grid(grid), read_results_csv(results)
-    check_against_grid(frame, cells, ways=ways, shots=shots)
-    curves = curve_frame([record for _, record in read_records(records, shared)])
-    pools, manifests = list(dict.fromkeys(cell.pool for cell in cells)), read_zoos(zoos)
-    methods = list(dict.fromkeys(cell.method for cell in cells))
+    pools, methods, manifests = measured.pools, measured.methods, read_zoos(zoos)
+    quoted = load_published(published)
     tables = [
-        main_table(frame, cells, ways=ways, shots=shots),
-        short_table(frame, cells, ways=ways, shots=shots),
-        difference_table(frame, cells, ways=ways, shots=shots),
-        by_seed_table(frame, cells, ways=ways, shots=shots),
-        selection_table(curves, pools=pools, methods=methods),
+        *map(measured.of_accuracies, (main_table, short_table, difference_table, by_seed_table)),
+        selection_table(measured.curves, pools=pools, methods=methods),
         *_image_tables(manifests, imported, inversions, pools),
         speed_table(read_speeds(speeds), pools=pools),
-        cost_table(frame, cells, ways=ways, shots=shots),
-        published_table(frame, cells, manifests, load_published(published), ways=ways, shots=shots),
+        measured.of_accuracies(cost_table),
+        published_table(measured.frame, measured.grid, manifests, quoted, ways=measured.ways, shots=measured.shots),
     ]
     return [path for table in tables for path in write_table(table, Path(output))]
 
@@ -104,40 +150,29 @@ FIGURES = ("main", "learning_curves", "accuracy_seconds", "inner_steps", "bank_q
 
 
 def draw_figures(
+    measured: Measurements,
     *,
-    results: Path,
-    records: Sequence[Path],
     inversions: Sequence[Path],
     speeds: Sequence[Path],
-    grid: Iterable[Sequence[Any]],
-    ways: int,
-    shots: Sequence[int],
     output: Path,
-    shared: Iterable[Sequence[Any]] = (),
     bank: Path | None = None,
     bank_zoos: Sequence[Path] = (),
     label_space: str = "global",
 ) -> list[Path]:
-    """The whole rule: draw every figure of FIGURES into the folder ``output``; returns the files.
+    """Draw every figure of FIGURES into the folder ``output``; returns the files.
 
-    ``results`` is results.csv; ``records`` are the record.json files, read for their learning curves only
-    (``shared`` as in :func:`dfml.results.collect.read_records`);
     ``inversions`` and ``speeds`` are inversion.json and speed.json files (none is fine, the figure then says
     so); ``bank``, ``bank_zoos`` (zoo.json files) and ``label_space`` as for
-    :func:`dfml.results.figures.recovered.recovered_figure`; ``grid`` as for ``make_tables``. Equal inputs give equal
-    bytes. Raises DfmlError when a file is malformed or results.csv holds a cell that the grid does not run.
+    :func:`dfml.results.figures.recovered.recovered_figure`. Equal inputs give equal bytes. Raises DfmlError when a file
+    is malformed.
     """
-    cells, frame = read_grid(grid), read_results_csv(results)
-    check_against_grid(frame, cells, ways=ways, shots=shots)
-    curves = curve_frame([record for _, record in read_records(records, shared)])
-    check_against_grid(curves, cells, ways=ways, shots=shots, source="a record")
+    frame, curves, ways = measured.frame, measured.curves, measured.ways
+    pools, methods = measured.pools, measured.methods
     recovered, timings = read_inversions(inversions), read_speeds(speeds)
     shown = [load_any_zoo(path) for path in bank_zoos]
-    pools = list(dict.fromkeys(cell.pool for cell in cells))
-    methods = list(dict.fromkeys(cell.method for cell in cells))
     with house_style():
         figures = {
-            "main": main_figure(frame, cells, ways=ways, shots=shots),
+            "main": measured.of_accuracies(main_figure),
             "learning_curves": learning_curves_figure(curves, pools=pools, methods=methods, ways=ways),
             "accuracy_seconds": accuracy_seconds_figure(frame, curves, pools=pools, methods=methods, ways=ways),
             "inner_steps": inner_steps_figure(recovered, timings, pools=pools),
@@ -147,9 +182,6 @@ def draw_figures(
         return [path for stem in FIGURES for path in save_figure(figures[stem], stem, Path(output))]
 
 
-def make_first_page(
-    *, results: Path, grid: Iterable[Sequence[Any]], ways: int, shots: Sequence[int], figures: Path, output: Path
-) -> None:
-    """The first page of the report, of results.csv and of the figures in a folder; ``grid`` as for `make_tables`."""
-    short = short_table(read_results_csv(results), read_grid(grid), ways=ways, shots=shots)
-    write_first_page(short, figures, output)
+def make_first_page(measured: Measurements, *, figures: Path, output: Path) -> None:
+    """The first page of the report: the short table, and the figures in a folder."""
+    write_first_page(measured.of_accuracies(short_table), figures, output)

@@ -14,7 +14,7 @@ from dfml.results.figures.main import main_figure
 from dfml.results.figures.style import method_styles
 from dfml.results.grid import read_grid
 from dfml.results.reading import read_inversions, read_speeds
-from dfml.results.stage import FIGURES, draw_figures
+from dfml.results.stage import FIGURES, Measurements, draw_figures
 from support.manifests import fields, inversion, record, result, speed, write
 from support.results import GRID, write_demo, write_record
 
@@ -24,13 +24,9 @@ SMALL = [row for row in GRID if row[1] in {"random", "average", "free", "supervi
 def draw(folder, records, *, grid, inversions=(), speeds=(), name="figures"):
     collect_records(records, folder / "results.csv")
     draw_figures(
-        results=folder / "results.csv",
-        records=records,
+        Measurements.read(folder / "results.csv", records, grid=grid, ways=5, shots=[1]),
         inversions=inversions,
         speeds=speeds,
-        grid=grid,
-        ways=5,
-        shots=[1],
         output=folder / name,
     )
     return folder / name
@@ -60,16 +56,7 @@ def test_curve_outside_the_grid_is_refused(tmp_path):
     records = write_demo(tmp_path, grid=SMALL, seeds=(0,))
     collect_records(records[:1], tmp_path / "results.csv")
     with pytest.raises(DfmlError, match="a record holds"):
-        draw_figures(
-            results=tmp_path / "results.csv",
-            records=records,
-            inversions=[],
-            speeds=[],
-            grid=SMALL[:1],
-            ways=5,
-            shots=[1],
-            output=tmp_path,
-        )
+        Measurements.read(tmp_path / "results.csv", records, grid=SMALL[:1], ways=5, shots=[1])
 
 
 def test_main_figure_draws_each_mean_with_its_interval_and_the_chance_line(tmp_path):

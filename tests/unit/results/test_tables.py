@@ -11,7 +11,7 @@ from dfml.errors import DfmlError
 from dfml.results.collect import collect_records, read_results_csv
 from dfml.results.labels import method_label, real_images_note
 from dfml.results.published import DECLARED
-from dfml.results.stage import TABLES, make_tables
+from dfml.results.stage import TABLES, Measurements, make_tables
 from support.manifests import imported_zoo, inversion, models, result, speed, write, zoo
 from support.results import GRID, write_demo, write_record
 
@@ -19,16 +19,12 @@ from support.results import GRID, write_demo, write_record
 def build(folder, records, *, grid=GRID, shots=(1,), zoos=(), imported=(), inversions=(), speeds=(), name="tables"):
     collect_records(records, folder / "results.csv")
     make_tables(
-        results=folder / "results.csv",
-        records=records,
+        Measurements.read(folder / "results.csv", records, grid=grid, ways=5, shots=list(shots)),
         zoos=zoos,
         imported=imported,
         inversions=inversions,
         speeds=speeds,
         published=DECLARED,
-        grid=grid,
-        ways=5,
-        shots=list(shots),
         output=folder / name,
     )
     return folder / name
