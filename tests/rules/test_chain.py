@@ -92,3 +92,16 @@ def test_a_damaged_zoo_is_named_and_nothing_else_is_lost(again):
     assert "logs/tiny" in run.output  # where to look
     learner = again.folder / "results/tiny/metalearning/single/free/1shot/seed0/learner.json"
     assert json.loads(learner.read_text(encoding="utf-8"))["method"] == "free"
+
+
+def test_a_learner_on_the_shelf_knows_how_it_adapts_and_was_measured(ran):
+    """What `dfml.load` goes by is what the rules pass to their jobs, under names that stand in both."""
+    import dfml
+    from dfml.catalogue import METHODS
+    from dfml.config.load import load_config
+    from dfml.evaluation.settings import EvaluationSettings
+
+    learner = dfml.load(ran.folder / "results/tiny/metalearning/single/free/1shot/seed0")
+    measured = load_config([ran.folder / "config/config.yaml"]).evaluation
+    assert learner.settings == measured != EvaluationSettings()
+    assert learner.manifest.provenance.settings["method"]["learner"] == METHODS["free"].learner
