@@ -101,7 +101,7 @@ def test_without_anything_to_evaluate_on_there_are_learners_the_images_quality_a
     run = workflow.snakemake("--cores", "2")
     assert run.status == 0, run.output
     assert "No data set to evaluate on: learners of lab are made" in run.output
-    assert set(run.jobs) == {"all", "import_zoo", "invert", "meta_learn", "describe_images"}
+    assert set(run.jobs) == {"all", "import_zoo", "invert", "meta_learn", "make_quality_tables"}
     quality = (workflow.folder / "results/lab/quality/inversion.md").read_text()
     assert "teacher" in quality and "five" in quality
     assert "imported" in (workflow.folder / "results/lab/quality/zoo.md").read_text()

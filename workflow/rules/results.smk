@@ -29,7 +29,7 @@ FIGURES = {
 
 localrules:
     make_results,
-    describe_images,
+    make_quality_tables,
     results,
     build_report,
 
@@ -93,7 +93,7 @@ rule make_results:
         "../scripts/make_results.py"
 
 
-rule describe_images:
+rule make_quality_tables:
     """Of an experiment that measures no learner: the tables of its zoos and of the images recovered from them."""
     input:
         zoos=ZOOS,
@@ -103,14 +103,14 @@ rule describe_images:
         multiext("<results>/quality/zoo", ".csv", ".md", ".tex", ".html"),
         multiext("<results>/quality/inversion", ".csv", ".md", ".tex", ".html"),
     log:
-        "<logs>/describe_images.log",
+        "<logs>/make_quality_tables.log",
     conda:
         "../../environment.yml"
     params:
-        code=code("describe_images"),
+        code=code("make_quality_tables"),
         pools=list(settings.pools),
     script:
-        "../scripts/describe_images.py"
+        "../scripts/make_quality_tables.py"
 
 
 rule results:

@@ -128,7 +128,7 @@ def make_tables(
     return [path for table in tables for path in write_table(table, Path(output))]
 
 
-def describe_images(
+def make_quality_tables(
     *, zoos: Sequence[Path], imported: Sequence[Path], inversions: Sequence[Path], pools: Sequence[str], output: Path
 ) -> list[Path]:
     """The whole rule: the tables of zoos and recovered images alone, where no learner is measured; as `make_tables`."""
