@@ -12,6 +12,8 @@ from dfml.errors import DfmlError, FileFormatError
 from dfml.files.arrays import read_arrays, texts, whole
 from dfml.files.atomic import atomic_write
 from dfml.inversion.recovered import Recovered
+from dfml.inversion.settings import InversionSettings
+from dfml.zoo.pool import Pool
 
 FORMAT, VERSION = "dfml.bank", 1
 _TENSORS = ("pixels", "sources", "written")
@@ -34,6 +36,17 @@ class ImageBank:
         self.pixels = torch.zeros(classes, 1, images_per_class, 3, side, side, dtype=torch.uint8, device=device)
         self.sources = torch.full((classes, 1), -1, device=device)
         self.written = torch.zeros(classes, dtype=torch.int64)
+
+    @classmethod
+    def empty(cls, pool: Pool, settings: InversionSettings, device: torch.device) -> "ImageBank":
+        """A bank for what is recovered from a pool."""
+        return cls(
+            len(pool.class_names),
+            slots=settings.slots,
+            images_per_class=settings.images_per_class,
+            side=pool.canvas,
+            device=device,
+        )
 
     @property
     def images_per_class(self) -> int:

@@ -64,13 +64,7 @@ def invert(
         access="gradients" if inverter in ASK_GRADIENTS_ONLY else "weights",
     )
     _say_whose_statistics_are_missing(models, access_to_weights=inverter not in ASK_GRADIENTS_ONLY)
-    bank = ImageBank(
-        len(models.class_names),
-        slots=settings.slots,
-        images_per_class=settings.images_per_class,
-        side=models.canvas,
-        device=job.device,
-    )
+    bank = ImageBank.empty(models, settings, job.device)
     learns = inverter in ("five", "fast")
     own = settings.fast if inverter == "fast" else settings.five
     network = draw_generator(settings, models.canvas, torch_generator(seed, "generator"), law="default")

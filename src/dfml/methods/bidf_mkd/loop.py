@@ -68,13 +68,7 @@ class BidfMkdLoop(LearnerLoop):
         self.settings = settings
         self.inversion: InversionSettings = context.inversion_settings
         self.pool, self.device = context.pool, context.job.device
-        self.bank = ImageBank(
-            len(self.pool.class_names),
-            slots=self.inversion.slots,
-            images_per_class=self.inversion.images_per_class,
-            side=self.pool.canvas,
-            device=self.device,
-        )
+        self.bank = ImageBank.empty(self.pool, self.inversion, self.device)
         # Directions are a hundred times as many numbers as the images: they are drawn where they are used. Seeded anew
         # for each event, so that the state of a device's generator is never part of a resume file.
         self.directions = torch.Generator(self.device)

@@ -73,13 +73,7 @@ class FreeLoop:
             generator = torch_generator(context.seed, "free", "generator")
             network = draw_generator(self.inversion, pool.canvas, generator, law="default")
             self.five = MetaGenerator(network.to(device), self.five_settings)
-            self.bank = ImageBank(
-                len(pool.class_names),
-                slots=self.inversion.slots,
-                images_per_class=self.inversion.images_per_class,
-                side=pool.canvas,
-                device=device,
-            )
+            self.bank = ImageBank.empty(pool, self.inversion, device)
             self.warmup = self.five_settings.warmup
         self.network = context.new_learner(pool.side)
         self.parameters: Parameters = {

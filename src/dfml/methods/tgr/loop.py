@@ -67,13 +67,7 @@ class TgrLoop(LearnerLoop):
         self.recover = FromScratch(
             inversion, objective, side=pool.canvas, device=device, steps=settings.inversion_steps
         )
-        self.bank = ImageBank(
-            len(pool.class_names),
-            slots=inversion.slots,
-            images_per_class=inversion.images_per_class,
-            side=pool.canvas,
-            device=device,
-        )
+        self.bank = ImageBank.empty(pool, inversion, device)
         self.views = Views(inversion.crop_padding, settings.augment == "per_sample", inversion.resize)
         self.step = RegularisedStep(
             self.network,

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from dfml.results.grid import GridCell
-from dfml.results.labels import real_images_note, split_label
-from dfml.results.summary import MEASURED, average_over_seeds, leaders, with_domain_means
+from dfml.results.labels import split_label
+from dfml.results.summary import MEASURED, average_over_seeds, with_domain_means
 from dfml.results.tables.layout import (
     DASH,
     Line,
@@ -19,8 +19,8 @@ from dfml.results.tables.layout import (
     places,
     rows_at,
     sections,
-    status_of,
     value_cell,
+    with_leads,
 )
 from dfml.results.tables.table import Column, Footnotes, Table, TableCell
 
@@ -38,13 +38,10 @@ def main_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
     that read no real image.
     """
     frame, footnotes = with_domain_means(frame), Footnotes()
-    means = average_over_seeds(frame)
-    ahead = leaders(frame[~frame["method"].map(real_images_note).astype(bool)])
-    means["leads"] = [key in ahead for key in means[MEASURED].itertuples(index=False, name=None)]
+    means = with_leads(average_over_seeds(frame), frame)
     lines, data = [], []
     for cell, dataset, count in places(frame, grid, shots):
         rows = rows_at(means, cell, dataset, count)
-        status, note = status_of(cell, rows)
         method = method_cell(cell.method, footnotes)
         values = {
             (row.rule, row.batch_norm): (
@@ -53,10 +50,9 @@ def main_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, shot
             )
             for row in rows.itertuples()
         }
-        blank = (blank_cell(status, note, footnotes), DASH)
+        blank = (blank_cell(cell, rows, footnotes), DASH)
         lines.append(Line(count, cell.pool, dataset, (method,), values, blank))
-        place = {"pool": cell.pool, "dataset": dataset, "ways": ways, "shots": count, "method": cell.method}
-        data += data_rows(rows, place, status, note)
+        data += data_rows(rows, cell, dataset, ways=ways, shots=count)
     lead = [Column("method", numeric=False)]
     return Table(
         stem="main",
@@ -74,9 +70,8 @@ def by_seed_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, s
     lines, data = [], []
     for cell, dataset, count in places(frame, grid, shots):
         rows = rows_at(frame, cell, dataset, count)
-        status, note = status_of(cell, rows)
         method = method_cell(cell.method, footnotes)
-        blank = (blank_cell(status, note, footnotes),)
+        blank = (blank_cell(cell, rows, footnotes),)
         if rows.empty:
             lines.append(Line(count, cell.pool, dataset, (method, DASH), {}, blank))
         for seed, own in rows.groupby("seed"):
@@ -85,8 +80,7 @@ def by_seed_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, s
                 for row in own.itertuples()
             }
             lines.append(Line(count, cell.pool, dataset, (method, TableCell(str(seed))), values, blank))
-        place = {"pool": cell.pool, "dataset": dataset, "ways": ways, "shots": count, "method": cell.method}
-        data += data_rows(rows, place, status, note)
+        data += data_rows(rows, cell, dataset, ways=ways, shots=count)
     lead = [Column("method", numeric=False), Column("seed")]
     return Table(
         stem="main_by_seed",

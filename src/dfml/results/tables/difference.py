@@ -20,7 +20,6 @@ from dfml.results.tables.layout import (
     places,
     rows_at,
     sections,
-    status_of,
     value_cell,
 )
 from dfml.results.tables.table import Column, Footnotes, Table, TableCell, TableSection
@@ -44,15 +43,13 @@ def difference_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int
     lines, data = [], []
     for cell, dataset, count in places(frame, grid, shots):
         rows = rows_at(means, cell, dataset, count)
-        status, note = status_of(cell, rows)
         method = method_cell(cell.method, footnotes)
         values = {
             (row.rule, row.batch_norm): _cells(row, references[cell.pool], footnotes) for row in rows.itertuples()
         }
-        blank = (blank_cell(status, note, footnotes), DASH)
+        blank = (blank_cell(cell, rows, footnotes), DASH)
         lines.append(Line(count, cell.pool, dataset, (method,), values, blank))
-        place = {"pool": cell.pool, "dataset": dataset, "ways": ways, "shots": count, "method": cell.method}
-        data += data_rows(rows, place, status, note)
+        data += data_rows(rows, cell, dataset, ways=ways, shots=count)
     lead = [Column("method", numeric=False)]
     parts = sections(lines, frame, ways=ways, lead=lead, values=["difference (seeds)", "± episodes"])
     return Table(

@@ -19,7 +19,7 @@ from dfml.results.labels import (
     rule_label,
     rule_note,
 )
-from dfml.results.summary import datasets_of
+from dfml.results.summary import MEASURED, datasets_of, leaders
 from dfml.results.tables.table import Column, Footnotes, TableCell, TableSection
 
 DASH = TableCell("–")
@@ -50,6 +50,12 @@ def places(frame: pd.DataFrame, grid: Sequence[GridCell], shots: Sequence[int]) 
     return places
 
 
+def with_leads(means: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds with a column ``leads``: the leaders among the methods that read no real image."""
+    ahead = leaders(frame[~frame["method"].map(real_images_note).astype(bool)])
+    return means.assign(leads=[key in ahead for key in means[MEASURED].itertuples(index=False, name=None)])
+
+
 def rows_at(frame: pd.DataFrame, cell: GridCell, dataset: str, shots: int) -> pd.DataFrame:
     """The rows of ``frame`` that belong to one place."""
     chosen = (frame["pool"] == cell.pool) & (frame["method"] == cell.method)
@@ -69,8 +75,9 @@ def method_cell(method: str, footnotes: Footnotes) -> TableCell:
     return TableCell(method_label(method), mark=footnotes.mark(note) if note else "")
 
 
-def blank_cell(status: str, note: str, footnotes: Footnotes) -> TableCell:
+def blank_cell(cell: GridCell, rows: pd.DataFrame, footnotes: Footnotes) -> TableCell:
     """What stands where no number is: n/a with its reason, not run, or a dash for a rule not evaluated."""
+    status, note = status_of(cell, rows)
     if status == NOT_APPLICABLE:
         return TableCell(NOT_APPLICABLE, mark=footnotes.mark(f"n/a: {note}"))
     return TableCell(NOT_RUN) if status == NOT_RUN else DASH
@@ -82,10 +89,12 @@ def value_cell(text: str, row: Any, footnotes: Footnotes, *, bold: bool = False)
     return TableCell(text, mark=footnotes.mark(note) if note else "", bold=bold)
 
 
-def data_rows(rows: pd.DataFrame, place: dict[str, object], status: str, note: str) -> list[dict]:
+def data_rows(rows: pd.DataFrame, cell: GridCell, dataset: str, *, ways: int, shots: int) -> list[dict]:
     """CSV rows of one place: its numbers, or one row that says why there are none."""
+    status, note = status_of(cell, rows)
     shared = {"status": STATUS_IN_CSV[status], "note": note}
     if rows.empty:
+        place = {"pool": cell.pool, "dataset": dataset, "ways": ways, "shots": shots, "method": cell.method}
         return [{**place, **shared}]
     return [
         {**row, **shared, "note": "; ".join(filter(None, [note, rule_note(row["method"], row["rule"])]))}

@@ -8,8 +8,8 @@ import pandas as pd
 
 from dfml.catalogue import METHODS, entry
 from dfml.results.grid import GridCell
-from dfml.results.labels import BATCH_NORMS, in_order, real_images_note, split_label
-from dfml.results.summary import MEASURED, average_over_seeds, leaders, with_domain_means
+from dfml.results.labels import BATCH_NORMS, in_order, split_label
+from dfml.results.summary import average_over_seeds, with_domain_means
 from dfml.results.tables.accuracy import MAIN_COLUMNS
 from dfml.results.tables.layout import (
     DASH,
@@ -19,8 +19,8 @@ from dfml.results.tables.layout import (
     places,
     rows_at,
     sections,
-    status_of,
     value_cell,
+    with_leads,
 )
 from dfml.results.tables.table import Column, Footnotes, Table
 
@@ -36,22 +36,18 @@ def short_table(frame: pd.DataFrame, grid: Sequence[GridCell], *, ways: int, sho
     """
     mode = in_order(frame["batch_norm"], BATCH_NORMS)[0]
     frame, footnotes = with_domain_means(frame[frame["batch_norm"] == mode]), Footnotes()
-    means = average_over_seeds(frame)
-    ahead = leaders(frame[~frame["method"].map(real_images_note).astype(bool)])
-    means["leads"] = [key in ahead for key in means[MEASURED].itertuples(index=False, name=None)]
+    means = with_leads(average_over_seeds(frame), frame)
     lines, data = [], []
     for cell, dataset, count in places(frame, _shown(grid), shots):
         rows = rows_at(means, cell, dataset, count)
         if rows.empty:
             continue
-        status, note = status_of(cell, rows)
         values = {
             (row.rule, mode): (value_cell(f"{row.accuracy:.1f} ± {row.ci95:.1f}", row, footnotes, bold=row.leads),)
             for row in rows.itertuples()
         }
         lines.append(Line(count, cell.pool, dataset, (method_cell(cell.method, footnotes),), values, (DASH,)))
-        place = {"pool": cell.pool, "dataset": dataset, "ways": ways, "shots": count, "method": cell.method}
-        data += data_rows(rows, place, status, note)
+        data += data_rows(rows, cell, dataset, ways=ways, shots=count)
     lead = [Column("method", numeric=False)]
     return Table(
         stem="short",
