@@ -60,7 +60,9 @@ def test_what_the_example_writes_fits_the_images(
 @pytest.mark.parametrize(("classes", "images"), [(7, 5), (20, 1)])
 def test_too_few_images_are_told_in_a_line_and_nothing_is_written(tmp_path, classes, images):
     folder = pictures(tmp_path / "images", classes, images)
-    with pytest.raises(DfmlError, match=rf"{classes} classes of {images} images or more; at least 8 classes of 2"):
+    with pytest.raises(
+        DfmlError, match=rf"{classes} classes, class00 with the fewest images, {images}; at least 8 classes of 2"
+    ):
         EXAMPLE["main"](folder, tmp_path / "mine.yaml")
     assert not (tmp_path / "mine.yaml").exists()
 

@@ -59,7 +59,7 @@ def test_what_is_wrong_with_a_name_or_file_is_said(file, tmp_path):
         "invalid syntax (broken.py, line 1)",
         "custom_networks.conv4: `conv4` is a network family of this package; choose another name",
         f"custom_networks.empty: `{paths['empty']}` has no `Options`",
-        "custom_networks.gone: there is no file `gone.py` (a path is taken from the folder that snakemake starts in)",
+        "custom_networks.gone: there is no file `gone.py` (a path is taken from the folder that the command runs in)",
         f"custom_networks.lost: `{paths['lost']}` imports what is neither installed nor in its folder: absent_helper "
         "in lost.py; install it or put it there",
     ]
