@@ -40,7 +40,7 @@ class TestCustomMethods:
             f"custom_methods.broken: `{broken}` is not a Python file that can be read: "
             "invalid syntax (broken.py, line 1)",
             "custom_methods.free: `free` is a method of this package; choose another name",
-            "custom_methods.gone: there is no file `gone.py` (a path is taken from the folder that snakemake starts "
+            "custom_methods.gone: there is no file `gone.py` (a path is taken from the folder that the command runs "
             "in)",
         ]
         assert problems({"custom_methods": {"Mine": file}})[0].startswith(
