@@ -22,7 +22,6 @@ from dfml.compute.seeds import torch_generator
 from dfml.inversion.inner_steps import draw_generator
 from dfml.jobs.job import Job
 from dfml.jobs.progress import NullProgress
-from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.base import Context
 from dfml.methods.free.loop import FreeLoop
 from dfml.methods.free.settings import FreeOfficialSettings
@@ -78,7 +77,7 @@ def free_loop(
         inversion_settings=published_inversion(generator_width),
         job=Job("benchmark", torch.get_num_threads(), int(device.type == "cuda"), NullProgress()),
     )
-    return FreeLoop(context, settings, parameters_of(context.new_learner(side)))
+    return FreeLoop(context, settings, context.new_learner(side))
 
 
 def ours(

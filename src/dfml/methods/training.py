@@ -1,6 +1,8 @@
 """What methods of many iterations share: the learner, its optimiser, progress, kept iterates, resume points."""
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from dfml.compute.optimisers import Adam
 from dfml.compute.timeline import Timeline
 from dfml.errors import DfmlError
 from dfml.jobs.loop import Loop
-from dfml.metalearning.inner_loop import Parameters, parameters_of
+from dfml.metalearning.inner_loop import parameters_of
 from dfml.metalearning.settings import OuterAdamSettings
 from dfml.methods.base import Context, Snapshot, cpu_state, snapshot_iterations
 from dfml.methods.finite import check_learner, remedy
@@ -19,7 +21,7 @@ COUNTED = ("teacher_passes", "train_episodes")
 """What of a learner's cost a loop counts itself."""
 
 
-class LearnerLoop:
+class LearnerLoop(ABC):
     """A meta-learner, its Adam, a source of random choices, teacher passes and episodes spent; see :func:`iterate`.
 
     A loop adds its ``iteration``, and in ``MOVES`` what else moves.
@@ -31,6 +33,7 @@ class LearnerLoop:
         generator: source of every random choice (a CPU generator).
         stages: names of the timeline's stages.
         remedy: which keys to lower when a loss or the learner is not finite; by default all rates of its section.
+        further: parameters beside the learner's that Adam moves.
     """
 
     MOVES: tuple[str, ...] = ("parameters", "optimiser", "generator", *COUNTED)
@@ -44,14 +47,20 @@ class LearnerLoop:
         generator: torch.Generator,
         stages: tuple[str, ...],
         remedy: str | None = None,
+        further: Sequence[Tensor] = (),
     ) -> None:
         self.context, self.network, self.generator = context, network, generator
         self.parameters = parameters_of(network)
-        self.optimiser = Adam([list(self.parameters.values())], [outer.learning_rate], averaging=outer.averaging)
+        trained = [[*self.parameters.values(), *further]]
+        self.optimiser = Adam(trained, [outer.learning_rate], averaging=outer.averaging)
         self.timeline = Timeline(context.job.device, stages)
         self.teacher_passes = self.train_episodes = 0
         self.remedy = remedy
         self._losses: list[Tensor] = []
+
+    @abstractmethod
+    def iteration(self, iteration: int) -> dict[str, Tensor]:
+        """Do one iteration, all of it inside stages of the timeline; returns quantities on the device."""
 
     def watch(self, *losses: Tensor) -> None:
         """Remember losses that :meth:`check` is to look at."""
@@ -64,26 +73,12 @@ class LearnerLoop:
             raise DfmlError(f"{self.context.method}: a loss is not finite; {remedy(self.context, self.remedy)}")
 
 
-class Iterated(Protocol):
-    """What is trained: a meta-learner and all that moves with it."""
-
-    parameters: Parameters
-    optimiser: Adam
-    timeline: Timeline
-
-    def iteration(self, iteration: int) -> dict[str, Tensor]:
-        """Do one iteration, all of it inside stages of the timeline; returns quantities on the device."""
-
-    def check(self) -> None:
-        """Wait for the device and raise DfmlError if something since the last call was not finite."""
-
-
 class _Kept:
     """The iterates that a learner has kept, as plain values."""
 
     GROWS = ("iterates",)
 
-    def __init__(self, trained: Iterated, warmup: int) -> None:
+    def __init__(self, trained: LearnerLoop, warmup: int) -> None:
         self.iterates: list[dict[str, Any]] = []
         self._trained, self._warmup = trained, warmup
 
@@ -94,7 +89,7 @@ class _Kept:
 
 
 def iterate(
-    context: Context, trained: Iterated, *, iterations: int, snapshots: int, warmup: int = 0, with_start: bool = True
+    context: Context, trained: LearnerLoop, *, iterations: int, snapshots: int, warmup: int = 0, with_start: bool = True
 ) -> tuple[list[Snapshot], list[dict[str, float]]]:
     """Run all iterations, or those that an interruption left; the host waits for a GPU at resume points only.
 
@@ -115,8 +110,7 @@ def iterate(
 
     def check() -> None:
         trained.check()
-        keys = trained.remedy if isinstance(trained, LearnerLoop) else None
-        check_learner(context, [trained.parameters], loop.done - warmup, keys)
+        check_learner(context, [trained.parameters], loop.done - warmup, trained.remedy)
 
     loop = Loop(
         name=context.method,

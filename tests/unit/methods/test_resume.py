@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from dfml.compute.state import collect
-from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.free.loop import FreeLoop
 from dfml.methods.free.settings import FreeOfficialSettings, FreeSettings
 from support.cells import (
@@ -50,7 +49,7 @@ def make(pool, settings, *, path, every, inversion=None, progress=None):
         every=every,
         progress=progress,
     )
-    return FreeLoop(cell, settings, parameters_of(cell.new_learner(pool.side)))
+    return FreeLoop(cell, settings, cell.new_learner(pool.side))
 
 
 def settings_of(variant):

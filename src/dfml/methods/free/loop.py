@@ -5,9 +5,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from dfml.artefacts.inversion import BANK
-from dfml.compute.optimisers import Adam
 from dfml.compute.seeds import torch_generator
-from dfml.compute.timeline import Timeline
 from dfml.compute.workers import private_copy
 from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
@@ -18,20 +16,21 @@ from dfml.inversion.recovered import Recovered, interleaved_targets
 from dfml.inversion.sampling import ModelSampler
 from dfml.inversion.settings import FiveSettings, InversionSettings
 from dfml.metalearning.bank_episodes import BankEpisodes
-from dfml.metalearning.inner_loop import Parameters, parameters_of
+from dfml.metalearning.inner_loop import Parameters
 from dfml.metalearning.meta_step import MetaStep
 from dfml.metalearning.replay import ReplayReport, last_fast_weights, replay
 from dfml.methods.base import Context, Fitted, Snapshot
 from dfml.methods.free.bell import BellSteps, distance, heads_of_models, outer_step
-from dfml.methods.free.settings import FreeSettings
-from dfml.methods.training import COUNTED, iterate
+from dfml.methods.free.settings import BellSettings, FreeSettings
+from dfml.methods.training import LearnerLoop, iterate
+from dfml.networks.classifier import Classifier
 from dfml.zoo.model import PoolModel
 
 
 def fit(context: Context) -> Fitted:
     """Meta-train a learner that begins as the setting ``start`` says: random, a zoo model, or another method's."""
     settings = context.own(FreeSettings)
-    loop = FreeLoop(context, settings, parameters_of(context.starting_learner(settings.start)))
+    loop = FreeLoop(context, settings, context.starting_learner(settings.start))
     snapshots, history = loop.run()
     return Fitted.of_learner(
         context,
@@ -39,24 +38,33 @@ def fit(context: Context) -> Fitted:
         teacher_passes=loop.teacher_passes,
         train_episodes=loop.train_episodes,
         history=history,
-        stages=loop.stages,
+        stages=loop.timeline.seconds,
     )
 
 
-class FreeLoop:
+class FreeLoop(LearnerLoop):
     """FREE's state and its iteration; resumable at any iteration.
 
     Args:
         context: the cell.
         settings: of FREE.
-        start: initial parameters of the meta-learner.
+        network: the meta-learner at first; its parameters are copied.
     """
 
-    MOVES = ("five", "bank", "parameters", "bell", "optimiser", "generator", "student", *COUNTED)
+    MOVES = ("five", "bank", "bell", "student")
 
-    def __init__(self, context: Context, settings: FreeSettings, start: Parameters) -> None:
+    def __init__(self, context: Context, settings: FreeSettings, network: Classifier) -> None:
+        heads = _heads(context, settings.bell, network)
+        super().__init__(
+            context,
+            network,
+            outer=settings.replay,
+            generator=torch_generator(context.seed, "free", context.shots),
+            stages=("inversion", "bell", "replay"),
+            further=list(heads.values()),
+        )
         assert context.inversion_settings is not None
-        self.context, self.settings = context, settings
+        self.settings = settings
         self.inversion: InversionSettings = context.inversion_settings
         assert settings.five is not None  # written out by the configuration
         self.five_settings: FiveSettings = settings.five
@@ -71,27 +79,17 @@ class FreeLoop:
             self.warmup = 0
         else:
             generator = torch_generator(context.seed, "free", "generator")
-            network = draw_generator(self.inversion, pool.canvas, generator, law="default")
-            self.five = MetaGenerator(network.to(device), self.five_settings)
+            drawn = draw_generator(self.inversion, pool.canvas, generator, law="default")
+            self.five = MetaGenerator(drawn.to(device), self.five_settings)
             self.bank = ImageBank.empty(pool, self.inversion, device)
             self.warmup = self.five_settings.warmup
-        self.network = context.new_learner(pool.side)
-        self.parameters: Parameters = {
-            name: start[name].detach().to(device).clone().requires_grad_()
-            for name, _ in self.network.named_parameters()
-        }
         self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
-        self.bell = self._bell()
-        heads = self.bell.heads if self.bell else {}
-        self.optimiser = Adam(
-            [[*self.parameters.values(), *heads.values()]],
-            [settings.replay.learning_rate],
-            averaging=settings.replay.averaging,
-        )
+        self.bell = None
+        if settings.bell.mode != "off":
+            self.bell = BellSteps(self.network, self.parameters, settings.bell, self.views, heads, ways=context.ways)
         self.sampler = ModelSampler(
             pool, self.five_settings, context.seed, hetero=settings.hetero_sampling, stream="free"
         )
-        self.generator = torch_generator(context.seed, "free", context.shots)
         self.meta_step = MetaStep(
             self.network,
             self.parameters,
@@ -108,8 +106,6 @@ class FreeLoop:
         if settings.adversary.student == "stale_fast":
             self.student = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.objectives = {warm: self._objective(warm=warm) for warm in (True, False)}
-        self.timeline = Timeline(device, ("inversion", "bell", "replay"))
-        self.teacher_passes = self.train_episodes = 0
 
     def run(self) -> tuple[list[Snapshot], list[dict[str, float]]]:
         """All iterations; returns the kept iterates, the start among them, and the history."""
@@ -119,13 +115,9 @@ class FreeLoop:
         )
 
     def check(self) -> None:
-        """Raise DfmlError if an inversion since the last call went wrong."""
+        """Wait for the device; raises DfmlError if an inversion since the last call went wrong."""
+        super().check()
         self.five.check()
-
-    @property
-    def stages(self) -> dict[str, float]:
-        """Seconds by stage so far, over all interruptions."""
-        return self.timeline.seconds
 
     def iteration(self, iteration: int) -> dict[str, Tensor]:
         """One iteration; returns the quantities that matter, on the device."""
@@ -214,21 +206,6 @@ class FreeLoop:
         targets = interleaved_targets(len(model.class_ids), per_class, model.classes.device)
         return Recovered(model, self.bank.of_model(model.class_ids, per_class, self.generator), targets, torch.empty(0))
 
-    def _bell(self) -> BellSteps | None:
-        settings, context = self.settings.bell, self.context
-        if settings.mode == "off":
-            return None
-        heads: Parameters = {}
-        if settings.heads == "per_model":
-            heads = heads_of_models(
-                len(context.pool),
-                ways=context.pool.ways,
-                size=self.network.feature_size,
-                generator=torch_generator(context.seed, "free", "heads"),
-                device=context.job.device,
-            )
-        return BellSteps(self.network, self.parameters, settings, self.views, heads, ways=context.ways)
-
     def _objective(self, *, warm: bool) -> Objective:
         adversary = None
         if self.settings.adversary.weight and not warm:
@@ -245,3 +222,16 @@ class FreeLoop:
         fixed = {name: p.detach() for name, p in self.student.items()}
         with private_copy(self.network) as form:
             return functional_call(form, fixed, (inputs,))
+
+
+def _heads(context: Context, settings: BellSettings, network: Classifier) -> Parameters:
+    """A head for each model, if BELL distils into such; they are trained and nobody else sees them."""
+    if settings.mode == "off" or settings.heads != "per_model":
+        return {}
+    return heads_of_models(
+        len(context.pool),
+        ways=context.pool.ways,
+        size=network.feature_size,
+        generator=torch_generator(context.seed, "free", "heads"),
+        device=context.job.device,
+    )

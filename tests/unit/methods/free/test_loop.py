@@ -9,7 +9,6 @@ from dfml.errors import DfmlError
 from dfml.inversion.bank import ImageBank
 from dfml.inversion.five import MetaGenerator
 from dfml.inversion.inner_steps import draw_generator
-from dfml.metalearning.inner_loop import parameters_of
 from dfml.methods.free.loop import FreeLoop
 from dfml.methods.free.settings import FreeSettings
 from support.cells import FIVE, INVERSION, REPLAY, context, free_options, write_inversion
@@ -18,7 +17,7 @@ from support.zoo import SIDE, WAYS
 
 def make(pool, *, inversion=None, seed=0, shots=1, **settings):
     cell = context("free", pool=pool, inversion=inversion, seed=seed, shots=shots)
-    start = parameters_of(cell.new_learner(pool.side))
+    start = cell.new_learner(pool.side)
     return FreeLoop(cell, FreeSettings(**free_options(**settings)), start)
 
 
@@ -137,7 +136,7 @@ def test_without_bell_nothing_is_asked_drawn_or_timed_for_it(pool, tmp_path, onl
     assert quantities.keys() == ({"teacher_ce", "train_episodes"} if online else {"train_episodes"})
     assert loop.teacher_passes == (FIVE["models_per_iteration"] * FIVE["steps"] if online else 0)
     assert torch.equal(loop.generator.get_state(), drawn) != online  # FIVE draws latents
-    assert loop.bell is None and loop.stages["bell"] == 0
+    assert loop.bell is None and loop.timeline.seconds["bell"] == 0
 
 
 def test_distance_and_share_say_how_far_bell_moved_the_learner(pool):
@@ -186,7 +185,7 @@ def test_run_keeps_iterates_and_a_history(pool):
     assert [row["iteration"] for row in history] == [1, 2, 3, 4, 5]
     seconds = [row["seconds"] for row in history]
     assert seconds == sorted(seconds) and seconds[-1] == snapshots[-1].seconds == loop.timeline.total
-    assert loop.stages.keys() == {"inversion", "bell", "replay"} and min(loop.stages.values()) > 0
+    assert loop.timeline.seconds.keys() == {"inversion", "bell", "replay"} and min(loop.timeline.seconds.values()) > 0
     (last,) = snapshots[-1].states
     assert all(torch.equal(last[name], p) for name, p in loop.parameters.items())
     assert not torch.equal(snapshots[0].states[0]["head.weight"], last["head.weight"])
@@ -200,11 +199,11 @@ def test_fewer_iterations_than_snapshots_keep_each_one(pool):
 
 def test_pool_and_starting_point_stay_as_they_were(pool):
     cell = context("free", pool=pool)
-    start = parameters_of(cell.new_learner(pool.side))
-    before = [p.detach().clone() for p in start.values()]
+    start = cell.new_learner(pool.side)
+    before = [p.detach().clone() for p in start.parameters()]
     teachers = [{n: t.clone() for n, t in model.network.state_dict().items()} for model in pool]
     FreeLoop(cell, FreeSettings(**free_options()), start).run()
-    assert all(torch.equal(a, b) for a, b in zip(start.values(), before, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(start.parameters(), before, strict=True))
     for model, expected in zip(pool, teachers, strict=True):
         assert all(torch.equal(t, expected[n]) for n, t in model.network.state_dict().items())
         assert not model.network.training

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from dfml.metalearning.inner_loop import adapt, parameters_of
+from dfml.metalearning.inner_loop import adapt
 from dfml.methods.free import loop as module
 from dfml.methods.free.bell import BellSteps
 from dfml.methods.free.loop import FreeLoop
@@ -21,7 +21,7 @@ RATE = 1e-3  # of every Adam of the published code
 
 def make(pool, *, inversion=INVERSION, **settings):
     cell = context("free_official", pool=pool, inversion_settings=inversion)
-    start = parameters_of(cell.new_learner(pool.side))
+    start = cell.new_learner(pool.side)
     return FreeLoop(cell, FreeOfficialSettings(**official_options(**settings)), start)
 
 
@@ -156,7 +156,7 @@ def test_what_a_profile_says_is_what_the_loop_works_with(pool, profile):
     options = official_options() if official else free_options(replay=REPLAY | {"mode": "fixed", "first_order": False})
     settings = (FreeOfficialSettings if official else FreeSettings)(**options)
     cell = context("free_official" if official else "free", pool=pool)
-    loop = FreeLoop(cell, settings, parameters_of(cell.new_learner(pool.side)))
+    loop = FreeLoop(cell, settings, cell.new_learner(pool.side))
     assert (loop.views.per_sample, loop.views.resize) == ((False, "crop") if official else (True, "bilinear"))
     assert (
         all(objective.views is loop.views for objective in loop.objectives.values()) and loop.bell.views is loop.views
