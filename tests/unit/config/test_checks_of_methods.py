@@ -29,6 +29,34 @@ def test_an_adversary_without_recovery_is_told():
     assert line.startswith("free.adversary.weight: nothing is recovered with `online: false`")
 
 
+@pytest.mark.parametrize(
+    ("method", "inverter", "key"),
+    [
+        ("gen_bn", "five", "per_model.models"),
+        ("cmi", "five", "cmi.models"),
+        ("deep_inversion", "five", "deep_inversion.models"),
+        ("bank_heads", "gen_ce", "per_model.models"),
+    ],
+)
+def test_a_bank_wants_no_more_models_than_the_pool_has(method, inverter, key):
+    section, name = key.split(".")
+    many = {"methods": [method], "inversion": {"inverter": inverter, section: {name: 25}}}
+    assert validate_config({**many, "zoo": {"models": 25}})
+    (line,) = problems({**many, "zoo": {"models": 24}})
+    assert line.startswith(f"inversion.{key}: 25 different models, but pool `single` has 24; use fewer")
+    variant = {f"{method}-more": {"inversion": many["inversion"]}}
+    (line,) = problems({"methods": [method], "variants": variant, "zoo": {"models": 24}})
+    assert line.startswith(f"variants.{method}-more.inversion.{key}: 25 different models")
+
+
+def test_a_restart_after_the_end_is_told():
+    late = {"methods": ["fast"], "inversion": {"fast": {"iterations": 50, "restart_at": 50}}}
+    (line,) = problems(late)
+    assert line.startswith("inversion.fast.restart_at: the run ends after 50 iterations, before the restart")
+    assert validate_config({**late, "methods": ["free"]}), "where no such bank is made"
+    assert validate_config({**late, "inversion": {"fast": {"iterations": 51, "restart_at": 50}}})
+
+
 class TestMethods:
     def test_something_must_run(self):
         (line,) = problems({"pools": {"single": {"methods": []}}})
