@@ -122,5 +122,7 @@ def trials(config: "Experiment") -> dict[str, Any]:
                 add(f"networks.{name}", config.networks[name], side, [side])
         changes = config.changes(cell.method, of="learner")
         key = f"variants.{cell.method}.learner" if changes else "learner"
-        add(key, config.learner_of(cell.method), sides[0] if len(sides) == 1 else None, sides)
+        learner = config.learner_of(cell.method)
+        sides = [learner.side] if learner.side else sides
+        add(key, learner, sides[0] if len(sides) == 1 else None, sides)
     return {"files": own, "networks": list(found.values())}

@@ -183,6 +183,7 @@ class Experiment(Section):
             datasets=chosen.read,
             sides=(*(self.datasets[name].side for name in chosen.datasets), *(s for card in cards for s in card.sides)),
             learner=self.learner_of(method).architecture(),
+            learner_side=self.learner_of(method).side,
             imported=chosen.zoos,
         )
 

@@ -27,9 +27,12 @@ def _per_channel(values: Sequence[float] | Tensor, like: Tensor) -> Tensor:
     return torch.as_tensor(values, dtype=like.dtype, device=like.device)[..., None, None]
 
 
-def resized(images: Tensor, side: int) -> Tensor:
-    """Images ``[..., C, side, side]`` by antialiased bilinear interpolation; as they are if they have that side."""
-    if images.shape[-1] == side:
+def resized(images: Tensor, side: int | None) -> Tensor:
+    """Images ``[..., C, side, side]`` by antialiased bilinear interpolation; as they are if they have that side.
+
+    None leaves them at theirs.
+    """
+    if side is None or images.shape[-1] == side:
         return images
     flat = images.flatten(0, -4) if images.dim() > 4 else images
     scaled = F.interpolate(flat, size=(side, side), mode="bilinear", antialias=True, align_corners=False)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dfml.compute.placement import channels_last
 from dfml.imaging.crop_flip import CropFlips, crop_flip, draw_crop_flips
+from dfml.imaging.pixels import resized
 from dfml.inversion.losses import MovingStatistics, StatisticsGap, adversarial_loss
 from dfml.inversion.settings import InversionSettings
 from dfml.zoo.model import PoolModel
@@ -24,11 +25,13 @@ class Views:
         per_sample: draw a shift and a flip for each image, not one for a batch (F17).
         resize: for a model that sees smaller images than are recovered: ``bilinear`` shows it the whole image reduced,
             ``crop`` a random window of its own side, as the published code does (F18).
+        learner_side: the side at which a learner that is taught by the model sees the same; None for the model's.
     """
 
     crop_padding: int
     per_sample: bool
     resize: Literal["bilinear", "crop"] = "bilinear"
+    learner_side: int | None = None
 
     def draw(self, *batches: int, images: int, canvas: int, side: int, generator: torch.Generator) -> CropFlips:
         """Crops and flips of batches of ``images`` made at ``canvas`` pixels for a model that sees ``side``."""
@@ -58,6 +61,10 @@ class Views:
         else:
             views = crop_flip(images, crop_flips) if self.crop_padding else images
         return channels_last(model.inputs(views))
+
+    def of_learner(self, inputs: Tensor) -> Tensor:
+        """What a learner sees of the ``inputs`` of its model."""
+        return channels_last(resized(inputs, self.learner_side))
 
 
 Student = Callable[[PoolModel, Tensor], Tensor]

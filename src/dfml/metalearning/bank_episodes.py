@@ -47,6 +47,7 @@ class BankEpisodes:
             meta-test; with ``mixed`` they are of any, and it is enough to tell the data sets apart (F19).
         side: in a pool of several resolutions, ``native`` gives all episodes of a batch one side, drawn anew each time,
             with classes of data sets of that side; ``canvas`` leaves every image as large as it was recovered (F19).
+        learner_side: the side to which all images are then brought, as the learner's own; None leaves them.
     """
 
     def __init__(
@@ -59,13 +60,23 @@ class BankEpisodes:
         recolour: bool = False,
         domains: Literal["one", "mixed"] = "one",
         side: Literal["native", "canvas"] = "native",
+        learner_side: int | None = None,
     ) -> None:
         self.bank, self.pool = bank, pool
         self.shots, self.queries, self.recolour, self.domains, self.side = shots, queries, recolour, domains, side
+        self.learner_side = learner_side
         self.mean, self.std = pool.class_normalisation
 
     @classmethod
-    def for_replay(cls, bank: ImageSource, pool: Pool, settings: EpisodeSettings, *, shots: int) -> "BankEpisodes":
+    def for_replay(
+        cls,
+        bank: ImageSource,
+        pool: Pool,
+        settings: EpisodeSettings,
+        *,
+        shots: int,
+        learner_side: int | None = None,
+    ) -> "BankEpisodes":
         """The episodes that a section `replay` asks for."""
         return cls(
             bank,
@@ -75,6 +86,7 @@ class BankEpisodes:
             recolour=settings.recolour,
             domains=settings.domains,
             side=settings.side,
+            learner_side=learner_side,
         )
 
     def draw(self, episodes: int, *, ways: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -124,7 +136,9 @@ class BankEpisodes:
         def each(values: Tensor) -> Tensor:
             return values[classes].repeat_interleave(images.shape[1] // classes.shape[1], dim=1)[..., None, None]
 
-        return (resized(images, side) - each(self.mean)) / each(self.std)
+        # As in meta-test: a small image has lost its details before it is brought to a larger side.
+        at_last = resized(resized(images, side), self.learner_side)
+        return (at_last - each(self.mean)) / each(self.std)
 
 
 def _groups(labels: Sequence[int], trait: Callable[[int], Trait]) -> dict[Trait, list[int]]:

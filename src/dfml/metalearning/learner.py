@@ -166,7 +166,7 @@ class Learner:
     ) -> dict[tuple[str, str], Tensor]:
         """As :meth:`all_scores`; the first convolution serves both batch-norm modes."""
         network, first = self.encoders[0], len(support)
-        support, queries = _at(support, self.sides[0]), _at(queries, self.sides[0])
+        support, queries = resized(support, self.sides[0]), resized(queries, self.sides[0])
         images, grid = _join(support, queries, in_transform=False), closed_loop.grid_of(network)
         scores: dict[tuple[str, str], Tensor] = {}
         own = weights_of(dict(network.named_parameters()))
@@ -191,7 +191,7 @@ class Learner:
 
     def finetuned(self, support: Tensor, labels: Tensor, *, in_transform: bool = False) -> Parameters:
         """Parameters of the single encoder after fine-tuning on a prepared support set."""
-        network, support = self.encoders[0], _at(support, self.sides[0])
+        network, support = self.encoders[0], resized(support, self.sides[0])
         start = {name: p.detach() for name, p in network.named_parameters()}
         steps, rate = self.steps, self.learning_rate
         if in_transform:
@@ -217,7 +217,7 @@ class Learner:
     ) -> Tensor:
         """Logits of prepared queries under adapted parameters."""
         network = self.encoders[0]
-        support, queries = _at(support, self.sides[0]), _at(queries, self.sides[0])
+        support, queries = resized(support, self.sides[0]), resized(queries, self.sides[0])
         if batch_norm == "transductive":
             return functional_call(network, adapted, (queries,))
         with statistics_of_first(network, len(support)):
@@ -238,7 +238,7 @@ class Learner:
         for network, side in zip(self.encoders, self.sides, strict=True):
             with nullcontext() if batch_norm == "transductive" else statistics_of_first(network, len(support)):
                 images = denormalise(together, self.mean, self.std) if network.normalises else together
-                found.append(network.features(_at(images, side)))
+                found.append(network.features(resized(images, side)))
         features = torch.cat([F.normalize(f, dim=1) for f in found], 1) if len(found) > 1 else found[0]
         return features[: len(support)], features[len(support) :]
 
@@ -256,10 +256,6 @@ def centroid_scores(support: Tensor, queries: Tensor, labels: Tensor, ways: int,
     if rule == "centroid_cosine":
         return queries @ F.normalize(centroids, dim=1).T
     return -(queries[:, None] - centroids).square().sum(2)
-
-
-def _at(images: Tensor, side: int | None) -> Tensor:
-    return images if side is None else resized(images, side)
 
 
 def _join(support: Tensor, queries: Tensor, *, in_transform: bool) -> Tensor:

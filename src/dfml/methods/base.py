@@ -108,6 +108,11 @@ class Context:
         """The zoos united, on the job's device; of each model as much as the method has declared to need."""
         return Pool.load(self.zoos, label_space=self.label_space, device=self.job.device, access=self.access)
 
+    @property
+    def side(self) -> int | None:
+        """The side at which the meta-learner sees images; None for any."""
+        return self.learner.side or self.pool.side
+
     def sub_checkpoint(self, name: str) -> Checkpoint:
         """A resume file of its own for a stage of the method."""
         path = self.resume
@@ -131,22 +136,24 @@ class Context:
         return to_device(network, self.job.device)
 
     def models_like_the_learner(self) -> list[PoolModel]:
-        """The pool's models of the learner's own network, best first (`Pool.best`).
+        """The pool's models of the learner's own network: those of its side first, then best first (`Pool.best`).
 
-        A learner for any resolution has the same body as a model for one; only their heads differ.
+        A learner for any resolution has the same body as a model for one; only their heads differ. A body that was
+        trained at one side is of less use at another.
         """
         own = self.learner.architecture()
         best = self.pool.best(len(self.pool))
-        return [model for model in best if model.spec is not None and model.spec.architecture == own]
+        alike = [model for model in best if model.spec is not None and model.spec.architecture == own]
+        return sorted(alike, key=lambda model: self.side not in (None, model.side))
 
     def starting_learner(self, start: str) -> Classifier:
         """A meta-learner to begin with.
 
         ``random`` is :meth:`new_learner`, ``zero_head`` the same with a head of zeros. ``best_model`` takes the body of
-        the pool's best model (`Pool.best`) among those of the learner's own network, if there is one, with a head of
-        zeros. The name of a method takes its learner as it is, :attr:`base`.
+        the first of :meth:`models_like_the_learner`, if there is one, with a head of zeros. The name of a method takes
+        its learner as it is, :attr:`base`.
         """
-        network = self.new_learner(self.pool.side)
+        network = self.new_learner(self.side)
         if self.base is not None:
             _, learners = load_learner(self.base, steps=1, learning_rate=1.0, device=self.job.device)
             network.load_state_dict(dict(learners[-1].encoders[0].named_parameters()))
@@ -209,7 +216,7 @@ class Fitted:
         """Iterates of the meta-learner's own network that knows the pool's data sets; ``facts`` are further fields."""
         pool = context.pool
         facts = {"finetune": True, "domains": pool.domains, **facts}
-        return cls([context.learner_spec(pool.side)], snapshots, *pool.normalisation, **facts)
+        return cls([context.learner_spec(context.side)], snapshots, *pool.normalisation, **facts)
 
 
 def cpu_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -228,7 +235,7 @@ def replace_head(state: dict[str, Tensor], context: Context, head: str) -> None:
     Models of several image sides have heads of several sizes, none of which is the learner's: then it must be one of
     the two (the configuration sees to it).
     """
-    fresh = cpu_state(dict(context.new_learner(context.pool.side).named_parameters()))
+    fresh = cpu_state(dict(context.new_learner(context.side).named_parameters()))
     for name in ("head.weight", "head.bias"):
         if head == "zero":
             state[name] = torch.zeros_like(fresh[name])

@@ -19,7 +19,7 @@ class PoolFacts:
 
     ``imported`` names its zoos from elsewhere, whose models count and whose networks are unknown; ``with_features`` is
     how many of the models give features. ``datasets`` are those whose images it is about: its own zoos' and those that
-    learners are evaluated on.
+    learners are evaluated on. ``learner_side`` is the setting of the learner.
     """
 
     name: str
@@ -29,6 +29,7 @@ class PoolFacts:
     datasets: tuple[str, ...]
     sides: tuple[int, ...]
     learner: Architecture
+    learner_side: int | None = None
     imported: tuple[str, ...] = ()
 
 
@@ -75,11 +76,13 @@ def too_few_models(pool: PoolFacts, wanted: dict[str, int | None]) -> Iterator[P
 
 
 def heads_of_several_sides(key: str, head: str, around: Surroundings) -> Iterator[Problem]:
-    """A problem for each pool whose models' heads differ in size, so that none of them can be ``head``."""
+    """A problem for each pool whose models' heads differ in size, or are not the learner's; none can be ``head``."""
     for pool in around.pools:
-        if len(set(pool.sides)) > 1 and head not in ("zero", "fresh"):
-            listed = " and ".join(str(side) for side in sorted(set(pool.sides)))
-            message = f"pool `{pool.name}` unites images of side {listed}, whose heads differ; use `zero` or `fresh`"
+        sides = sorted(set(pool.sides))
+        if {pool.learner_side or sides[0]} != set(sides) and head not in ("zero", "fresh"):
+            listed = " and ".join(map(str, sides))
+            own = f", the learner is for {pool.learner_side} pixels" if pool.learner_side else ""
+            message = f"pool `{pool.name}` unites images of side {listed}{own}: heads differ; use `zero` or `fresh`"
             yield Problem(f"{key}.head", message, ("pools", "datasets"))
 
 

@@ -41,10 +41,20 @@ class LearnerSettings(ArchitectureSettings):
         "columns; 1 as published.",
     )
 
+    side: int | None = Field(
+        None,
+        ge=16,
+        le=224,
+        description="Pixels to which the learner's images are brought, in training and afterwards; null leaves each "
+        "at the side of its data set. A Conv4 for one side has the shape of the zoo's models for it.",
+    )
+
     @model_validator(mode="after")
     def _pools(self) -> "LearnerSettings":
         if self.grid > 1 and self.family != "conv4":
             raise ValueError(f"grid: a {self.family} pools in its own way; leave grid at 1")
+        if self.grid > 1 and self.side is not None:
+            raise ValueError("grid: is for images of several sides, and `side` leaves one; leave one of the two out")
         return self
 
 

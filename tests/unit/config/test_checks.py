@@ -131,8 +131,18 @@ class TestNames:
         mixed = {"datasets": {"icons": {}, "mine": folder}, "pools": pools, "methods": [method]}
         assert validate_config(mixed)
         assert problems({**mixed, method: {"head": head}}) == [
-            f"{method}.head: pool `single` unites images of side 32 and 84, whose heads differ; use `zero` or `fresh`"
+            f"{method}.head: pool `single` unites images of side 32 and 84: heads differ; use `zero` or `fresh`"
         ]
+
+    @pytest.mark.parametrize(("method", "head"), [("best", "kept"), ("average", "averaged"), ("ota", "averaged")])
+    def test_a_learner_of_another_side_cannot_keep_a_models_head(self, method, head):
+        kept = {"methods": [method], method: {"head": head}}
+        assert validate_config({**kept, "learner": {"side": 32}})
+        assert problems({**kept, "learner": {"side": 64}}) == [
+            f"{method}.head: pool `single` unites images of side 32, the learner is for 64 pixels: heads differ; "
+            "use `zero` or `fresh`"
+        ]
+        assert validate_config({"methods": [method], "learner": {"side": 64}})
 
     def test_a_pool_runs_some_of_the_shots(self):
         pools = {"single": {"shots": [5]}, "other": {}, "none": {"shots": []}}

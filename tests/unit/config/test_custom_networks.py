@@ -94,4 +94,6 @@ def test_what_is_tried_is_what_something_uses(file):
         ("networks.own", {"blocks": 2}, 32, [32]),
         ("learner", {}, None, [28, 32]),
     ]
+    told = trials(validate_config({**mapping, "learner": {"family": "wide", "side": 24}}))
+    assert [(one["key"], one["side"], one["sides"]) for one in told["networks"]][-1] == ("learner", 24, [24])
     assert trials(validate_config({"custom_networks": {"wide": file}}))["networks"] == []

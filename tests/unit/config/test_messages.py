@@ -69,6 +69,10 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
             "and no as true or false: put text in quotes",
         ),
         (
+            {"learner": {"grid": 2, "side": 32}},
+            "learner: grid: is for images of several sides, and `side` leaves one; leave one of the two out",
+        ),
+        (
             {"free": {"bell": None}},
             "free.bell: expected a section with keys such as `mode`, `heads`, "
             "`kd_loss`, got `null`; a key with nothing after it is null: give it a value or "

@@ -7,6 +7,7 @@ import torch
 
 from dfml.compute.seeds import torch_generator
 from dfml.imaging.crop_flip import CropFlips
+from dfml.imaging.pixels import resized
 from dfml.inversion.objective import Views
 from support.zoo import SIDE, random_model
 
@@ -64,3 +65,11 @@ def test_gradients_reach_the_images(resize):
 def test_at_one_side_both_forms_are_the_same():
     images = torch.rand(6, 3, SIDE, SIDE)
     assert torch.equal(seen(Views(2, True, "bilinear"), images), seen(Views(2, True, "crop"), images))
+
+
+def test_a_learner_of_another_side_sees_the_same_crop_at_its_own():
+    views = Views(2, True, learner_side=12)
+    inputs = seen(views, torch.rand(4, 3, CANVAS, CANVAS))
+    assert inputs.shape[-1] == SIDE
+    assert torch.equal(views.of_learner(inputs), resized(inputs, 12))
+    assert torch.equal(replace(views, learner_side=None).of_learner(inputs), inputs)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dfml.imaging.pixels import resized
 from dfml.inversion.bank import ImageBank
 from dfml.metalearning.bank_episodes import BankEpisodes
 from dfml.zoo.pool import Pool
@@ -58,6 +59,25 @@ def test_native_batches_have_one_side_and_its_classes(pool, bank):
         assert labels.min() >= low and labels.max() < high
         assert torch.equal(classes_of(query, mean, std), labels.repeat_interleave(2, 1))
         met.add(side)
+    assert met == {SMALL, LARGE}
+
+
+@pytest.mark.parametrize("side", [SMALL, LARGE])
+def test_a_learner_of_one_side_gets_what_it_would_of_any_at_that_side(pool, side):
+    """Images of both data sets, brought to their own side first: a small one has no more detail for being enlarged."""
+    held = ImageBank(4 * WAYS, slots=2, images_per_class=PER_CLASS, side=LARGE, device=CPU)
+    noise = generator(1)
+    for model in pool:
+        held.add(recovered(model, torch.rand(PER_CLASS * WAYS, 3, LARGE, LARGE, generator=noise)))
+    native, brought = (BankEpisodes(held, pool, shots=1, queries=2, learner_side=own) for own in (None, side))
+    draws, same, met = generator(0), generator(0), set()
+    for _ in range(20):
+        for at_own, at_learners in zip(
+            native.draw(3, ways=WAYS, generator=draws), brought.draw(3, ways=WAYS, generator=same), strict=True
+        ):
+            assert at_learners.shape[-1] == side
+            assert torch.allclose(at_learners, resized(at_own, side), atol=1e-5)
+            met.add(at_own.shape[-1])
     assert met == {SMALL, LARGE}
 
 

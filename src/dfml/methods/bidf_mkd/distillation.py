@@ -19,7 +19,7 @@ from dfml.networks.batch_norm import second_derivatives
 class BilevelDistillation:
     """Distils a model's support set in an inner loop, its query set in the outer one.
 
-    Learner and model see the same tensor, moved at random anew for every pass. The labels are the model's answers.
+    Learner and model see the same images, moved at random anew for every pass. The labels are the model's answers.
 
     Args:
         network: gives the learner's form.
@@ -77,10 +77,10 @@ class BilevelDistillation:
         return crop_flips.to(images.device)
 
     def _lesson(self, item: Recovered, crop_flips: CropFlips) -> tuple[Tensor, Tensor]:
-        """Images as the model sees them, and its answers; neither with a graph."""
+        """Images as the learner sees them, and the model's answers; neither with a graph."""
         with torch.no_grad():
             inputs = self.views.inputs(item.model, item.images, crop_flips)
-            return inputs, item.model.network(inputs)
+            return self.views.of_learner(inputs), item.model.network(inputs)
 
     def _distance(self, form: nn.Module, inputs: Tensor, teacher: Tensor, parameters: Parameters) -> Tensor:
         return distillation_loss(functional_call(form, parameters, (inputs,)), teacher, self.loss)

@@ -67,12 +67,12 @@ class BidfMkdLoop(LearnerLoop):
         )
         self.settings = settings
         self.inversion: InversionSettings = context.inversion_settings
-        self.pool, self.device = context.pool, context.job.device
+        self.pool, self.device, side = context.pool, context.job.device, context.learner.side
         self.bank = ImageBank.empty(self.pool, self.inversion, self.device)
         # Directions are a hundred times as many numbers as the images: they are drawn where they are used. Seeded anew
         # for each event, so that the state of a device's generator is never part of a resume file.
         self.directions = torch.Generator(self.device)
-        self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
+        self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize, side)
         self.recover = {adversarial: self._recovery(adversarial=adversarial) for adversarial in (False, True)}
         self.distillation = BilevelDistillation(
             self.network,
@@ -83,7 +83,9 @@ class BidfMkdLoop(LearnerLoop):
             first_order=settings.first_order,
             loss=settings.kd_loss,
         )
-        self.episodes = BankEpisodes.for_replay(self.bank, self.pool, settings.replay, shots=context.shots)
+        self.episodes = BankEpisodes.for_replay(
+            self.bank, self.pool, settings.replay, shots=context.shots, learner_side=side
+        )
         self._gradient = Recorded(self._of_episodes, self.device)
         # What the learner reached on the old images says little about the new ones: each event begins a new record.
         self.patience = Patience(settings.patience, at_once=True)
@@ -192,4 +194,4 @@ class BidfMkdLoop(LearnerLoop):
 
     def _student(self, model: PoolModel, inputs: Tensor) -> Tensor:
         with private_copy(self.network) as form:
-            return functional_call(form, self.student, (inputs,))
+            return functional_call(form, self.student, (self.views.of_learner(inputs),))

@@ -14,7 +14,7 @@ from dfml.zoo.model import PoolModel
 
 def fit_random(context: Context) -> Fitted:
     """Random: a freshly initialised learner with a head bias of zero."""
-    network = context.new_learner(context.pool.side)
+    network = context.new_learner(context.side)
     with torch.no_grad():
         network.head.bias.zero_()
     state = cpu_state(dict(network.named_parameters()))

@@ -50,7 +50,7 @@ class BellSteps:
         network: gives the student's form; its own parameters are not used.
         parameters: the learner's, where the steps begin; never changed here.
         settings: of BELL.
-        views: the augmentation; student and teacher see the same tensor.
+        views: the augmentation; student and teacher see the same images.
         heads: of the models, as :func:`heads_of_models` gives them; the student then answers model ``i`` through head
             ``i`` and not through the learner's own. Without any, through that.
 
@@ -123,7 +123,7 @@ class BellSteps:
                 teacher = model.network(inputs)
             # Models from elsewhere may have any side and number of classes; a recording of each would stay in memory.
             step = self._distil if model.spec is None else self._step
-            losses += step(inputs, teacher if classes is None else teacher[:, classes], *which)
+            losses += step(self.views.of_learner(inputs), teacher if classes is None else teacher[:, classes], *which)
         return losses
 
     def _asked(self, item: Recovered, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:

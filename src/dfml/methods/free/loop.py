@@ -68,7 +68,7 @@ class FreeLoop(LearnerLoop):
         self.inversion: InversionSettings = context.inversion_settings
         assert settings.five is not None  # written out by the configuration
         self.five_settings: FiveSettings = settings.five
-        pool, device = context.pool, context.job.device
+        pool, device, side = context.pool, context.job.device, context.learner.side
         if settings.generator == "inversion":
             assert context.inversion is not None
             recovered_with = self.inversion.model_copy(update={"five": self.five_settings})
@@ -83,7 +83,7 @@ class FreeLoop(LearnerLoop):
             self.five = MetaGenerator(drawn.to(device), self.five_settings)
             self.bank = ImageBank.empty(pool, self.inversion, device)
             self.warmup = self.five_settings.warmup
-        self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize)
+        self.views = Views(self.inversion.crop_padding, settings.augment == "per_sample", settings.resize, side)
         self.bell = None
         if settings.bell.mode != "off":
             self.bell = BellSteps(self.network, self.parameters, settings.bell, self.views, heads, ways=context.ways)
@@ -100,7 +100,9 @@ class FreeLoop(LearnerLoop):
             first_order=settings.replay.first_order,
             reduce=settings.replay.reduce,
         )
-        self.episodes = BankEpisodes.for_replay(self.bank, pool, settings.replay, shots=context.shots)
+        self.episodes = BankEpisodes.for_replay(
+            self.bank, pool, settings.replay, shots=context.shots, learner_side=side
+        )
         # The adversary's student: the learner itself, or what the published code leaves on it (F04).
         self.student: Parameters = self.parameters
         if settings.adversary.student == "stale_fast":
@@ -221,7 +223,7 @@ class FreeLoop(LearnerLoop):
     def _student(self, model: PoolModel, inputs: Tensor) -> Tensor:
         fixed = {name: p.detach() for name, p in self.student.items()}
         with private_copy(self.network) as form:
-            return functional_call(form, fixed, (inputs,))
+            return functional_call(form, fixed, (self.views.of_learner(inputs),))
 
 
 def _heads(context: Context, settings: BellSettings, network: Classifier) -> Parameters:

@@ -28,7 +28,7 @@ ABSENT = -1e4
 class Questions:
     """Images that every model is asked, and how the backbone sees them.
 
-    ``images`` ``[n, 3, canvas, canvas]`` uint8; ``mean`` and ``std`` ``[n, 3]``.
+    ``images`` ``[n, 3, side, side]`` uint8; ``mean`` and ``std`` ``[n, 3]``.
     """
 
     images: Tensor

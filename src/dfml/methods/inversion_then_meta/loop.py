@@ -48,7 +48,9 @@ class StaticBankLoop(LearnerLoop):
             settings.learner, self.network, self.parameters, self.optimiser, settings.replay, ways=context.ways
         )
         bank = ImageBank.load(context.inversion / BANK, context.job.device)
-        self.episodes = BankEpisodes.for_replay(bank, context.pool, settings.replay, shots=context.shots)
+        self.episodes = BankEpisodes.for_replay(
+            bank, context.pool, settings.replay, shots=context.shots, learner_side=context.learner.side
+        )
 
     def iteration(self, iteration: int) -> dict[str, Tensor]:
         """One replay phase; no model is asked anything."""

@@ -140,7 +140,9 @@ class PurerLoop(LearnerLoop):
         return loss.detach()
 
     def _episodes_of(self, images: DynamicImages) -> BankEpisodes:
-        return BankEpisodes.for_replay(images, self.context.pool, self.settings, shots=self.context.shots)
+        context, settings = self.context, self.settings
+        side = context.learner.side
+        return BankEpisodes.for_replay(images, context.pool, settings, shots=context.shots, learner_side=side)
 
 
 def _start(context: Context, settings: PurerSettings) -> Classifier:

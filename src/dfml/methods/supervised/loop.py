@@ -7,7 +7,7 @@ from dfml.artefacts.images import MANIFEST, ImagesManifest
 from dfml.compute.seeds import derive_seed, numpy_rng, torch_generator
 from dfml.data.episodes import gather, sample_episodes
 from dfml.data.images import load_images
-from dfml.imaging.pixels import normalise
+from dfml.imaging.pixels import normalise, resized
 from dfml.metalearning.meta_step import make_outer_step
 from dfml.methods.base import Context, Fitted, zero_head
 from dfml.methods.supervised.settings import SupervisedProtonetSettings, SupervisedSettings
@@ -55,7 +55,7 @@ class _RealEpisodes(LearnerLoop):
         self.packed = [(images.to(device), offsets) for images, offsets in (d.packed() for d in self.domains)]
         self.norms = _normalisations(context, device)
         sides = {domain.side for domain in self.domains}
-        self.side = sides.pop() if len(sides) == 1 else None
+        self.side = context.learner.side or (sides.pop() if len(sides) == 1 else None)
         network = context.new_learner(self.side)
         if settings.start == "zero_head":
             zero_head(network)
@@ -92,7 +92,8 @@ class _RealEpisodes(LearnerLoop):
         )
         images = gather(*self.packed[chosen], episodes, slice(0, settings.episodes))
         norm = self.norms[self.domains[chosen].dataset]
-        return normalise(images.support.float() / 255, *norm), normalise(images.query.float() / 255, *norm)
+        support, query = (resized(part.float() / 255, self.side) for part in (images.support, images.query))
+        return normalise(support, *norm), normalise(query, *norm)
 
 
 def _normalisations(context: Context, device: torch.device) -> dict[str, tuple[Tensor, Tensor]]:

@@ -43,11 +43,10 @@ def make_probe(context: Context, settings: TgrSettings) -> Probe:
         return random_resnet34(torch_generator(context.seed, "tgr", "probe"), device)
     if settings.probe == "imagenet_r34":
         return imagenet_resnet34(Path(settings.probe_weights).expanduser(), device)
-    side = context.pool.side
-    learner = context.new_learner(side)
+    learner = context.new_learner(context.side)
     # Under a head of zeros the body would have no gradient: its head is the random one in any case.
     load_body(learner, dict(context.starting_learner(settings.start).named_parameters()))
-    return learner_probe(learner, context.learner_spec(side), device)
+    return learner_probe(learner, context.learner_spec(context.side), device)
 
 
 def embed(context: Context, settings: TgrSettings, recover: FromScratch, bank: ImageBank) -> Embedded:

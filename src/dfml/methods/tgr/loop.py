@@ -62,13 +62,14 @@ class TgrLoop(LearnerLoop):
         )
         self.settings = settings
         inversion, pool, device = context.inversion_settings, context.pool, context.job.device
+        side = context.learner.side
         inversion = inversion.model_copy(update={"augment": settings.augment})
         objective = make_objective(inversion, ce_weight=inversion.per_model.ce_weight, bn_weight=settings.bn_weight)
         self.recover = FromScratch(
             inversion, objective, side=pool.canvas, device=device, steps=settings.inversion_steps
         )
         self.bank = ImageBank.empty(pool, inversion, device)
-        self.views = Views(inversion.crop_padding, settings.augment == "per_sample", inversion.resize)
+        self.views = Views(inversion.crop_padding, settings.augment == "per_sample", inversion.resize, side)
         self.step = RegularisedStep(
             self.network,
             self.parameters,
@@ -81,7 +82,9 @@ class TgrLoop(LearnerLoop):
         self.meta_step = make_outer_step(
             "maml", self.network, self.parameters, self.optimiser, settings.replay, ways=context.ways
         )
-        self.episodes = BankEpisodes.for_replay(self.bank, pool, settings.replay, shots=context.shots)
+        self.episodes = BankEpisodes.for_replay(
+            self.bank, pool, settings.replay, shots=context.shots, learner_side=side
+        )
 
     def iteration(self, iteration: int) -> dict[str, Tensor]:
         """Draw models of one group, recover a set of each, learn from all of them, then replay."""
@@ -117,4 +120,4 @@ class TgrLoop(LearnerLoop):
         )
         inputs = self.views.inputs(model, images, crop_flips.to(images.device))
         with torch.no_grad():
-            return TaughtSet(inputs, model.network(inputs), item.targets)
+            return TaughtSet(self.views.of_learner(inputs), model.network(inputs), item.targets)

@@ -24,12 +24,14 @@ class Probe:
 
     ``network`` is None for the model itself. ``stored`` says whether the statistics of its batch norms are worth
     keeping; those of a network that has none of its own are taken from the images it is shown. ``imagenet`` is whether
-    images are normalised as those of ImageNet are, not as the model's own.
+    images are normalised as those of ImageNet are, not as the model's own. ``side`` is that at which it sees them; None
+    for the model's.
     """
 
     network: nn.Module | None
     stored: bool
     imagenet: bool = False
+    side: int | None = None
 
     def of(self, model: PoolModel) -> nn.Module:
         """The network that embeds ``model``; not to be changed."""
@@ -38,9 +40,9 @@ class Probe:
         return network
 
     def inputs(self, model: PoolModel, images: Tensor) -> Tensor:
-        """Images in [0, 1] as the probe sees them, at the model's own side."""
+        """Images in [0, 1] as the probe sees them."""
         if not self.imagenet:
-            return channels_last(model.inputs(images))
+            return channels_last(resized(model.inputs(images), self.side))
         return channels_last(normalise(resized(images, model.side), IMAGENET_MEAN, IMAGENET_STD))
 
 
@@ -67,7 +69,7 @@ def learner_probe(learner: nn.Module, spec: NetworkSpec, device: torch.device) -
     network = build_network(spec)
     # What the learner lacks are the statistics, which are set anew for every model.
     network.load_state_dict(learner.state_dict(), strict=False)
-    return Probe(to_device(network, device), stored=False)
+    return Probe(to_device(network, device), stored=False, side=spec.side)
 
 
 def random_resnet34(generator: torch.Generator, device: torch.device) -> Probe:

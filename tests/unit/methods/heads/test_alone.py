@@ -11,13 +11,22 @@ from dfml.artefacts.inversion import BANK
 from dfml.catalogue import entry
 from dfml.data.images import SPLITS, ClassImages, load_images, save_images
 from dfml.errors import DfmlError
+from dfml.imaging.pixels import resized
 from dfml.inversion.bank import ImageBank
 from dfml.jobs.wall import WallError, data_free_wall
 from dfml.methods.heads import fitting as shared
 from dfml.methods.heads.alone import fit_bank, fit_noise, fit_procedural, fit_unlabelled
 from dfml.methods.heads.questions import TOGETHER
 from dfml.zoo.pool import Pool
-from support.cells import InterruptedJobError, InterruptedProgress, context, fit_cell, settings_of, write_inversion
+from support.cells import (
+    LEARNER,
+    InterruptedJobError,
+    InterruptedProgress,
+    context,
+    fit_cell,
+    settings_of,
+    write_inversion,
+)
 from support.inversion import recovered
 from support.zoo import CPU, MEAN, SIDE, STD, WAYS, save_pattern_images, write_random_zoo
 
@@ -242,3 +251,23 @@ def test_the_backbone_starts_from_the_best_model_of_its_own_network_or_fresh(poo
             assert torch.equal(parameter, expected.get_parameter(name))
         assert parameter.requires_grad
     assert parameter.data_ptr() != expected.get_parameter(name).data_ptr()
+
+
+@pytest.mark.parametrize("method", ["bank_heads", "procedural_heads"])
+def test_a_backbone_of_another_side_is_shown_what_the_models_are_asked(zoo, inputs, tmp_path, monkeypatch, method):
+    """Questions and answers do not depend on the learner's side, only how large it sees them."""
+    shown, distillation = [], shared.HeadsDistillation
+
+    def watched(backbone, asked, answers, *rest, **others):
+        shown.append((backbone.side, asked.images, answers))
+        return distillation(backbone, asked, answers, *rest, **others)
+
+    monkeypatch.setattr(shared, "HeadsDistillation", watched)
+    for side in (None, SIDE, 32):
+        given = inputs(method) | {"learner": LEARNER.model_copy(update={"side": side})}
+        fit_cell(tmp_path / str(side), method, options(method), zoos=[zoo], inversion_settings=None, **given)
+    (_, native, answers), (_, same, _), (larger, enlarged, others) = shown
+    assert (larger, enlarged.shape[-1]) == (32, 32)
+    assert torch.equal(answers, others) and torch.equal(native, same)
+    assert weights(tmp_path / "None") == weights(tmp_path / str(SIDE))
+    assert (enlarged - 255 * resized(native / 255, 32)).abs().max() <= 0.5

@@ -31,7 +31,7 @@ def test_no_more_models_than_the_pool_has():
 
 def test_heads_of_several_sides_have_no_average():
     (line,) = problems(RUN | TWO_SIDES | {"purer": {"head": "averaged"}})
-    assert line == "purer.head: pool `both` unites images of side 32 and 84, whose heads differ; use `zero` or `fresh`"
+    assert line == "purer.head: pool `both` unites images of side 32 and 84: heads differ; use `zero` or `fresh`"
     assert validate_config(RUN | TWO_SIDES)
     assert validate_config(RUN | TWO_SIDES | {"purer": {"head": "averaged", "start": "random"}})
     assert validate_config(RUN | {"purer": {"head": "averaged"}})
