@@ -122,7 +122,8 @@ def _one_by_one(learner: Learner, episodes: EpisodeSet) -> Iterator[Rights]:
 def _together(learner: Learner, episodes: EpisodeSet) -> Iterator[Rights]:
     listed = episodes.episodes
     images = listed.ways * (listed.shots + listed.queries)
-    size = max(1, PIXELS_AT_ONCE // (images * episodes.images.shape[-1] ** 2))
+    side = max(own or episodes.images.shape[-1] for own in learner.sides)
+    size = max(1, PIXELS_AT_ONCE // (images * side**2))
     for start in range(0, len(listed), size):
         batch = gather(episodes.images, episodes.offsets, listed, slice(start, start + size))
         answer = partial(learner.all_scores, labels=batch.support_labels, ways=listed.ways, in_transform=True)

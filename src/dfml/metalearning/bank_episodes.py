@@ -75,9 +75,9 @@ class BankEpisodes:
         settings: EpisodeSettings,
         *,
         shots: int,
-        learner_side: int | None = None,
+        learner_side: int | None,
     ) -> "BankEpisodes":
-        """The episodes that a section `replay` asks for."""
+        """The episodes that a section `replay` asks for; ``learner_side`` is the setting `learner.side`."""
         return cls(
             bank,
             pool,

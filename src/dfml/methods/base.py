@@ -232,7 +232,7 @@ def without_statistics(network: nn.Module) -> dict[str, Tensor]:
 def replace_head(state: dict[str, Tensor], context: Context, head: str) -> None:
     """Set the head of a learner's ``state`` to ``zero`` or to a ``fresh`` one; any other word leaves it as it is.
 
-    Models of several image sides have heads of several sizes, none of which is the learner's: then it must be one of
+    Models of several image sides, or of another than the learner's, have heads of another size: then it must be one of
     the two (the configuration sees to it).
     """
     fresh = cpu_state(dict(context.new_learner(context.side).named_parameters()))

@@ -83,7 +83,7 @@ def heads_of_several_sides(key: str, head: str, around: Surroundings) -> Iterato
             listed = " and ".join(map(str, sides))
             own = f", the learner is for {pool.learner_side} pixels" if pool.learner_side else ""
             message = f"pool `{pool.name}` unites images of side {listed}{own}: heads differ; use `zero` or `fresh`"
-            yield Problem(f"{key}.head", message, ("pools", "datasets"))
+            yield Problem(f"{key}.head", message, ("pools", "datasets", "learner"))
 
 
 def missing_file(file: str) -> str:

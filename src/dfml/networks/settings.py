@@ -40,13 +40,13 @@ class LearnerSettings(ArchitectureSettings):
         description="A Conv4 for images of several sides keeps the maximum of each channel in so many rows and "
         "columns; 1 as published.",
     )
-
     side: int | None = Field(
         None,
         ge=16,
-        le=224,
-        description="Pixels to which the learner's images are brought, in training and afterwards; null leaves each "
-        "at the side of its data set. A Conv4 for one side has the shape of the zoo's models for it.",
+        le=1024,
+        description="Pixels to which the learner's images are brought, in training and afterwards; null: the side of "
+        "the pool's models if they share one, else each image's own. A Conv4 for one side has the shape of the zoo's "
+        "models for it.",
     )
 
     @model_validator(mode="after")
@@ -54,7 +54,9 @@ class LearnerSettings(ArchitectureSettings):
         if self.grid > 1 and self.family != "conv4":
             raise ValueError(f"grid: a {self.family} pools in its own way; leave grid at 1")
         if self.grid > 1 and self.side is not None:
-            raise ValueError("grid: is for images of several sides, and `side` leaves one; leave one of the two out")
+            raise ValueError(
+                "grid: is for images of several sides, and `side` leaves one; set `grid: 1` or `side: null`"
+            )
         return self
 
 

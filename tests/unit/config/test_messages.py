@@ -70,7 +70,7 @@ def test_everything_is_told_at_once_also_what_needs_sound_values():
         ),
         (
             {"learner": {"grid": 2, "side": 32}},
-            "learner: grid: is for images of several sides, and `side` leaves one; leave one of the two out",
+            "learner: grid: is for images of several sides, and `side` leaves one; set `grid: 1` or `side: null`",
         ),
         (
             {"free": {"bell": None}},

@@ -36,7 +36,7 @@ class HeadsDistillation:
 
     Args:
         backbone: an episodic network with ``features`` and ``feature_size``; trained in place.
-        questions: what was asked, as the models saw it.
+        questions: what was asked, at the side at which the backbone sees it.
         answers: the models' logits, ``[models, n, ways]``, or ``[count, n, ways]`` of those in ``who``.
         settings: of the distillation.
         who: which models answered each question, ``[n, count]``; None where all did.

@@ -1,7 +1,6 @@
 """What the methods with one head per zoo model share: making questions, asking, distilling, resuming."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,20 +10,19 @@ from dfml.compute.placement import send
 from dfml.compute.seeds import torch_generator
 from dfml.compute.timeline import WallClock
 from dfml.errors import DataError, DfmlError
-from dfml.imaging.pixels import resized
 from dfml.imaging.procedural import procedural
 from dfml.inversion.bank import ImageBank
 from dfml.jobs.loop import Loop, Quantities
 from dfml.methods.base import Context, Fitted, Snapshot, cpu_state, zero_head
 from dfml.methods.heads.distillation import HeadsDistillation
 from dfml.methods.heads.questions import (
-    VARIED_TOGETHER,
     Questions,
     ask,
     ask_some,
     draw_asked,
     drawn,
     passes,
+    seen_at,
     to_bytes,
     varied,
 )
@@ -64,9 +62,9 @@ def fit_heads(context: Context, settings: HeadsSettings, questions: Maker) -> Fi
         answers = ask(models, asked.images, statistics=settings.statistics, service=service.ask)
         teacher_passes = len(models) * passes(len(asked.images))
     backbone = context.starting_learner(settings.start)
-    seen = replace(asked, images=_as_seen(asked.images, context.side))
+    asked = seen_at(context.side, asked)
     distillation = HeadsDistillation(
-        backbone, seen, answers, settings, who=who, models=len(models), generator=generator
+        backbone, asked, answers, settings, who=who, models=len(models), generator=generator
     )
     del answers  # they grow with the pool, and the distillation has its own form of them
 
@@ -102,13 +100,6 @@ def fit_heads(context: Context, settings: HeadsSettings, questions: Maker) -> Fi
         history=history,
         stages={"heads": seconds},
     )
-
-
-def _as_seen(images: Tensor, side: int | None) -> Tensor:
-    """Questions, uint8, at the side at which the backbone sees them; None for the side at which they are asked."""
-    if side in (None, images.shape[-1]):
-        return images
-    return torch.cat([to_bytes(resized(chunk.float() / 255, side)) for chunk in images.split(VARIED_TOGETHER)])
 
 
 class _AskedService:

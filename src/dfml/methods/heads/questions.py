@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dfml.compute.placement import channels_last, send
 from dfml.imaging.colour import mix, recolour
 from dfml.imaging.crop_flip import crop_flip, draw_crop_flips
+from dfml.imaging.pixels import resized
 from dfml.methods.heads.settings import HeadsSettings
 from dfml.zoo.model import PoolModel
 
@@ -164,6 +165,14 @@ def _varied(images: Tensor, settings: HeadsSettings, generator: torch.Generator)
         )
         images = crop_flip(images, moves.to(images.device))
     return to_bytes(images)
+
+
+def seen_at(side: int | None, asked: Questions) -> Questions:
+    """The questions at the side at which the backbone sees them; None leaves them at that at which they were asked."""
+    if side in (None, asked.images.shape[-1]):
+        return asked
+    chunks = asked.images.split(VARIED_TOGETHER)
+    return replace(asked, images=torch.cat([to_bytes(resized(chunk.float() / 255, side)) for chunk in chunks]))
 
 
 def to_bytes(images: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ class TgrLoop(LearnerLoop):
         return quantities
 
     def _taught(self, item: Recovered) -> TaughtSet:
-        """A set moved at random, as model and learner see it, with the model's answers."""
+        """A set moved at random, as the learner sees it, with the model's answers."""
         model, images = item.model, item.images
         crop_flips = self.views.draw(
             images=len(images), canvas=images.shape[-1], side=model.side, generator=self.generator

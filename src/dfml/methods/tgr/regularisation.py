@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 class TaughtSet(NamedTuple):
-    """Images as model and learner see them ``[B, 3, side, side]``, the model's logits ``[B, ways]``, labels ``[B]``."""
+    """Images as the learner sees them ``[B, 3, side, side]``, the model's logits ``[B, ways]``, labels ``[B]``."""
 
     inputs: Tensor
     teacher: Tensor
